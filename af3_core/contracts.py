@@ -1,0 +1,265 @@
+"""The tables that cross from one stage to the next, declared once.
+
+A `Contract` is the exact schema of a Parquet file: column names, types, units and
+keys, and a version that grows whenever a column changes or its numbers would. The
+contract's name and version travel in the file's metadata, units in each field's.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+class ContractError(TypeError):
+    """A table is not what its contract says. A developer has to mend it."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `unit` is "" where there is none to state."""
+
+    name: str
+    type: pa.DataType
+    doc: str
+    unit: str = ""
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The schema of one kind of table."""
+
+    name: str
+    version: int
+    key: tuple[str, ...]
+    """Columns whose values together name a row; no two rows share them."""
+    columns: tuple[Column, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema with name, version, key and units as metadata."""
+        fields = [
+            pa.field(
+                c.name, c.type, c.nullable, metadata={"unit": c.unit, "doc": c.doc}
+            )
+            for c in self.columns
+        ]
+        return pa.schema(
+            fields,
+            metadata={
+                "contract": self.name,
+                "version": str(self.version),
+                "key": ",".join(self.key),
+            },
+        )
+
+    def table(self, rows: list[dict[str, object]]) -> pa.Table:
+        """Makes a table from rows; a missing or extra column is an error."""
+        names = {c.name for c in self.columns}
+        for row in rows:
+            if row.keys() != names:
+                raise ContractError(
+                    f"{self.name}: row has columns {sorted(row.keys() ^ names)} "
+                    "too many or too few"
+                )
+        return pa.Table.from_pylist(rows, schema=self.schema)
+
+    def check(self, table: pa.Table, *, where: str) -> pa.Table:
+        """Returns the table if it fulfils the contract, else raises ContractError."""
+        wanted = self.schema
+        if not table.schema.equals(wanted, check_metadata=False):
+            raise ContractError(
+                f"{where}: found schema\n{table.schema.remove_metadata()}\n"
+                f"wanted {self.name} version {self.version}\n"
+                f"{wanted.remove_metadata()}"
+            )
+        metadata = table.schema.metadata or {}
+        found = (metadata.get(b"contract"), metadata.get(b"version"))
+        if found != (self.name.encode(), str(self.version).encode()):
+            raise ContractError(
+                f"{where}: holds {found}, wanted {self.name} version {self.version}"
+            )
+        for column in self.columns:
+            if not column.nullable and table[column.name].null_count:
+                raise ContractError(f"{where}: nulls in column {column.name}")
+        if self.key and table.num_rows:
+            keys = table.select(self.key)
+            if keys.group_by(list(self.key)).aggregate([]).num_rows != keys.num_rows:
+                raise ContractError(f"{where}: rows share the key {self.key}")
+        return table
+
+
+_TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int32(), pa.float32(), pa.bool_()
+_JOB = Column("job_id", _TEXT, "first 16 hex digits of the job's content digest")
+_SEED = Column("seed", pa.uint32(), "model seed")
+_SAMPLE = Column("sample", _INT, "0-based diffusion sample of the seed")
+_SEQUENCE = Column("sequence_id", _TEXT, "16 hex digits: molecule type and sequence")
+
+JOBS = Contract(
+    "jobs",
+    1,
+    ("job_id",),
+    (
+        _JOB,
+        Column("name", _TEXT, "unique label, safe as a file name"),
+        Column("source", _TEXT, "input file as the user named it"),
+        Column("num_tokens", _INT, "tokens before padding"),
+        Column("bucket", _INT, "tokens after padding"),
+        Column("seeds", pa.list_(pa.uint32()), "model seeds"),
+        Column("json", _TEXT, "the whole job as AlphaFold 3 JSON"),
+    ),
+)
+
+CHAINS = Contract(
+    "chains",
+    1,
+    ("job_id", "entity_index"),
+    (
+        _JOB,
+        Column("entity_index", _INT, "0-based position among the job's entities"),
+        Column("kind", _TEXT, "protein, rna, dna or ligand"),
+        Column("chain_ids", pa.list_(_TEXT), "one id per copy"),
+        Column("sequence_id", _TEXT, "see search; null for ligands", nullable=True),
+        Column("sequence", _TEXT, "one-letter codes; null for ligands", nullable=True),
+        Column("search_unpaired", _BOOL, "no unpaired MSA was given"),
+        Column("search_paired", _BOOL, "no paired MSA was given"),
+        Column("search_templates", _BOOL, "no templates were given"),
+    ),
+)
+
+OUTCOMES = Contract(
+    "outcomes",
+    1,
+    ("stage", "item"),
+    (
+        Column("stage", _TEXT, "plan, search, templates, featurise, predict, …"),
+        Column("batch_id", _TEXT, "the batch that did the work"),
+        Column("item", _TEXT, "what the stage counts: a sequence, job or job.seed"),
+        Column("job_id", _TEXT, "job the item belongs to, if one", nullable=True),
+        Column("status", _TEXT, "done, failed or skipped"),
+        Column("seconds", _FLOAT, "wall time of the item", "s"),
+        Column("cause", _TEXT, "failure category; null when done", nullable=True),
+        Column("evidence", _TEXT, "what was seen; null when done", nullable=True),
+        Column("remedy", _TEXT, "what to do; null when done", nullable=True),
+    ),
+)
+
+FEATURES = Contract(
+    "features",
+    1,
+    ("array",),
+    (
+        Column("array", _TEXT, "path in Features, such as tokens.residue_type"),
+        Column("dtype", _TEXT, "NumPy's name of the element type, or text"),
+        Column("shape", pa.list_(pa.int64()), "unpadded shape"),
+        Column("data", pa.large_binary(), "little-endian, C order; text as JSON"),
+    ),
+)
+
+PREDICTIONS = Contract(
+    "predictions",
+    1,
+    ("job_id", "seed", "sample"),
+    (
+        _JOB,
+        _SEED,
+        _SAMPLE,
+        Column("positions", pa.list_(_FLOAT), "a × 3, atoms of the job's layout", "Å"),
+        Column("atom_plddt", pa.list_(_FLOAT), "a, 0–100"),
+        Column("pae", pa.list_(pa.uint16()), "n × n, C order", "0.1 Å"),
+        Column("contact_probs", pa.list_(pa.uint8()), "n × n, C order", "0.01"),
+        Column("ptm", _FLOAT, "0–1"),
+        Column("iptm", _FLOAT, "0–1; null for a single chain", nullable=True),
+        Column("ranking_score", _FLOAT, "AF3's ranking score"),
+        Column("has_clash", _BOOL, "AF3's clash criterion"),
+        Column("fraction_disordered", _FLOAT, "0–1; NaN without protein"),
+        Column("chain_ptm", pa.list_(_FLOAT), "per chain"),
+        Column("chain_iptm", pa.list_(_FLOAT), "per chain; NaN for a single chain"),
+        Column("chain_pair_iptm", pa.list_(_FLOAT), "chains × chains, C order"),
+        Column("chain_pair_pae_min", pa.list_(_FLOAT), "chains × chains", "Å"),
+        Column("chain_pair_pde_mean", pa.list_(_FLOAT), "chains × chains", "Å"),
+        Column("provenance", _TEXT, "JSON: weights, code, backend, device, digests"),
+    ),
+)
+
+RELAXED = Contract(
+    "relaxed",
+    1,
+    ("job_id", "seed", "sample"),
+    (
+        _JOB,
+        _SEED,
+        _SAMPLE,
+        Column("status", _TEXT, "relaxed, not_converged, refused or failed"),
+        Column("reason", _TEXT, "one sentence where not relaxed", nullable=True),
+        Column("positions", pa.list_(_FLOAT), "a × 3; null if none", "Å", True),
+        Column("energy_before", pa.float64(), "potential", "kJ/mol", True),
+        Column("energy_after", pa.float64(), "potential", "kJ/mol", True),
+        Column("clashes_before", _INT, "heavy-atom clashes"),
+        Column("clashes_after", _INT, "heavy-atom clashes", nullable=True),
+        Column("bond_violations_before", _INT, "bonds off by > 0.1 Å … see relax"),
+        Column("bond_violations_after", _INT, "likewise", nullable=True),
+        Column("angle_violations_before", _INT, "angles off … see relax"),
+        Column("angle_violations_after", _INT, "likewise", nullable=True),
+        Column("chirality_errors_before", _INT, "inverted centres"),
+        Column("chirality_errors_after", _INT, "likewise", nullable=True),
+        Column("rmsd", _FLOAT, "heavy atoms, before to after", "Å", True),
+        Column("seconds", _FLOAT, "wall time", "s"),
+        Column("ligands", _TEXT, "JSON: treatment of each ligand and ion"),
+    ),
+)
+
+SCORES = Contract(
+    "scores",
+    1,
+    ("job_id", "seed", "sample"),
+    (
+        _JOB,
+        _SEED,
+        _SAMPLE,
+        Column("name", _TEXT, "the job's label"),
+        Column("rank", _INT, "1 is the best sample of the job"),
+        Column("num_tokens", _INT, "tokens before padding"),
+        Column("num_chains", _INT, "chains, ligands and ions"),
+        Column("ranking_score", _FLOAT, "AF3's ranking score"),
+        Column("ptm", _FLOAT, "0–1"),
+        Column("iptm", _FLOAT, "0–1; null for a single chain", nullable=True),
+        Column("mean_plddt", _FLOAT, "mean over atoms, 0–100"),
+        Column("has_clash", _BOOL, "AF3's clash criterion"),
+        Column("fraction_disordered", _FLOAT, "0–1; NaN without protein"),
+        Column("clashes", _INT, "heavy-atom clashes of the prediction"),
+        Column("relax_status", _TEXT, "see relaxed; null if not asked for", "", True),
+        Column("relaxed_clashes", _INT, "clashes after relaxation", "", True),
+    ),
+)
+
+INTERFACES = Contract(
+    "interfaces",
+    1,
+    ("job_id", "seed", "sample", "chain_1", "chain_2"),
+    (
+        _JOB,
+        _SEED,
+        _SAMPLE,
+        Column("chain_1", _TEXT, "chain id"),
+        Column("chain_2", _TEXT, "chain id"),
+        Column("iptm", _FLOAT, "AF3's chain-pair ipTM, 0–1"),
+        Column("pae_min", _FLOAT, "lowest PAE from chain_1 to chain_2", "Å"),
+        Column("contacts", _INT, "residue or ligand-atom pairs within 5 Å"),
+    ),
+)
+
+CONTRACTS = {
+    c.name: c
+    for c in (
+        JOBS,
+        CHAINS,
+        OUTCOMES,
+        FEATURES,
+        PREDICTIONS,
+        RELAXED,
+        SCORES,
+        INTERFACES,
+    )
+}
+"""Every contract by name."""
