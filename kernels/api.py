@@ -1,0 +1,42 @@
+"""The one attention function of the model."""
+
+from jaxtyping import Array, Bool, Float
+
+from kernels.dispatch import BACKENDS, Backend, choose_backend
+from kernels.operands import Mask, gather_operands
+from kernels.spec import current_device, spec_of
+
+
+def attention(
+    q: Float[Array, "*batch q h c"],
+    k: Float[Array, "*batch k hk c"],
+    v: Float[Array, "*batch k hk c"],
+    *,
+    bias: Float[Array, "*#batch #h #q #k"] | None = None,
+    mask: Bool[Array, "*#batch #h #q #k"] | Mask | None = None,
+    scale: float | None = None,
+    gate: Float[Array, "*batch q h c"] | None = None,
+    backend: Backend = "auto",
+) -> Float[Array, "*batch q h c"]:
+    """Scaled dot-product attention: softmax(scale · q kᵀ + bias, masked) v.
+
+    The number of key heads `hk` divides the query heads `h`: query head i reads key
+    head i // (h / hk), which covers multi-head, grouped-query and multi-query
+    attention. `bias` and `mask` may have any axis of size 1, and fewer batch axes;
+    they are never expanded. A `Mask` states padding, segments and causality without
+    an array of queries × keys. `scale` is 1/√c unless given. With `gate` (logits) the
+    result is multiplied by sigmoid(gate).
+
+    Matrix products take the dtype of q, k and v (float32, bfloat16 or float16, all
+    alike); logits, softmax and accumulation are float32; the result has q's dtype.
+    A query that may attend no key gets zeros. A key that no query attends is not
+    read: NaN there does no harm.
+
+    Raises ValueError when shapes or dtypes do not fit, or when `backend` is named and
+    cannot run; the message is the reason.
+    """
+    operands = gather_operands(q, k, v, bias=bias, mask=mask, gate=gate)
+    spec = spec_of(operands, current_device())
+    chosen = BACKENDS[choose_backend(spec, backend)]
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return chosen.run(operands, scale=scale, spec=spec)
