@@ -1,0 +1,40 @@
+"""Where everything of a campaign lies, relative to the folder it runs in.
+
+At rest a job of one seed has three files: features, prediction, relaxed structure.
+Everything else is one file per batch or one per campaign. The rules spell the same
+paths out, so that both can be searched for.
+"""
+
+from pathlib import Path
+
+RESULTS = Path("results")
+PLAN = RESULTS / "plan"
+TABLES = RESULTS / "tables"
+EXPORT = RESULTS / "export"
+REPORT = RESULTS / "report.html"
+
+
+def features_path(job_id: str) -> Path:
+    """Seed-independent features and atom layout of a job."""
+    return RESULTS / "features" / f"{job_id}.parquet"
+
+
+def prediction_path(item: str) -> Path:
+    """All samples of one `job.seed`."""
+    return RESULTS / "predictions" / f"{item}.parquet"
+
+
+def relaxed_path(item: str) -> Path:
+    """The relaxed samples of one `job.seed`."""
+    return RESULTS / "relaxed" / f"{item}.parquet"
+
+
+def outcomes_path(stage: str, batch: str) -> Path:
+    """What became of every item of a batch; its presence says the batch is done."""
+    return RESULTS / stage / f"{batch}.parquet"
+
+
+def split_item(item: str) -> tuple[str, int]:
+    """The job id and seed of a `job.seed` item."""
+    job_id, seed = item.split(".")
+    return job_id, int(seed)

@@ -1,0 +1,114 @@
+"""The plan in the form the Snakefile reads: batches, what each needs, and its size.
+
+Snakemake parses the Snakefile again inside every cluster job, so this file is small,
+quick to read, and imports nothing heavy. Batch ids are digests of what is in the
+batch: a batch that changes is a new batch, and one that does not is never touched.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+MANIFEST = Path("results/plan/manifest.json")
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Work for one cluster job.
+
+    Items are sequence ids for search, template ids for templates, and `job.seed` for
+    the stages from featurise to score.
+    """
+
+    items: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    """Batches of the stages before whose results this one reads."""
+    database: str = ""
+    """Search only: the database's name."""
+    bucket: int = 0
+    """Predict only: padded tokens."""
+    longest: int = 0
+    """Longest sequence or most tokens among the items."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All batches of a campaign by stage and id."""
+
+    inputs_digest: str
+    search: dict[str, Batch] = field(default_factory=dict)
+    templates: dict[str, Batch] = field(default_factory=dict)
+    jobs: dict[str, Batch] = field(default_factory=dict)
+    """Batches of (job, seed): featurise, predict, relax and score share them."""
+
+
+def batch_id(*content: object) -> str:
+    """A stable name for a batch with this content."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+
+
+def dump_manifest(manifest: Manifest) -> str:
+    """The manifest as JSON text."""
+    return json.dumps({"version": _VERSION, **asdict(manifest)}, indent=0)
+
+
+def load_manifest(path: Path = MANIFEST) -> Manifest | None:
+    """The manifest on disk, or None where there is none of this version."""
+    if not path.is_file():
+        return None
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    if raw.pop("version") != _VERSION:
+        return None
+    stages = {
+        stage: {
+            name: Batch(
+                **{
+                    **batch,
+                    "items": tuple(batch["items"]),
+                    "needs": tuple(batch["needs"]),
+                }
+            )
+            for name, batch in raw[stage].items()
+        }
+        for stage in ("search", "templates", "jobs")
+    }
+    return Manifest(inputs_digest=raw["inputs_digest"], **stages)
+
+
+def list_inputs(inputs: Iterable[Path], suffixes: frozenset[str]) -> list[Path]:
+    """Input files in a fixed order: files as given, folders by name.
+
+    A path that does not exist is listed too, so that planning can report it.
+    """
+    files: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            files += sorted(
+                Path(entry.path)
+                for entry in os.scandir(path)
+                if entry.is_file() and Path(entry.name).suffix.lower() in suffixes
+            )
+        else:
+            files.append(path)
+    return list(dict.fromkeys(files))
+
+
+def digest_inputs(files: Iterable[Path], settings: str) -> str:
+    """Names a set of input files as they are now, and the settings that plan them.
+
+    Sizes and times of change stand for contents, so 20,000 files take a fraction of
+    a second.
+    """
+    state: list[object] = [_VERSION, settings]
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError:
+            state.append((str(file), None))
+        else:
+            state.append((str(file), status.st_size, status.st_mtime_ns))
+    return batch_id(state)

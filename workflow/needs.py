@@ -1,0 +1,55 @@
+"""What a job still has to have searched: which sequences, for which alignments."""
+
+import hashlib
+from dataclasses import dataclass
+
+from af3_core.job import Job, Ligand, Polymer
+
+
+@dataclass(frozen=True)
+class ChainNeeds:
+    """One polymer entity of a job and what its input leaves to be found."""
+
+    entity_index: int
+    polymer: Polymer
+    sequence_id: str
+    search_unpaired: bool
+    search_paired: bool
+    search_templates: bool
+    template_id: str | None
+    """Names the template search: the sequence, and the alignment if one was given."""
+
+
+def sequence_id(kind: str, sequence: str) -> str:
+    """Names a sequence of one molecule type: 16 hex digits of a SHA-256."""
+    return hashlib.sha256(f"{kind}:{sequence}".encode()).hexdigest()[:16]
+
+
+def chain_needs(job: Job) -> list[ChainNeeds]:
+    """The polymers of a job with what must be searched for each.
+
+    DNA has no alignment; only proteins have paired alignments and templates.
+    """
+    needs = []
+    for index, entity in enumerate(job.entities):
+        if isinstance(entity, Ligand):
+            continue
+        is_protein = entity.kind == "protein"
+        name = sequence_id(entity.kind, entity.sequence)
+        search_templates = is_protein and entity.templates is None
+        template_id = None
+        if search_templates:
+            given = entity.unpaired_msa
+            template_id = name if given is None else sequence_id(name, given)
+        needs.append(
+            ChainNeeds(
+                entity_index=index,
+                polymer=entity,
+                sequence_id=name,
+                search_unpaired=entity.kind != "dna" and entity.unpaired_msa is None,
+                search_paired=is_protein and entity.paired_msa is None,
+                search_templates=search_templates,
+                template_id=template_id,
+            )
+        )
+    return needs

@@ -1,0 +1,131 @@
+"""The configuration of a campaign: typed at the door, frozen inside.
+
+`Settings` is the only reader of `config/config.yaml`. Unknown keys are refused with
+the nearest known one. Relative paths are relative to the folder the workflow runs in.
+"""
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from af3_core.job import InputError
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Search(_Block):
+    """How sequences are searched; see the comments in config.yaml."""
+
+    databases: Path
+    store: Path = Path("store")
+    profile: Literal["paper", "server"] = "paper"
+    batch_size: Positive = 200
+    threads: Positive = 2
+    max_template_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = (
+        "2021-09-30"
+    )
+
+
+class Model(_Block):
+    """What is computed, and with which weights."""
+
+    checkpoint: Path
+    config: Path | None = None
+    num_recycles: Annotated[int, Field(ge=0)] | None = None
+    num_diffusion_steps: Positive | None = None
+    num_samples: Positive | None = None
+
+
+class Predict(_Block):
+    """How it is computed, and how much goes into one cluster job."""
+
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    attention: Literal["auto", "naive", "xla", "cudnn", "triton"] = "auto"
+    buckets: tuple[Positive, ...] | None = None
+    max_tokens: Positive = 5120
+    batch_minutes: Positive = 60
+    save_embeddings: bool = False
+
+
+class Relax(_Block):
+    """Which predictions are relaxed."""
+
+    samples: Literal["best", "all", "none"] = "best"
+    max_seconds: Positive = 600
+
+
+class Export(_Block):
+    """Which predictions are written as AlphaFold 3 folders."""
+
+    samples: Literal["best", "all", "none"] = "best"
+
+
+class Settings(_Block):
+    """Everything a campaign is configured by."""
+
+    inputs: tuple[Path, ...]
+    search: Search
+    model: Model
+    predict: Predict = Predict()
+    relax: Relax = Relax()
+    export: Export = Export()
+
+
+def read_settings(path: Path) -> Settings:
+    """Reads a configuration file.
+
+    Raises:
+        InputError: the file is missing, no YAML, or has a wrong key or value.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(str(path), "file", error.strerror or "", "a file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(str(path), "file", str(error), "YAML in UTF-8") from error
+    return check_settings(raw, source=str(path))
+
+
+def check_settings(raw: object, *, source: str) -> Settings:
+    """Turns the parsed YAML into `Settings`.
+
+    Raises:
+        InputError: naming the first wrong key or value.
+    """
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "file"
+        allowed = first["msg"]
+        if first["type"] == "extra_forbidden":
+            known = _known_keys(first["loc"][:-1])
+            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+            allowed = f"one of {', '.join(known)}"
+            allowed += f" (did you mean {near[0]}?)" if near else ""
+        raise InputError(source, field, first["input"], allowed) from error
+
+
+def _known_keys(parents: tuple[str | int, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for parent in parents:
+        annotation = model.model_fields[str(parent)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return sorted(model.model_fields)
+
+
+def digest_of(*parts: object) -> str:
+    """16 hex digits that name any values JSON can hold."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

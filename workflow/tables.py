@@ -1,0 +1,126 @@
+"""Reads and writes the tables of a campaign: checked against their contract, whole
+or not at all.
+
+A file appears under its name only when it is complete: it is written beside it and
+renamed. `made_from` is a digest of everything the table was computed from; it lives
+in the file's metadata, so a stale table is recognised without reading its rows.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from af3_core.contracts import Contract, ContractError
+
+_COMPRESSION = "zstd"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path that becomes `path` when the block succeeds.
+
+    Readers see the old file or the new one, never a part of it; a failed block
+    leaves nothing behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_UMASK)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _current_umask() -> int:
+    """The process's umask; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _current_umask()
+
+
+def write_table(
+    path: Path, contract: Contract, table: pa.Table, *, made_from: str = ""
+) -> None:
+    """Checks a table against its contract and writes it atomically.
+
+    Raises:
+        ContractError: the table is not what the contract says.
+    """
+    contract.check(table, where=str(path))
+    metadata = {**table.schema.metadata, b"made_from": made_from.encode()}
+    with replacing(path) as temporary:
+        pq.write_table(
+            table.replace_schema_metadata(metadata),
+            temporary,
+            compression=_COMPRESSION,
+            row_group_size=1024,
+        )
+
+
+def read_table(path: Path, contract: Contract) -> pa.Table:
+    """Reads a table and checks it against its contract.
+
+    Raises:
+        ContractError: the file is not what the contract says.
+        FileNotFoundError: there is no such file.
+    """
+    return contract.check(pq.read_table(path, partitioning=None), where=str(path))
+
+
+def read_rows(path: Path, contract: Contract) -> list[dict[str, object]]:
+    """The rows of a small table."""
+    return read_table(path, contract).to_pylist()
+
+
+def is_current(path: Path, contract: Contract, *, made_from: str) -> bool:
+    """Whether a complete file of this contract, made from this, is there.
+
+    Only the footer is read. A file that is no Parquet file is not current.
+    """
+    if not path.is_file():
+        return False
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError):
+        return False
+    return (
+        metadata.get(b"contract") == contract.name.encode()
+        and metadata.get(b"version") == str(contract.version).encode()
+        and metadata.get(b"made_from") == made_from.encode()
+    )
+
+
+def concatenate(paths: list[Path], contract: Contract) -> pa.Table:
+    """All rows of several files of one contract."""
+    tables = [read_table(path, contract) for path in paths]
+    if not tables:
+        return contract.table([])
+    merged = pa.concat_tables([t.replace_schema_metadata(None) for t in tables])
+    return contract.check(
+        merged.replace_schema_metadata(contract.schema.metadata).cast(contract.schema),
+        where=contract.name,
+    )
+
+
+__all__ = [
+    "ContractError",
+    "concatenate",
+    "is_current",
+    "read_rows",
+    "read_table",
+    "replacing",
+    "write_table",
+]
