@@ -1,14 +1,31 @@
 """The input language: what a user asks for, checked, in one frozen value.
 
-`read_jobs` understands AlphaFold 3 JSON (dialects `alphafold3` 1–4 and
+`job_reader.read_jobs` understands AlphaFold 3 JSON (dialects `alphafold3` 1–4 and
 `alphafoldserver`), FASTA and CSV sample sheets; `write_job` turns any job back into
-AlphaFold 3 JSON. Whatever cannot be accepted raises `InputError`.
+AlphaFold 3 JSON. Whatever cannot be accepted is an `InputError`. `docs/input.md` is
+the language as users read it.
 """
 
-from dataclasses import dataclass
+import hashlib
+import json
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from reprlib import repr as short_repr
 from typing import Literal
 
 PolymerKind = Literal["protein", "rna", "dna"]
+
+JSON_VERSION = 4
+"""The version of the `alphafold3` dialect that `write_job` writes."""
+MAX_SEED = 2**32 - 1
+"""Seeds are unsigned 32-bit integers."""
+MODIFICATION_KEYS: Mapping[PolymerKind, tuple[str, str]] = {
+    "protein": ("ptmType", "ptmPosition"),
+    "rna": ("modificationType", "basePosition"),
+    "dna": ("modificationType", "basePosition"),
+}
+"""What AlphaFold 3 JSON calls a modification's code and position."""
 
 
 class InputError(ValueError):
@@ -22,7 +39,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, file: str, field: str, value: object, allowed: str) -> None:
-        shown = value if isinstance(value, str) else repr(value)
+        shown = value if isinstance(value, str) else short_repr(value)
         self.file, self.field, self.allowed = file, field, allowed
         self.value = shown if len(shown) <= 80 else shown[:77] + "..."
         super().__init__(f"{file}: {field}: got {self.value!r}; allowed: {allowed}")
@@ -101,3 +118,141 @@ class Job:
     bonds: tuple[tuple[BondAtom, BondAtom], ...] = ()
     user_ccd: str | None = None
     """Text of an mmCIF file with the user's own components."""
+
+
+def sanitise_name(name: str) -> str:
+    """The job's name as folders and files carry it: AlphaFold 3's own rule.
+
+    Spaces become underscores; whatever is not an ASCII letter, a digit, `_`, `-` or
+    `.` is dropped.
+    """
+    kept = frozenset(string.ascii_letters + string.digits + "_-.")
+    return "".join(letter for letter in name.replace(" ", "_") if letter in kept)
+
+
+def chain_id_at(index: int) -> str:
+    """The id of the `index`-th chain (0-based) where the input names none.
+
+    mmCIF's custom, least significant letter first: A … Z, AA, BA, … ZA, AB, …
+    """
+    letters = ""
+    while index >= 0:
+        letters += string.ascii_uppercase[index % 26]
+        index = index // 26 - 1
+    return letters
+
+
+def expand_seeds(job: Job, num_seeds: int) -> Job:
+    """The same job with `num_seeds` consecutive seeds, counted from its only one.
+
+    Raises:
+        InputError: if the job states several seeds, or the last one would not fit
+            into 32 bits.
+    """
+    if num_seeds < 1:
+        raise ValueError(f"num_seeds must be at least 1, got {num_seeds}")
+    if len(job.seeds) != 1:
+        allowed = "exactly one seed where a number of seeds is asked for"
+        raise InputError(job.name, "modelSeeds", job.seeds, allowed)
+    first = job.seeds[0]
+    if first + num_seeds - 1 > MAX_SEED:
+        allowed = f"a seed of at most {MAX_SEED - num_seeds + 1} for {num_seeds} seeds"
+        raise InputError(job.name, "modelSeeds", first, allowed)
+    return replace(job, seeds=tuple(range(first, first + num_seeds)))
+
+
+def write_job(job: Job) -> str:
+    """The job as AlphaFold 3 JSON, version 4; reading it gives an equal job."""
+    fields = {key: json.dumps(value) for key, value in describe_job(job).items()}
+    entities = ",\n    ".join(json.dumps(entity) for entity in _describe_entities(job))
+    fields["sequences"] = f"[\n    {entities}\n  ]"
+    lines = ",\n".join(f'  "{key}": {value}' for key, value in fields.items())
+    return f"{{\n{lines}\n}}\n"
+
+
+def job_digest(job: Job) -> str:
+    """SHA-256, in hexadecimal, of everything the job says."""
+    return _digest(describe_job(job))
+
+
+def content_digest(job: Job) -> str:
+    """SHA-256, in hexadecimal, of what decides the job's features.
+
+    Name, seeds and descriptions are left out, so the same complex asked for twice
+    has one digest.
+    """
+    entities = tuple(replace(entity, description=None) for entity in job.entities)
+    return _digest(describe_job(replace(job, name="", seeds=(), entities=entities)))
+
+
+def _digest(description: Mapping[str, object]) -> str:
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def describe_job(job: Job) -> dict[str, object]:
+    """The job as the object that its AlphaFold 3 JSON holds."""
+    description: dict[str, object] = {
+        "dialect": "alphafold3",
+        "version": JSON_VERSION,
+        "name": job.name,
+        "modelSeeds": list(job.seeds),
+        "sequences": _describe_entities(job),
+    }
+    if job.bonds:
+        description["bondedAtomPairs"] = [
+            [[end.chain_id, end.residue_id, end.atom_name] for end in bond]
+            for bond in job.bonds
+        ]
+    if job.user_ccd is not None:
+        description["userCCD"] = job.user_ccd
+    return description
+
+
+def _describe_entities(job: Job) -> list[dict[str, object]]:
+    return [
+        {"ligand": _describe_ligand(entity)}
+        if isinstance(entity, Ligand)
+        else {entity.kind: _describe_polymer(entity)}
+        for entity in job.entities
+    ]
+
+
+def _describe_ids(ids: tuple[str, ...]) -> str | list[str]:
+    return ids[0] if len(ids) == 1 else list(ids)
+
+
+def _describe_ligand(ligand: Ligand) -> dict[str, object]:
+    content = {"smiles": ligand.smiles, "description": ligand.description}
+    if ligand.codes:
+        content["ccdCodes"] = list(ligand.codes)
+    return {"id": _describe_ids(ligand.ids)} | _present(content)
+
+
+def _describe_polymer(polymer: Polymer) -> dict[str, object]:
+    content = {
+        "description": polymer.description,
+        "unpairedMsa": polymer.unpaired_msa,
+        "pairedMsa": polymer.paired_msa,
+    }
+    if polymer.modifications:
+        code_key, position_key = MODIFICATION_KEYS[polymer.kind]
+        content["modifications"] = [
+            {code_key: modification.code, position_key: modification.position}
+            for modification in polymer.modifications
+        ]
+    if polymer.templates is not None:
+        content["templates"] = [
+            {
+                "mmcif": template.mmcif,
+                "queryIndices": list(template.query_indices),
+                "templateIndices": list(template.template_indices),
+            }
+            for template in polymer.templates
+        ]
+    head = {"id": _describe_ids(polymer.ids), "sequence": polymer.sequence}
+    return head | _present(content)
+
+
+def _present(content: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in content.items() if value is not None}
