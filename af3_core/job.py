@@ -1,6 +1,6 @@
 """The input language: what a user asks for, checked, in one frozen value.
 
-`job_reader.read_jobs` understands AlphaFold 3 JSON (dialects `alphafold3` 1–4 and
+`job_files.read_jobs` understands AlphaFold 3 JSON (dialects `alphafold3` 1–4 and
 `alphafoldserver`), FASTA and CSV sample sheets; `write_job` turns any job back into
 AlphaFold 3 JSON. Whatever cannot be accepted is an `InputError`. `docs/input.md` is
 the language as users read it.

@@ -4,17 +4,19 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from af3_core.job import InputError, Job, sanitise_name
+from af3_core.job import InputError, Job
 from af3_core.job_entities import Links
 from af3_core.job_entry import Entry, flatten_errors, parse_json
 from af3_core.job_fasta import read_fasta
 from af3_core.job_json import read_alphafold3
 from af3_core.job_text import read_file
 
-SUFFIXES = (".json", ".fasta", ".fa", ".faa", ".csv")
+INPUT_SUFFIXES = frozenset({".json", ".fasta", ".fa", ".faa", ".csv"})
 """Endings, in any case, of the files that a folder is searched for."""
 DEFAULT_SEEDS = (1,)
 """Seeds of jobs from files that state none (FASTA, CSV)."""
+
+_ENDINGS = ", ".join(sorted(INPUT_SUFFIXES))
 
 
 def find_inputs(
@@ -35,7 +37,7 @@ def find_inputs(
             errors.append(InputError(str(path), "(folder)", str(path), allowed))
             continue
         if not files:
-            allowed = f"a folder with files that end in {', '.join(SUFFIXES)}"
+            allowed = f"a folder with files that end in {_ENDINGS}"
             errors.append(InputError(str(path), "(folder)", "no such file", allowed))
         for file in files:
             found.setdefault(os.path.realpath(file), file)
@@ -47,7 +49,7 @@ def _list_folder(folder: Path) -> list[Path]:
         names = sorted(
             entry.name
             for entry in entries
-            if entry.name.lower().endswith(SUFFIXES)
+            if Path(entry.name).suffix.lower() in INPUT_SUFFIXES
             and not entry.name.startswith(".")
             and not entry.is_dir()
         )
@@ -87,8 +89,8 @@ def iterate_jobs(
     file = str(path)
     suffix = path.suffix.lower()
     try:
-        if suffix not in SUFFIXES:
-            allowed = f"a file that ends in {', '.join(SUFFIXES)}"
+        if suffix not in INPUT_SUFFIXES:
+            allowed = f"a file that ends in {_ENDINGS}"
             raise InputError(file, "(file)", path.name, allowed)
         text = read_file(file, path)
         if suffix == ".json":
@@ -108,30 +110,3 @@ def iterate_jobs(
 def _read_json(text: str, file: str, links: Links) -> Iterator[Job | InputError]:
     document = Entry(file, "", parse_json(text, file), "a job")
     yield read_alphafold3(document, links)
-
-
-def read_inputs(
-    paths: Iterable[str | os.PathLike[str]],
-    *,
-    default_seeds: tuple[int, ...] = DEFAULT_SEEDS,
-    allowed_roots: tuple[Path, ...] | None = None,
-) -> Iterator[tuple[Path, Job | InputError]]:
-    """Every job of a campaign with its file, one at a time; errors among them.
-
-    Names must differ after sanitising, even where a file system ignores case: the
-    first job keeps the name, each later one is an error.
-    """
-    files, errors = find_inputs(paths)
-    yield from ((Path(error.file), error) for error in errors)
-    owners: dict[str, Path] = {}
-    for file in files:
-        for outcome in iterate_jobs(file, default_seeds, allowed_roots):
-            if isinstance(outcome, Job):
-                key = sanitise_name(outcome.name).casefold()
-                if key in owners:
-                    allowed = f"a name that no other job has; {owners[key]} uses it"
-                    error = InputError(str(file), "name", outcome.name, allowed)
-                    yield file, error
-                    continue
-                owners[key] = file
-            yield file, outcome
