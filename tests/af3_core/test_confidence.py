@@ -181,7 +181,8 @@ def test_consecutive_residues_may_touch() -> None:
 
 
 def test_outputs_that_overflowed_are_refused() -> None:
-    structure, raw = protein("1vii"), _raw(36, structure.num_atoms)
+    structure = protein("1vii")
+    raw = _raw(36, structure.num_atoms)
     raw.pae[3, 4] = np.inf
     with pytest.raises(ValueError, match="1 of 1296 values of pae"):
         compute_confidence(raw, structure, np.ones(36, int), np.ones(36, bool))
