@@ -4,9 +4,10 @@ Backends that need more (CUDA, Triton) say so when they are asked for.
 """
 
 from kernels.api import attention
+from kernels.devices import Device, current_device, lowering_for
 from kernels.dispatch import BACKENDS, Backend, choose_backend, explain
 from kernels.operands import Mask
-from kernels.spec import AttentionSpec, Device, current_device, lowering_for
+from kernels.spec import AttentionSpec
 
 __all__ = [
     "BACKENDS",

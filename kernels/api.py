@@ -2,9 +2,10 @@
 
 from jaxtyping import Array, Bool, Float
 
+from kernels.devices import current_device
 from kernels.dispatch import BACKENDS, Backend, choose_backend
 from kernels.operands import Mask, gather_operands
-from kernels.spec import current_device, spec_of
+from kernels.spec import spec_of
 
 
 def attention(

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from jaxtyping import Array
 
-from kernels import attention_naive, attention_xla
+from kernels import attention_naive, attention_triton, attention_xla
 from kernels.spec import AttentionSpec
 
 Backend = Literal["auto", "naive", "xla", "cudnn", "triton"]
@@ -24,6 +24,7 @@ class Implementation(NamedTuple):
 # In order of preference. `naive` is last: "auto" never reaches it, for xla refuses
 # nothing.
 BACKENDS: dict[str, Implementation] = {
+    "triton": Implementation(attention_triton.unsupported, attention_triton.run),
     "xla": Implementation(attention_xla.unsupported, attention_xla.run),
     "naive": Implementation(attention_naive.unsupported, attention_naive.run),
 }

@@ -1,0 +1,341 @@
+"""Attention by our own flash kernel: when it can run, its tiles and its launch.
+
+Everything but `run` is arithmetic on an `AttentionSpec`: it needs neither Triton nor
+a GPU, so the whole decision is tested on a CPU.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kernels import attention_xla
+from kernels.devices import Device, card_of
+from kernels.operands import Operands
+from kernels.spec import AttentionSpec, spec_of
+
+OLDEST_CAPABILITY = (8, 0)
+DTYPES = ("bfloat16", "float16", "float32")
+MAX_CHANNELS = 128
+
+
+class Tile(NamedTuple):
+    """Work of one program of the kernel, and the resources it is given."""
+
+    queries: int
+    keys: int
+    num_warps: int
+    num_stages: int
+
+
+class Launch(NamedTuple):
+    """One call of the kernel, without its arrays."""
+
+    grid: tuple[int]
+    scalars: dict[str, int | float]
+    constants: dict[str, Any]
+    num_warps: int
+    num_stages: int
+
+
+class Strides(NamedTuple):
+    """Elements between neighbours of a broadcast operand; 0 where it broadcasts."""
+
+    outer: int
+    inner: int
+    head: int
+    query: int
+    key: int
+
+
+def padded_channels(num_channels: int) -> int:
+    """The power of two, at least 16, that tensor cores multiply."""
+    return max(16, 1 << (num_channels - 1).bit_length())
+
+
+def choose_tile(spec: AttentionSpec) -> Tile | None:
+    """The first tile whose shared memory fits the card; None if none does."""
+    limit = card_of(spec.device).shared_memory_kib * 1024
+    for tile in _candidates(spec):
+        if shared_memory(spec, tile) <= limit:
+            return tile
+    return None
+
+
+def shared_memory(spec: AttentionSpec, tile: Tile) -> int:
+    """An upper bound on the shared memory of one program, in bytes.
+
+    Queries, weights and results pass through it once; keys, values and bias are held
+    for each stage of the software pipeline. Compared with the compiler's own figure
+    in the tests.
+    """
+    itemsize = 4 if spec.dtype == "float32" else 2
+    channels = padded_channels(spec.num_channels)
+    queries = tile.queries * channels * itemsize
+    keys_and_values = 2 * tile.keys * channels * itemsize
+    bias_bytes = 4 if spec.bias_dtype == "float32" else 2
+    bias = tile.queries * tile.keys * bias_bytes if spec.bias else 0
+    dense = tile.queries * tile.keys if spec.dense_mask else 0
+    return queries + tile.num_stages * (keys_and_values + bias + dense) + 4096
+
+
+def _candidates(spec: AttentionSpec) -> list[Tile]:
+    """Tiles in order of preference, cut to the size of the problem."""
+    channels = padded_channels(spec.num_channels)
+    if spec.dtype == "float32":
+        tiles = [Tile(64, 32, 4, 2), Tile(32, 32, 4, 2), Tile(16, 16, 4, 1)]
+    elif channels <= 64:
+        tiles = [Tile(128, 64, 4, 3), Tile(128, 64, 4, 2), Tile(64, 64, 4, 2)]
+    else:
+        tiles = [Tile(128, 64, 8, 3), Tile(64, 64, 4, 2), Tile(64, 32, 4, 2)]
+    longest = max(16, 1 << (spec.num_queries - 1).bit_length())
+    return [tile._replace(queries=min(tile.queries, longest)) for tile in tiles]
+
+
+def unsupported(spec: AttentionSpec) -> str | None:
+    """Why the kernel cannot run `spec`; None when it can."""
+    device = spec.device
+    if device.platform != "cuda":
+        return f"the Triton kernel runs on NVIDIA GPUs, not on {device.platform}"
+    missing = [p for p in ("triton", "jax_triton") if p not in device.packages]
+    if missing:
+        names = " and ".join(name.replace("_", "-") for name in missing)
+        return f"{names} not installed: pip install 'foldmill[triton]'"
+    if device.compute_capability < OLDEST_CAPABILITY:
+        return (
+            "Triton compiles for compute capability 8.0 and newer;"
+            f" this card has {device.capability_name}"
+        )
+    if spec.dtype not in DTYPES:
+        return f"the kernel reads {', '.join(DTYPES)}; q is {spec.dtype}"
+    if spec.num_channels > MAX_CHANNELS:
+        return (
+            f"the kernel holds at most {MAX_CHANNELS} channels a head;"
+            f" this has {spec.num_channels}"
+        )
+    if len(batch_groups(spec)) > 2:
+        return (
+            "the bias and masks broadcast over more than two separate groups of"
+            f" batch axes of {list(spec.batch)}"
+        )
+    if choose_tile(spec) is None:
+        return (
+            f"no tile of {spec.num_channels} channels in {spec.dtype} fits the"
+            f" {card_of(device).shared_memory_kib} KiB of shared memory of a block on"
+            f" compute capability {device.capability_name}"
+        )
+    return None
+
+
+def batch_groups(spec: AttentionSpec) -> list[tuple[int, tuple[bool, ...]]]:
+    """Batch axes merged where every operand broadcasts over all of them or none.
+
+    Each group is its size and, for every operand of `spec.broadcasting`, whether it
+    broadcasts there.
+    """
+    groups: list[tuple[int, tuple[bool, ...]]] = []
+    for axis, size in enumerate(spec.batch):
+        if size == 1:
+            continue
+        pattern = tuple(shape[axis] == 1 for shape in spec.broadcasting.values())
+        if groups and groups[-1][1] == pattern:
+            groups[-1] = (groups[-1][0] * size, pattern)
+        else:
+            groups.append((size, pattern))
+    return groups
+
+
+def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
+    """Grid, strides and compile-time constants of the kernel for `spec`."""
+    tile = choose_tile(spec)
+    (_, _), (inner, _) = outer_and_inner(spec)
+    num_batch = math.prod(spec.batch)
+    group = batch_group(spec)
+    num_query_blocks = math.ceil(spec.num_queries / tile.queries)
+    programs = group * math.ceil(num_batch / group) * num_query_blocks * spec.num_heads
+    bias, dense = strides(spec, "bias"), strides(spec, "dense_mask")
+    scalars = {
+        "scale": float(scale),
+        "num_queries": spec.num_queries,
+        "num_keys": spec.num_keys,
+        "num_batch": num_batch,
+        "inner_batch": inner,
+        **_named("bias", bias, ("outer", "inner", "head", "query")),
+        **_named("dense", dense, ("outer", "inner", "head", "query")),
+    }
+    for name in ("key_mask", "query_segments", "key_segments"):
+        scalars |= _named(name, strides(spec, name), ("outer", "inner"))
+    constants = {
+        "NUM_HEADS": spec.num_heads,
+        "NUM_KEY_HEADS": spec.num_key_heads,
+        "NUM_CHANNELS": spec.num_channels,
+        "HAS_GATE": spec.has_gate,
+        "HAS_BIAS": spec.bias is not None,
+        "HAS_DENSE_MASK": spec.dense_mask is not None,
+        "HAS_KEY_MASK": spec.key_mask is not None,
+        "HAS_SEGMENTS": spec.query_segments is not None,
+        "IS_CAUSAL": spec.is_causal,
+        "BIAS_KEY": bias.key,
+        "DENSE_KEY": dense.key,
+        "KEY_MULTIPLE": math.gcd(spec.num_keys, 16),
+        "BLOCK_QUERIES": tile.queries,
+        "BLOCK_KEYS": tile.keys,
+        "BLOCK_CHANNELS": padded_channels(spec.num_channels),
+        "BATCH_GROUP": group,
+        "PRECISION": "ieee" if spec.dtype == "float32" else "tf32",
+    }
+    return Launch((programs,), scalars, constants, tile.num_warps, tile.num_stages)
+
+
+def _named(prefix: str, strides: Strides, names: tuple[str, ...]) -> dict[str, int]:
+    return {f"{prefix}_{name}": getattr(strides, name) for name in names}
+
+
+def outer_and_inner(
+    spec: AttentionSpec,
+) -> tuple[tuple[int, tuple[bool, ...]], tuple[int, tuple[bool, ...]]]:
+    """The two groups of batch axes the kernel counts with."""
+    groups = batch_groups(spec)
+    alone = (1, (True,) * len(spec.broadcasting))
+    outer, inner = [alone] * (2 - len(groups)) + groups
+    return outer, inner
+
+
+def strides(spec: AttentionSpec, name: str) -> Strides:
+    """How the kernel steps through operand `name`; all 0 when it is absent."""
+    if name not in spec.broadcasting:
+        return Strides(0, 0, 0, 0, 0)
+    index = list(spec.broadcasting).index(name)
+    shape = spec.broadcasting[name]
+    (_, outer_patterns), (inner_size, inner_patterns) = outer_and_inner(spec)
+    is_outer, is_inner = not outer_patterns[index], not inner_patterns[index]
+    entry = shape[len(spec.batch) :]
+    size = math.prod(entry)
+    heads, queries, keys = (1,) * (3 - len(entry)) + entry
+    return Strides(
+        outer=is_outer * size * (inner_size if is_inner else 1),
+        inner=is_inner * size,
+        head=(heads > 1) * queries * keys,
+        query=(queries > 1) * keys,
+        key=int(keys > 1),
+    )
+
+
+def batch_group(spec: AttentionSpec) -> int:
+    """How many batch elements take turns at one block of queries.
+
+    Where a bias is shared by the batch (triangle attention: by all rows), running
+    several elements side by side reads each of its tiles from memory once for all of
+    them; their keys and values must stay in the L2 cache meanwhile.
+    """
+    is_shared = spec.bias is not None and math.prod(spec.bias[: len(spec.batch)]) == 1
+    if not is_shared:
+        return 1
+    itemsize = 4 if spec.dtype == "float32" else 2
+    one = 2 * spec.num_keys * spec.num_channels * itemsize
+    fitting = card_of(spec.device).l2_cache_mib * 2**20 // 4 // one
+    return max(1, min(64, fitting, math.prod(spec.batch)))
+
+
+def run(
+    operands: Operands, *, scale: float, spec: AttentionSpec
+) -> Float[Array, "*batch q h c"]:
+    """softmax(scale · q kᵀ + bias) v in one pass over the keys, nothing materialised.
+
+    Its derivative is that of the XLA backend, which recomputes the forward pass.
+    """
+    return _attend(operands, scale, spec)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _attend(operands: Operands, scale: float, spec: AttentionSpec) -> Array:
+    return _batchable(scale, spec.device)(operands)
+
+
+def _attend_forward(
+    operands: Operands, scale: float, spec: AttentionSpec
+) -> tuple[Array, Operands]:
+    return _attend(operands, scale, spec), operands
+
+
+def _attend_backward(
+    scale: float, spec: AttentionSpec, operands: Operands, gradient: Array
+) -> tuple[Operands]:
+    reference = functools.partial(attention_xla.run, scale=scale, spec=spec)
+    _, transpose = jax.vjp(reference, operands)
+    return transpose(gradient)
+
+
+_attend.defvjp(_attend_forward, _attend_backward)
+
+
+def kernel_arrays(operands: Operands) -> dict[str, Array | None]:
+    """The operands under the kernel's parameter names."""
+    return {
+        "q_ptr": operands.q,
+        "k_ptr": operands.k,
+        "v_ptr": operands.v,
+        "gate_ptr": operands.gate,
+        "bias_ptr": operands.bias,
+        "dense_mask_ptr": _as_bytes(operands.dense_mask),
+        "key_mask_ptr": _as_bytes(operands.key_mask),
+        "query_segments_ptr": operands.query_segments,
+        "key_segments_ptr": operands.key_segments,
+    }
+
+
+def _as_bytes(mask: Array | None) -> Array | None:
+    return None if mask is None else mask.astype(jnp.int8)
+
+
+def _batchable(scale: float, device: Device) -> Callable[[Operands], Array]:
+    """The kernel's call, to which `jax.vmap` adds one more batch axis."""
+
+    @jax.custom_batching.custom_vmap
+    def call(operands: Operands) -> Array:
+        return _call_kernel(operands, scale, spec_of(operands, device))
+
+    @call.def_vmap
+    def batched_call(
+        axis_size: int, is_batched: Operands, operands: Operands
+    ) -> tuple[Array, bool]:
+        def lead(name: str, x: Array | None, batched: bool) -> Array | None:
+            if x is None or batched:
+                return x
+            size = axis_size if name in ("q", "k", "v", "gate") else 1
+            return jnp.broadcast_to(x[None], (size, *x.shape))
+
+        with_axis = map(lead, Operands._fields, operands, is_batched)
+        return call(Operands(*with_axis)), True
+
+    return call
+
+
+def _call_kernel(operands: Operands, scale: float, spec: AttentionSpec) -> Array:
+    # Imported here: a machine without Triton imports this module to be told so.
+    import jax_triton
+
+    from kernels.flash import flash_attention
+
+    launch = plan_launch(spec, scale)
+    # An absent operand is never read: any pointer will do.
+    arrays = {
+        name: operands.q if x is None else x
+        for name, x in kernel_arrays(operands).items()
+    }
+    major, minor = spec.device.compute_capability
+    return jax_triton.triton_call(
+        kernel=flash_attention,
+        out_type=jax.ShapeDtypeStruct(operands.q.shape, operands.q.dtype),
+        grid=launch.grid,
+        num_warps=launch.num_warps,
+        num_stages=launch.num_stages,
+        compute_capability=10 * major + minor,
+        **arrays,
+        **launch.scalars,
+        **launch.constants,
+    )

@@ -1,0 +1,99 @@
+"""Kinds of accelerator, and the facts about them that decide how a kernel runs.
+
+Per compute capability: shared memory a block may use and whether it has bfloat16
+tensor cores, from NVIDIA's CUDA C++ Programming Guide, table "Technical
+Specifications per Compute Capability"; L2 of the smallest card we expect to meet.
+"""
+
+import contextlib
+import contextvars
+import importlib.util
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+
+
+class Device(NamedTuple):
+    """A kind of accelerator, present or not, and what is installed to drive it."""
+
+    platform: str
+    """"cpu", "cuda", "rocm" or "tpu"."""
+    compute_capability: tuple[int, int] | None = None
+    """CUDA only: (8, 0) for A100, (9, 0) for H100, (12, 0) for RTX 50."""
+    packages: tuple[str, ...] = ("triton", "jax_triton")
+    """Which of the optional Python packages are installed."""
+
+    @property
+    def capability_name(self) -> str:
+        """The compute capability as NVIDIA writes it, such as 8.6."""
+        major, minor = self.compute_capability or (0, 0)
+        return f"{major}.{minor}"
+
+
+class Card(NamedTuple):
+    """What all cards of one compute capability have at least."""
+
+    shared_memory_kib: int
+    l2_cache_mib: int
+    example: str
+
+
+CARDS: dict[tuple[int, int], Card] = {
+    (7, 0): Card(96, 6, "V100"),
+    (7, 5): Card(64, 4, "T4, RTX 20"),
+    (8, 0): Card(163, 40, "A100"),
+    (8, 6): Card(99, 6, "A10, RTX 30"),
+    (8, 7): Card(163, 4, "Jetson Orin"),
+    (8, 9): Card(99, 32, "L4, L40S, RTX 40"),
+    (9, 0): Card(227, 50, "H100, GH200"),
+    (10, 0): Card(227, 126, "B200"),
+    (10, 3): Card(227, 126, "B300"),
+    (12, 0): Card(99, 32, "RTX 50, RTX PRO 6000"),
+    (12, 1): Card(99, 24, "GB10"),
+}
+# A card newer than this table is treated as the smallest that Triton supports.
+UNLISTED = Card(99, 6, "unlisted")
+
+_TARGET: contextvars.ContextVar[Device | None] = contextvars.ContextVar(
+    "_TARGET", default=None
+)
+
+
+def card_of(device: Device) -> Card:
+    """The table's row for a CUDA device."""
+    return CARDS.get(device.compute_capability, UNLISTED)
+
+
+@contextlib.contextmanager
+def lowering_for(device: Device) -> Iterator[None]:
+    """Decides every dispatch inside the block for a device that need not be here.
+
+    For ahead-of-time lowering and for tests. Functions that JAX has already traced
+    are not traced again: lower a fresh function.
+    """
+    token = _TARGET.set(device)
+    try:
+        yield
+    finally:
+        _TARGET.reset(token)
+
+
+def current_device() -> Device:
+    """The device JAX computes on by default, or the target of `lowering_for`."""
+    target = _TARGET.get()
+    if target is not None:
+        return target
+    packages = tuple(
+        name
+        for name in Device._field_defaults["packages"]
+        if importlib.util.find_spec(name) is not None
+    )
+    platform = jax.default_backend()
+    if platform != "gpu":
+        return Device(platform, packages=packages)
+    device = jax.devices()[0]
+    if "rocm" in device.client.platform_version.lower():
+        return Device("rocm", packages=packages)
+    major, minor = map(int, device.compute_capability.split("."))
+    return Device("cuda", (major, minor), packages)
