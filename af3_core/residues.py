@@ -1,11 +1,8 @@
 """Residues of polymers: component codes, residue classes, names of chain types."""
 
-from typing import Literal
-
+from af3_core.chain_inputs import ChainKind
 from af3_core.job import Polymer, PolymerKind
-from af3_core.residue_letters import LETTER_OF_COMPONENT
-
-ChainKind = Literal["protein", "rna", "dna", "ligand"]
+from af3_core.residue_letters import LETTER_OF_COMPONENT, residue_letters
 
 PROTEIN_CODES = {
     "A": "ALA",
@@ -88,9 +85,9 @@ def one_letter_sequence(codes: tuple[str, ...], kind: PolymerKind) -> str:
     other kind of polymer that sneak into nucleic acids become N.
     """
     unknown = UNKNOWN_LETTER[kind]
-    letters = [LETTER_OF_COMPONENT.get(code, unknown) for code in codes]
+    letters = residue_letters(codes, unknown=unknown)
     if kind == "protein":
-        return "".join(letters)
+        return letters
     return "".join(x if x in "AGCUTN" else unknown for x in letters)
 
 
