@@ -249,6 +249,73 @@ INTERFACES = Contract(
     ),
 )
 
+SHARD_HITS = Contract(
+    "shard_hits",
+    1,
+    (),
+    (
+        Column("name", _TEXT, "database sequence"),
+        Column("description", _TEXT, "rest of its header; may be empty"),
+        Column("score", _FLOAT, "of the whole database sequence", "bit"),
+        Column("e_value", pa.float64(), "of the whole database sequence"),
+        Column(
+            "regions",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("start", pa.int64()),
+                        ("end", pa.int64()),
+                        ("row", pa.string()),
+                        ("score", _FLOAT),
+                        ("p_value", pa.float64()),
+                    ]
+                )
+            ),
+            "aligned regions, in order",
+        ),
+        Column("num_hits", pa.int64(), "hits in the shard, kept or not"),
+    ),
+)
+
+MSA_HITS = Contract(
+    "msa_hits",
+    1,
+    ("sequence_id", "database_digest", "rank"),
+    (
+        _SEQUENCE,
+        Column("database_digest", _TEXT, "16 hex digits of the database's SHA-256"),
+        Column("rank", _INT, "1-based place in the alignment, best first"),
+        Column("target", _TEXT, "name of the database sequence"),
+        Column("description", _TEXT, "rest of its header; may be empty"),
+        Column("start", _INT, "1-based first residue; after end on a reverse strand"),
+        Column("end", _INT, "1-based last residue"),
+        Column("row", pa.large_string(), "A3M; for RNA the bare subsequence"),
+        Column("score", _FLOAT, "of the whole database sequence", "bit"),
+        Column("e_value", pa.float64(), "of the whole database sequence"),
+        Column("region_score", _FLOAT, "of the aligned region", "bit"),
+        Column("region_e_value", pa.float64(), "of the region; 0 for RNA"),
+        Column("engine", _TEXT, "tool and version that found it"),
+        Column("profile", _TEXT, "E-value convention: paper or server"),
+    ),
+)
+
+TEMPLATES = Contract(
+    "templates",
+    1,
+    ("sequence_id", "rank"),
+    (
+        _SEQUENCE,
+        Column("rank", _INT, "1-based, best first"),
+        Column("pdb_id", _TEXT, "lower case"),
+        Column("chain_id", _TEXT, "author's chain id (auth_asym_id)"),
+        Column("release_date", _TEXT, "ISO 8601"),
+        Column("mmcif", pa.large_string(), "the chain with its coordinates"),
+        Column("query_indices", pa.list_(_INT), "0-based residues of the query"),
+        Column("template_indices", pa.list_(_INT), "residues they align with"),
+        Column("engine", _TEXT, "tool and version that found it"),
+    ),
+)
+
 CONTRACTS = {
     c.name: c
     for c in (
@@ -260,6 +327,9 @@ CONTRACTS = {
         RELAXED,
         SCORES,
         INTERFACES,
+        SHARD_HITS,
+        MSA_HITS,
+        TEMPLATES,
     )
 }
 """Every contract by name."""

@@ -1,0 +1,191 @@
+"""HMMER's library over a stream of database sequences, many queries at a time.
+
+Each block of the database is parsed and digitised once and shown to every query, by
+several threads, before the next one is read. Results are those of one jackhmmer or
+nhmmer process per query, hit for hit.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from pyhmmer.easel import Alphabet, DigitalSequenceBlock, TextSequence
+from pyhmmer.plan7 import (
+    Alignment,
+    Background,
+    Builder,
+    LongTargetsPipeline,
+    Pipeline,
+    TopHits,
+)
+from pyhmmer.plan7 import Hit as HmmerHit
+
+from af3_core.search.hits import BestHits, Hit, Region
+from af3_core.search.settings import SearchSettings, rna_filters
+
+Kind = Literal["protein", "rna"]
+ALPHABETS = {"protein": Alphabet.amino(), "rna": Alphabet.rna()}
+
+
+@dataclass
+class _Search:
+    """One query's model, pipeline and findings; used by one thread at a time."""
+
+    run: Callable[[DigitalSequenceBlock], TopHits]
+    read: Callable[[HmmerHit], Hit]
+    best: BestHits
+
+    def scan(self, block: DigitalSequenceBlock) -> None:
+        found = self.run(block)
+        self.best.add(self.read(hit) for hit in found if hit.reported)
+
+
+def search_stream(
+    queries: Mapping[str, str],
+    blocks: Iterable[DigitalSequenceBlock],
+    settings: SearchSettings,
+    *,
+    kind: Kind,
+    z: float,
+    threads: int = 1,
+) -> dict[str, BestHits]:
+    """Searches all queries in one pass over a database or one shard of it.
+
+    Args:
+        queries: sequences by their ids.
+        blocks: the database, digitised in the alphabet of `kind`.
+        settings: thresholds and how many hits to keep.
+        kind: protein (as jackhmmer, one iteration) or rna (as nhmmer).
+        z: size of the whole database: sequences, or for RNA megabases.
+        threads: how many run at once.
+
+    Returns:
+        The best hits of each query; see `hits.select_rows`.
+    """
+    make = _protein_search if kind == "protein" else _rna_search
+    replicas = max(1, threads // max(1, len(queries)))
+    with ThreadPoolExecutor(threads) as pool:
+        lanes = {
+            query_id: list(
+                pool.map(lambda s: make(s, settings, z), [sequence] * replicas)
+            )
+            for query_id, sequence in queries.items()
+        }
+        for block in blocks:
+            pieces = _split(block, replicas)
+            tasks = [
+                pool.submit(search.scan, piece)
+                for searches in lanes.values()
+                for search, piece in zip(searches, pieces, strict=True)
+            ]
+            for task in tasks:
+                task.result()
+    return {query_id: _join(searches) for query_id, searches in lanes.items()}
+
+
+def _split(block: DigitalSequenceBlock, parts: int) -> list[DigitalSequenceBlock]:
+    return [block[part::parts] for part in range(parts)] if parts > 1 else [block]
+
+
+def _join(searches: Sequence[_Search]) -> BestHits:
+    first, *others = (search.best for search in searches)
+    for other in others:
+        first.merge(other)
+    first.prune()
+    return first
+
+
+def _protein_search(sequence: str, settings: SearchSettings, z: float) -> _Search:
+    alphabet = ALPHABETS["protein"]
+    background = Background(alphabet)
+    digital = TextSequence(name="query", sequence=sequence).digitize(alphabet)
+    _, _, profile = Builder(alphabet).build(digital, background)
+    f1, f2, f3 = settings.filters
+    pipeline = Pipeline(
+        alphabet,
+        background,
+        Z=z,
+        domZ=1,  # regions are judged when the number of hits is known
+        E=settings.e_value,
+        incE=settings.e_value,
+        F1=f1,
+        F2=f2,
+        F3=f3,
+    )
+
+    def run(block: DigitalSequenceBlock) -> TopHits:
+        pipeline.clear()
+        return pipeline.search_hmm(profile, block)
+
+    return _Search(run, _read_protein_hit, BestHits(settings.max_sequences))
+
+
+def _read_protein_hit(hit: HmmerHit) -> Hit:
+    return Hit(
+        name=hit.name,
+        description=hit.description or "",
+        score=hit.score,
+        e_value=hit.evalue,
+        regions=tuple(
+            Region(
+                start=domain.alignment.target_from,
+                end=domain.alignment.target_to,
+                row=_aligned_row(domain.alignment),
+                score=domain.score,
+                p_value=domain.pvalue,
+            )
+            for domain in hit.domains
+        ),
+    )
+
+
+def _aligned_row(alignment: Alignment) -> str:
+    before = "-" * (alignment.hmm_from - 1)
+    after = "-" * (alignment.hmm_length - alignment.hmm_to)
+    return f"{before}{alignment.target_sequence}{after}"
+
+
+def _rna_search(sequence: str, settings: SearchSettings, z: float) -> _Search:
+    alphabet = ALPHABETS["rna"]
+    background = Background(alphabet)
+    digital = TextSequence(name="query", sequence=sequence).digitize(alphabet)
+    model, _, _ = Builder(alphabet).build(digital, background)
+    f1, f2, f3 = rna_filters(settings, len(sequence))
+    pipeline = LongTargetsPipeline(
+        alphabet,
+        background,
+        # HMMER truncates the residues it works out of Z; half a residue more
+        # makes it the exact count.
+        Z=z + 0.5e-6,
+        E=settings.e_value,
+        F1=f1,
+        F2=f2,
+        F3=f3,
+    )
+
+    def run(block: DigitalSequenceBlock) -> TopHits:
+        pipeline.clear()
+        return pipeline.search_hmm(model, block)
+
+    return _Search(run, _read_rna_hit, BestHits(settings.max_sequences))
+
+
+def _read_rna_hit(hit: HmmerHit) -> Hit:
+    (domain,) = hit.domains
+    alignment = domain.alignment
+    return Hit(
+        name=hit.name,
+        description=hit.description or "",
+        score=hit.score,
+        e_value=hit.evalue,
+        regions=(
+            Region(
+                start=alignment.target_from,
+                end=alignment.target_to,
+                row=alignment.target_sequence.replace("-", "").upper(),
+                score=domain.score,
+                p_value=0.0,  # an RNA hit is one region; its E-value decides
+            ),
+        ),
+    )

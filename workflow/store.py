@@ -1,0 +1,203 @@
+"""Search results, kept once under what they depend on and shared by everybody.
+
+An entry is one Parquet file named by a digest of its key. It appears whole or not at
+all, carries its key and a checksum of every page, and is checked on every read: an
+entry that is damaged, or whose key is not the one asked for, is as good as absent.
+Claims keep two campaigns from searching the same at the same time; they are hints:
+losing one costs time, never correctness. Works on a network file system.
+"""
+
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from af3_core.contracts import CONTRACTS, Contract, ContractError
+from workflow.tables import replacing
+
+STALE_SECONDS = 900.0
+"""A claim not renewed for this long belongs to a process that is gone."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """All that a result depends on."""
+
+    contract: Contract
+    depends_on: tuple[tuple[str, str], ...]
+    """Names and values, in a fixed order."""
+
+    @property
+    def text(self) -> str:
+        """The key as JSON, as it stands in the entry's metadata."""
+        names = {"contract": self.contract.name, "version": self.contract.version}
+        return json.dumps({**names, **dict(self.depends_on)}, sort_keys=True)
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits that name the entry."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:32]
+
+
+def make_key(contract: Contract, **depends_on: object) -> Key:
+    """A key from named values; numbers enter exactly."""
+    values = tuple(sorted((name, repr(value)) for name, value in depends_on.items()))
+    return Key(contract, values)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of entries."""
+
+    folder: Path
+
+    def path(self, key: Key) -> Path:
+        """Where an entry is or would be."""
+        name = key.digest
+        return self.folder / key.contract.name / name[:2] / f"{name}.parquet"
+
+    def get(self, key: Key) -> pa.Table | None:
+        """The entry's table, or None if there is none that is whole and right."""
+        return read_entry(self.path(key), key)
+
+    def __contains__(self, key: Key) -> bool:
+        """Whether the entry is there, by its footer alone."""
+        path = self.path(key)
+        try:
+            metadata = pq.read_schema(path).metadata or {}
+        except (FileNotFoundError, pa.ArrowInvalid, OSError):
+            return False
+        return metadata.get(b"key") == key.text.encode()
+
+    def put(self, key: Key, table: pa.Table) -> None:
+        """Adds an entry; if it is there already, it is replaced by an equal one.
+
+        Raises:
+            ContractError: the table is not what the key's contract says.
+            OSError: the disk is full or the folder cannot be written.
+        """
+        path = self.path(key)
+        key.contract.check(table, where=str(path))
+        metadata = {**table.schema.metadata, b"key": key.text.encode()}
+        with replacing(path) as temporary:
+            pq.write_table(
+                table.replace_schema_metadata(metadata),
+                temporary,
+                compression="zstd",
+                write_page_checksum=True,
+            )
+
+    def claim(self, key: Key) -> bool:
+        """Whether this process is now the one to make the entry.
+
+        False: another process is at it. Renew with `renew`, give back with `release`.
+        """
+        path = self._claim_path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _create(path):
+            return True
+        age = _age(path)
+        if age is not None and age < STALE_SECONDS:
+            return False
+        _remove_stale(path)
+        return _create(path)
+
+    def renew(self, key: Key) -> None:
+        """Says that the owner of a claim is alive."""
+        try:
+            os.utime(self._claim_path(key))
+        except FileNotFoundError:
+            _create(self._claim_path(key))
+
+    def release(self, key: Key) -> None:
+        """Gives a claim back, whether or not the entry was made."""
+        self._claim_path(key).unlink(missing_ok=True)
+
+    def _claim_path(self, key: Key) -> Path:
+        return self.path(key).with_suffix(".claim")
+
+
+def _create(path: Path) -> bool:
+    """Creates a claim; exactly one of several processes succeeds."""
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w") as file:
+        file.write(f"{socket.gethostname()} {os.getpid()}\n")
+    return True
+
+
+def _age(path: Path) -> float | None:
+    """Seconds since a claim was renewed, by the file server's clock."""
+    probe = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _remove_stale(path: Path) -> None:
+    """Moves a dead claim away; of several processes one succeeds."""
+    grave = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.stale")
+    try:
+        path.rename(grave)
+    except FileNotFoundError:
+        return
+    grave.unlink(missing_ok=True)
+
+
+def read_entry(path: Path, key: Key | None = None) -> pa.Table | None:
+    """An entry's table, or None if it is absent, damaged or another's.
+
+    Args:
+        path: the entry's file.
+        key: what it has to be; None takes any entry whose name fits its own key.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read()
+        metadata = table.schema.metadata or {}
+        text = metadata.get(b"key", b"{}").decode()
+        contract = CONTRACTS.get(metadata.get(b"contract", b"").decode())
+        name = hashlib.sha256(text.encode()).hexdigest()[:32]
+        if contract is None or name != path.stem or (key and key.text != text):
+            return None
+        return contract.check(table, where=str(path))
+    except (FileNotFoundError, pa.ArrowException, OSError, ContractError):
+        return None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of an entry without reading its rows."""
+
+    path: Path
+    key: dict[str, str]
+    rows: int
+    bytes: int
+    age_days: float
+
+
+def list_entries(store: Store) -> Iterator[Entry]:
+    """All entries, by name; files that are no entries are left out."""
+    now = time.time()
+    for path in sorted(store.folder.glob("*/??/*.parquet")):
+        try:
+            footer = pq.read_metadata(path)
+            status = path.stat()
+        except (FileNotFoundError, pa.ArrowException, OSError):
+            continue
+        key = json.loads((footer.metadata or {}).get(b"key", b"{}"))
+        age = (now - status.st_mtime) / 86_400
+        yield Entry(path, key, footer.num_rows, status.st_size, age)
