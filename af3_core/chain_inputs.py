@@ -1,57 +1,86 @@
 """One chain as MSA and template features see it: its tokens and what was found for it.
 
-A standard residue is one token; a modified residue and a ligand have one token per
-atom. Alignments and templates have one column per residue of a polymer, and one per
-token of a ligand.
+Alignments and templates have one column per residue of a polymer and one per token of
+a ligand; the tokens of a modified residue share its column.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from af3_core.job import Template
-from af3_core.residue_letters import residue_letters
-
-ChainKind = Literal["protein", "rna", "dna", "ligand"]
-
-_NUCLEOTIDE_LETTERS = frozenset("ACGTUN")
+from af3_core.job import ChainKind, Job, Ligand, Polymer, Template
+from af3_core.tokens import ChainTokens, TokenTable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ChainInput:
     """A chain of the job. Alignments are A3M text; "" means the query alone."""
 
     chain_id: str
     kind: ChainKind
+    letters: str
+    """One letter per residue of a polymer, modified ones by their parent's."""
+    token_columns: Int[ndarray, "n"]
+    """Column of each token within the chain, ascending from 0."""
     token_residue_names: tuple[str, ...]
     """Component code of each token's residue."""
-    token_residue_ids: tuple[int, ...]
-    """1-based residue number of each token, ascending."""
     unpaired_msa: str = ""
     paired_msa: str = ""
     templates: tuple[Template, ...] = ()
 
+    @property
+    def num_tokens(self) -> int:
+        return len(self.token_columns)
 
-def token_columns(chain: ChainInput) -> Int[ndarray, "n"]:
-    """The alignment column of each token; tokens of one modified residue share it."""
-    if chain.kind == "ligand":
-        return np.arange(len(chain.token_residue_ids))
-    residue_ids = np.asarray(chain.token_residue_ids, np.int64)
-    return np.cumsum(np.diff(residue_ids, prepend=residue_ids[:1]) != 0)
+    @property
+    def num_columns(self) -> int:
+        """Residues of a polymer, tokens of a ligand."""
+        return self.num_tokens if self.kind == "ligand" else len(self.letters)
 
 
-def chain_letters(chain: ChainInput) -> str:
-    """One-letter codes of a polymer's residues, modified ones by their parent.
+def chain_inputs(job: Job, table: TokenTable) -> tuple[ChainInput, ...]:
+    """The chains of a job, in the order of its tokens, with MSAs and templates.
 
-    In nucleic acids, letters that are no nucleotide's become N.
+    Raises:
+        ValueError: if a protein or RNA has no alignment yet, or a protein no templates
+            ("" and () say that none are wanted).
     """
-    columns = token_columns(chain)
-    first_tokens = np.flatnonzero(np.diff(columns, prepend=-1))
-    names = [chain.token_residue_names[i] for i in first_tokens]
-    if chain.kind == "protein":
-        return residue_letters(names, unknown="X")
-    letters = residue_letters(names, unknown="N")
-    return "".join(c if c in _NUCLEOTIDE_LETTERS else "N" for c in letters)
+    return tuple(
+        _chain_input(job.entities[c.chain.entity_index], c, table) for c in table.chains
+    )
+
+
+def _chain_input(
+    entity: Polymer | Ligand, chain: ChainTokens, table: TokenTable
+) -> ChainInput:
+    columns = table.column[chain.tokens] - chain.columns.start
+    names = table.residue_name[chain.tokens]
+    chain_id, kind = chain.chain.chain_id, chain.chain.kind
+    letters = chain.chain.sequence
+    if isinstance(entity, Ligand) or entity.kind == "dna":
+        return ChainInput(chain_id, kind, letters, columns, names)
+    _require_found(entity, chain_id)
+    return ChainInput(
+        chain_id,
+        kind,
+        letters,
+        columns,
+        names,
+        entity.unpaired_msa or "",
+        entity.paired_msa or "",
+        entity.templates or (),
+    )
+
+
+def _require_found(polymer: Polymer, chain_id: str) -> None:
+    wanted = {"unpaired MSA": polymer.unpaired_msa}
+    if polymer.kind == "protein":
+        wanted |= {"paired MSA": polymer.paired_msa, "templates": polymer.templates}
+    missing: Sequence[str] = [name for name, value in wanted.items() if value is None]
+    if missing:
+        raise ValueError(
+            f"chain {chain_id} has no {' and no '.join(missing)} yet: search first, or "
+            "give empty ones"
+        )

@@ -15,6 +15,7 @@ from reprlib import repr as short_repr
 from typing import Literal
 
 PolymerKind = Literal["protein", "rna", "dna"]
+ChainKind = Literal["protein", "rna", "dna", "ligand"]
 
 JSON_VERSION = 4
 """The version of the `alphafold3` dialect that `write_job` writes."""

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Int8, Shaped
 from numpy import ndarray
 
-from af3_core.chain_inputs import ChainInput, chain_letters, token_columns
+from af3_core.chain_inputs import ChainInput
 from af3_core.msa import (
     GAP,
     EncodedMsa,
@@ -82,7 +82,7 @@ def msa_features(
         ValueError: if an alignment cannot be read or its first row is not the chain's
             sequence; the message names the chain.
     """
-    sequences = {chain_letters(c) for c in chains if c.kind == "protein"}
+    sequences = {c.letters for c in chains if c.kind == "protein"}
     pairing = len(sequences) > 1
     alignments = [_read_alignments(c, pairing) for c in chains]
     unpaired = [_block(a.unpaired) for a in alignments]
@@ -98,16 +98,15 @@ def msa_features(
     paired = [b.take(slice(max_paired)) for b in _drop_empty_rows(paired)]
     num_paired = len(paired[0].rows)
     unpaired = [b.take(slice(max_rows - num_paired)) for b in unpaired]
-    rows, deletions = _stack(paired, unpaired, [token_columns(c) for c in chains])
+    rows, deletions = _stack(paired, unpaired, [c.token_columns for c in chains])
     return MsaArrays(rows, deletions, *_profiles(chains, alignments))
 
 
 def _read_alignments(chain: ChainInput, pairing: bool) -> _ChainAlignments:
     if chain.kind == "ligand":
-        gaps = encode(["-" * len(chain.token_residue_ids)], "protein")
+        gaps = encode(["-" * chain.num_columns], "protein")
         return _ChainAlignments(gaps, gaps, np.array([""], object))
-    letters = chain_letters(chain)
-    aligned = len(letters) >= SHORTEST_ALIGNED_CHAIN and chain.kind != "dna"
+    aligned = len(chain.letters) >= SHORTEST_ALIGNED_CHAIN and chain.kind != "dna"
     use_paired = aligned and pairing and chain.kind == "protein"
     unpaired = read_alignment(chain, chain.unpaired_msa if aligned else "", "unpaired")
     paired = read_alignment(chain, chain.paired_msa if use_paired else "", "paired")
@@ -125,7 +124,7 @@ def read_alignment(chain: ChainInput, a3m: str, which: str) -> Msa:
     Raises:
         ValueError: if the first row is another sequence than the chain's.
     """
-    letters = chain_letters(chain)
+    letters = chain.letters
     msa = parse_a3m(a3m)
     if not msa.sequences:
         return Msa(("query",), (letters,))
@@ -256,7 +255,7 @@ def _profiles(
 ) -> tuple[Float32[ndarray, "n 31"], Float32[ndarray, "n"]]:
     profiles, means = [], []
     for chain, alignment in zip(chains, alignments, strict=True):
-        columns, own = token_columns(chain), alignment.unpaired
+        columns, own = chain.token_columns, alignment.unpaired
         profile = own.class_counts / len(own.rows)
         mean = own.deletion_totals / len(own.rows)
         profiles.append(profile[columns].astype(np.float32))

@@ -1,7 +1,6 @@
 """Residues of polymers: component codes, residue classes, names of chain types."""
 
-from af3_core.chain_inputs import ChainKind
-from af3_core.job import Polymer, PolymerKind
+from af3_core.job import ChainKind, Polymer, PolymerKind
 from af3_core.residue_letters import LETTER_OF_COMPONENT, residue_letters
 
 PROTEIN_CODES = {

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 from numpy import ndarray
 
-from af3_core.chain_inputs import ChainInput, token_columns
+from af3_core.chain_inputs import ChainInput
 from af3_core.job import Template
 from af3_core.msa import encode_sequence
 from af3_core.template_structure import TemplateChain, read_template_chain
@@ -94,8 +94,7 @@ def template_features(
 
 
 def _takes_templates(chain: ChainInput) -> bool:
-    is_long_enough = len(chain.token_residue_ids) >= SHORTEST_TEMPLATED_CHAIN
-    return chain.kind == "protein" and is_long_enough
+    return chain.kind == "protein" and chain.num_tokens >= SHORTEST_TEMPLATED_CHAIN
 
 
 def _merged_columns(chains: Sequence[ChainInput]) -> Int32[ndarray, "n"]:
@@ -107,9 +106,8 @@ def _merged_columns(chains: Sequence[ChainInput]) -> Int32[ndarray, "n"]:
     """
     columns, start = [], 0
     for chain in chains:
-        own = token_columns(chain)
-        columns.append(start + own)
-        start += int(own[-1]) + 1
+        columns.append(start + chain.token_columns)
+        start += chain.num_columns
     return np.concatenate(columns).astype(np.int32)
 
 
@@ -124,12 +122,11 @@ def _empty(num_templates: int, num_columns: int) -> TemplateArrays:
 
 def _chain_templates(chain: ChainInput, max_templates: int) -> TemplateArrays:
     if not _takes_templates(chain):
-        return _empty(max_templates, len(chain.token_residue_ids))
-    num_residues = int(token_columns(chain)[-1]) + 1
-    arrays = _empty(max_templates, num_residues)
+        return _empty(max_templates, chain.num_tokens)
+    arrays = _empty(max_templates, chain.num_columns)
     for i, template in enumerate(chain.templates[:max_templates]):
         try:
-            aligned = align_template(template, num_residues)
+            aligned = align_template(template, chain.num_columns)
         except ValueError as error:
             where = f"template {i + 1} of chain {chain.chain_id}"
             raise ValueError(f"{where} cannot be used: {error}") from error
