@@ -12,16 +12,13 @@ _ENCODED = {
 }
 
 
-def find_a3m_problem(
-    text: str, query: str, kind: PolymerKind, modified: frozenset[int]
-) -> str | None:
+def find_a3m_problem(text: str, query: str, kind: PolymerKind) -> str | None:
     """What is wrong with an A3M alignment, as a sentence of what is allowed.
 
     Args:
         text: the alignment; lines before the first `>` must be comments (`#`).
         query: the chain's sequence, which the first row must equal.
         kind: protein or rna; DNA has no alignment.
-        modified: 0-based residues whose letter is decided by their modification.
     """
     rows = _read_rows(text)
     if not rows:
@@ -36,15 +33,13 @@ def find_a3m_problem(
                 f"rows as long as the sequence ({len(query)}) without insertions;"
                 f" row {number} has {len(matched)}"
             )
-    if not _is_same(rows[0].translate(_DROP_INSERTIONS), query, kind, modified):
-        return "a first row equal to the chain's sequence"
-    return None
+    return _find_query_problem(rows[0].translate(_DROP_INSERTIONS), query, kind)
 
 
 def _read_rows(text: str) -> list[str]:
     rows: list[list[str]] = []
     for raw in text.split("\n"):
-        line = raw.strip()
+        line = raw.strip(string.whitespace)
         if line.startswith(">"):
             rows.append([])
         elif rows:
@@ -54,11 +49,13 @@ def _read_rows(text: str) -> list[str]:
     return ["".join(parts) for parts in rows]
 
 
-def _is_same(row: str, query: str, kind: PolymerKind, modified: frozenset[int]) -> bool:
-    row, query = row.translate(_ENCODED[kind]), query.translate(_ENCODED[kind])
-    if row == query:
-        return True
-    return all(
-        ours == theirs or index in modified
-        for index, (ours, theirs) in enumerate(zip(row, query, strict=True))
+def _find_query_problem(row: str, query: str, kind: PolymerKind) -> str | None:
+    encoded, wanted = row.translate(_ENCODED[kind]), query.translate(_ENCODED[kind])
+    if encoded == wanted:
+        return None
+    index = next(i for i, letter in enumerate(wanted) if encoded[i] != letter)
+    return (
+        "a first row equal to the chain's sequence (modified residues by their parent's"
+        " letter, residues without a component of their own as X or N); residue"
+        f" {index + 1} is {row[index]} instead of {query[index]}"
     )

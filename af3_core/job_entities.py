@@ -37,8 +37,9 @@ from af3_core.job_rules import (
     check_distinct,
     check_sequence,
 )
-from af3_core.job_template import TemplateProblem, count_template_residues
+from af3_core.job_template import count_template_residues
 from af3_core.job_text import read_linked_file
+from af3_core.residues import one_letter_sequence, residue_codes
 
 _DESCRIPTION = "a text, or null"
 _ID = f"{CHAIN_ID}; or a list of such ids, one per copy"
@@ -241,8 +242,9 @@ def _read_alignment(
     text, place = read_text_or_link(fields, key, links)
     if not text or place is None:
         return text
-    modified = frozenset(change.position - 1 for change in polymer.modifications)
-    problem = find_a3m_problem(text, polymer.sequence, polymer.kind, modified)
+    # A modified residue stands in the alignment with its parent's letter.
+    query = one_letter_sequence(residue_codes(polymer), polymer.kind)
+    problem = find_a3m_problem(text, query, polymer.kind)
     if problem is not None:
         hint = "" if place.path.endswith("Path") else f" (a path goes into {key}Path)"
         raise place.refuse(problem + (hint if text[0] != ">" else ""))
@@ -270,9 +272,11 @@ def _read_template(entry: Entry, num_residues: int, links: Links) -> Template:
     mmcif, place = read_text_or_link(fields, "mmcif", links)
     if not mmcif or place is None:
         raise (place or entry).refuse("a template with mmcif or mmcifPath")
-    num_template_residues = count_template_residues(mmcif)
-    if isinstance(num_template_residues, TemplateProblem):
-        raise place.refuse(num_template_residues.allowed)
+    try:
+        num_template_residues = count_template_residues(mmcif)
+    except ValueError as error:
+        allowed = f"an mmCIF file with one protein chain and a release date ({error})"
+        raise place.refuse(allowed) from error
     query = _read_indices(fields["queryIndices"], num_residues)
     check_distinct(read_items(fields["queryIndices"], ""), query, "each residue once")
     template = _read_indices(fields["templateIndices"], num_template_residues)

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from af3_core.job import InputError, Job
+from af3_core.job_csv import read_sample_sheet
 from af3_core.job_entities import Links
 from af3_core.job_entry import Entry, flatten_errors, parse_json
 from af3_core.job_fasta import read_fasta
 from af3_core.job_json import read_alphafold3
+from af3_core.job_server import read_server_jobs
 from af3_core.job_text import read_file
 
 INPUT_SUFFIXES = frozenset({".json", ".fasta", ".fa", ".faa", ".csv"})
@@ -96,6 +98,8 @@ def iterate_jobs(
         if suffix == ".json":
             links = Links(path.parent, allowed_roots)
             yield from _read_json(text, file, links)
+        elif suffix == ".csv":
+            yield from read_sample_sheet(text, file, default_seeds)
         else:
             yield from read_fasta(text, file, default_seeds)
     except InputError as error:
@@ -109,4 +113,7 @@ def iterate_jobs(
 
 def _read_json(text: str, file: str, links: Links) -> Iterator[Job | InputError]:
     document = Entry(file, "", parse_json(text, file), "a job")
-    yield read_alphafold3(document, links)
+    if isinstance(document.value, list):
+        yield from read_server_jobs(document)
+    else:
+        yield read_alphafold3(document, links)

@@ -50,6 +50,9 @@ def read_alphafold3(document: Entry, links: Links) -> Job:
         InputError, ExceptionGroup: what is wrong, several things at once if possible.
     """
     fields = read_fields(document, JOB_FIELDS, _REQUIRED)
+    if fields["dialect"].value == "alphafoldserver":
+        allowed = "alphafold3; jobs of dialect alphafoldserver stand in a list: [...]"
+        raise fields["dialect"].refuse(allowed)
     if fields["dialect"].value != "alphafold3":
         raise fields["dialect"].refuse()
     read_integer(fields["version"], VERSIONS[0], VERSIONS[-1])
