@@ -10,7 +10,7 @@ from pathlib import Path
 RESULTS = Path("results")
 PLAN = RESULTS / "plan"
 TABLES = RESULTS / "tables"
-EXPORT = RESULTS / "export"
+FOLDERS = RESULTS / "alphafold3"
 REPORT = RESULTS / "report.html"
 
 

@@ -7,7 +7,6 @@ batch: a batch that changes is a new batch, and one that does not is never touch
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,24 +76,6 @@ def load_manifest(path: Path = MANIFEST) -> Manifest | None:
         for stage in ("search", "templates", "jobs")
     }
     return Manifest(inputs_digest=raw["inputs_digest"], **stages)
-
-
-def list_inputs(inputs: Iterable[Path], suffixes: frozenset[str]) -> list[Path]:
-    """Input files in a fixed order: files as given, folders by name.
-
-    A path that does not exist is listed too, so that planning can report it.
-    """
-    files: list[Path] = []
-    for path in inputs:
-        if path.is_dir():
-            files += sorted(
-                Path(entry.path)
-                for entry in os.scandir(path)
-                if entry.is_file() and Path(entry.name).suffix.lower() in suffixes
-            )
-        else:
-            files.append(path)
-    return list(dict.fromkeys(files))
 
 
 def digest_inputs(files: Iterable[Path], settings: str) -> str:

@@ -1,262 +1,163 @@
-"""Plans a campaign: reads every input, and says what will be computed, in batches.
+"""Plans a campaign: reads every input and says what will be computed, in batches.
 
-Planning is a pure function of the inputs, the settings and the plan before. What was
-planned stays as it was: a job that is added gets new batches, so nothing that exists
-is computed again.
+    python -m workflow.plan --settings '{…}'
+
+writes `results/plan/`: `manifest.json` (the batches; all that the Snakefile reads),
+`jobs.parquet`, `chains.parquet`, `outcomes.parquet` (inputs that were refused, with
+file, field, value and what is allowed) and `settings.json`.
 """
 
+import argparse
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+import json
+from dataclasses import dataclass
 
-from af3_core.job import InputError, Job, job_digest, sanitise_name
-from workflow.buckets import CostModel, bucket_for, choose_buckets
-from workflow.manifest import Batch, Manifest, batch_id
-from workflow.needs import ChainNeeds, chain_needs
-from workflow.settings import Settings
+from af3_core.features import count_tokens
 
-COSTS = CostModel()
-
-
-@dataclass(frozen=True)
-class PlannedJob:
-    """One job that can run."""
-
-    job_id: str
-    name: str
-    source: str
-    job: Job
-    num_tokens: int
-    needs: tuple[ChainNeeds, ...]
-
-    @property
-    def items(self) -> tuple[str, ...]:
-        """One name per seed."""
-        return tuple(f"{self.job_id}.{seed}" for seed in self.job.seeds)
+from af3_core.contracts import CHAINS, JOBS
+from af3_core.job import InputError, write_job
+from af3_core.job_files import find_inputs, read_inputs
+from workflow.batching import PlannedJob, Refusal, make_manifest, plan_job
+from workflow.campaign import PLAN
+from workflow.databases import search_targets
+from workflow.failures import classify
+from workflow.items import commit_outcomes, outcome
+from workflow.manifest import (
+    MANIFEST,
+    Manifest,
+    digest_inputs,
+    dump_manifest,
+    load_manifest,
+)
+from workflow.settings import Settings, check_settings
+from workflow.tables import replacing, write_table
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """An input, or a job in one, that cannot run, and why."""
+class Plan:
+    """What will run, and what was refused."""
 
-    source: str
-    error: InputError
-
-
-@dataclass(frozen=True)
-class SearchTarget:
-    """A database as planning sees it: its name, and which sequences go through it."""
-
-    name: str
-    kind: str
-    role: str
+    manifest: Manifest
+    jobs: list[PlannedJob]
+    refusals: list[Refusal]
 
 
-def name_jobs(
-    read: Iterable[tuple[str, Job]], count_tokens: Callable[[Job], int], max_tokens: int
-) -> tuple[list[PlannedJob], list[Refusal]]:
-    """Gives every job its id and label; refuses clashes, oversize and bad chemistry.
-
-    The same job twice is one job with the seeds of both. Two different jobs of one
-    name would overwrite each other's folders: the later one is refused.
-    """
-    jobs: dict[str, PlannedJob] = {}
-    refusals: list[Refusal] = []
-    for source, job in read:
-        name = sanitise_name(job.name)
-        content = replace(job, name=name, seeds=())
-        job_id = job_digest(content)[:16]
-        twin = jobs.get(name)
-        if twin is not None and twin.job_id == job_id:
-            seeds = tuple(dict.fromkeys((*twin.job.seeds, *job.seeds)))
-            jobs[name] = replace(twin, job=replace(twin.job, seeds=seeds))
-            continue
-        try:
-            if twin is not None:
-                allowed = (
-                    f"a name of its own: {twin.source} has a different job so named"
-                )
-                raise InputError(source, "name", job.name, allowed)
-            num_tokens = count_tokens(job)
-            if num_tokens > max_tokens:
-                allowed = f"at most {max_tokens} tokens (predict.max_tokens)"
-                raise InputError(source, "sequences", f"{num_tokens} tokens", allowed)
-        except InputError as error:
-            refusals.append(Refusal(source, error))
-            continue
-        jobs[name] = PlannedJob(
-            job_id, name, source, job, num_tokens, tuple(chain_needs(job))
-        )
-    return list(jobs.values()), refusals
-
-
-def make_manifest(
-    jobs: Sequence[PlannedJob],
-    targets: Sequence[SearchTarget],
-    settings: Settings,
-    *,
-    inputs_digest: str,
-    before: Manifest | None = None,
-) -> Manifest:
-    """Groups the work of all jobs into batches, keeping the batches there were."""
-    before = before or Manifest(inputs_digest="")
-    search = _search_batches(jobs, targets, settings, before.search)
-    templates = _template_batches(jobs, search, settings, before.templates)
-    return Manifest(
-        inputs_digest=inputs_digest,
-        search=search,
-        templates=templates,
-        jobs=_job_batches(jobs, search, templates, settings, before.jobs),
-    )
-
-
-def _keep(
-    wanted: Sequence[str], before: Iterable[Batch]
-) -> tuple[list[Batch], list[str]]:
-    """Earlier batches with the items still wanted, and the items in none of them."""
-    open_items = dict.fromkeys(wanted)
-    kept = []
-    for batch in before:
-        items = tuple(item for item in batch.items if item in open_items)
-        for item in items:
-            del open_items[item]
-        if items:
-            kept.append(replace(batch, items=items))
-    return kept, list(open_items)
-
-
-def _split(items: Sequence[str], size: int) -> list[tuple[str, ...]]:
-    return [tuple(items[i : i + size]) for i in range(0, len(items), size)]
-
-
-def _search_batches(
-    jobs: Sequence[PlannedJob],
-    targets: Sequence[SearchTarget],
-    settings: Settings,
-    before: dict[str, Batch],
-) -> dict[str, Batch]:
-    """Distinct sequences × databases; long sequences together, so batches are even."""
-    lengths: dict[tuple[str, str], dict[str, int]] = {}
-    for need in (need for job in jobs for need in job.needs):
-        kind, length = need.polymer.kind, len(need.polymer.sequence)
-        role = "rna" if kind == "rna" else "unpaired"
-        if need.search_unpaired:
-            lengths.setdefault((kind, role), {})[need.sequence_id] = length
-        if need.search_paired:
-            lengths.setdefault((kind, "paired"), {})[need.sequence_id] = length
-    batches = {}
-    for target in targets:
-        wanted = lengths.get((target.kind, target.role), {})
-        kept, new = _keep(
-            list(wanted), [b for b in before.values() if b.database == target.name]
-        )
-        new.sort(key=lambda name: (wanted[name], name))
-        kept += [
-            Batch(items=items, database=target.name)
-            for items in _split(new, settings.search.batch_size)
-        ]
-        for batch in kept:
-            longest = max(wanted[item] for item in batch.items)
-            name = f"{target.name}.{batch_id(batch.items)}"
-            batches[name] = replace(batch, longest=longest)
-    return batches
-
-
-def _template_batches(
-    jobs: Sequence[PlannedJob],
-    search: dict[str, Batch],
-    settings: Settings,
-    before: dict[str, Batch],
-) -> dict[str, Batch]:
-    found_in = _batches_of_items(search)
-    wanted: dict[str, ChainNeeds] = {}
-    for need in (need for job in jobs for need in job.needs):
-        if need.template_id is not None:
-            wanted[need.template_id] = need
-    kept, new = _keep(list(wanted), before.values())
-    new.sort(key=lambda name: (len(wanted[name].polymer.sequence), name))
-    kept += [Batch(items=items) for items in _split(new, settings.search.batch_size)]
-    batches = {}
-    for batch in kept:
-        needs = dict.fromkeys(
-            name
-            for item in batch.items
-            if wanted[item].search_unpaired
-            for name in found_in.get(wanted[item].sequence_id, ())
-        )
-        longest = max(len(wanted[item].polymer.sequence) for item in batch.items)
-        name = batch_id(batch.items, sorted(needs))
-        batches[name] = replace(batch, needs=tuple(needs), longest=longest)
-    return batches
-
-
-def _job_batches(
-    jobs: Sequence[PlannedJob],
-    search: dict[str, Batch],
-    templates: dict[str, Batch],
-    settings: Settings,
-    before: dict[str, Batch],
-) -> dict[str, Batch]:
-    """(job, seed) items by bucket, in batches of about the time asked for."""
-    owner = {item: job for job in jobs for item in job.items}
-    fixed = settings.predict.buckets
-    usable = [b for b in before.values() if fixed is None or b.bucket in fixed]
-    kept, new = _keep(list(owner), usable)
-    known = sorted({batch.bucket for batch in kept})
-    buckets = fixed or choose_buckets(
-        [owner[item].num_tokens for item in new], COSTS, existing=known
-    )
-    by_bucket: dict[int, list[str]] = {}
-    for item in sorted(new, key=lambda name: (owner[name].num_tokens, name)):
-        bucket = bucket_for(owner[item].num_tokens, sorted(buckets))
-        by_bucket.setdefault(bucket, []).append(item)
-    for bucket, items in sorted(by_bucket.items()):
-        seconds = 60 * settings.predict.batch_minutes - COSTS.compile
-        size = max(1, int(seconds / COSTS.seconds(bucket)))
-        kept += [Batch(items=part, bucket=bucket) for part in _split(items, size)]
-    searched_in, templates_in = _batches_of_items(search), _batches_of_items(templates)
-    batches = {}
-    for batch in kept:
-        chains = [need for item in batch.items for need in owner[item].needs]
-        needs = dict.fromkeys(
-            name
-            for need in chains
-            for name in (
-                *_searches_of(need, searched_in, search),
-                *templates_in.get(need.template_id or "", ()),
-            )
-        )
-        longest = max(owner[item].num_tokens for item in batch.items)
-        name = batch_id(batch.items, batch.bucket, sorted(needs))
-        batches[name] = replace(batch, needs=tuple(needs), longest=longest)
-    return batches
-
-
-def _batches_of_items(batches: dict[str, Batch]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name, batch in batches.items():
-        for item in batch.items:
-            found.setdefault(item, []).append(name)
-    return found
-
-
-def _searches_of(
-    need: ChainNeeds, searched_in: dict[str, list[str]], search: dict[str, Batch]
-) -> list[str]:
-    if not (need.search_unpaired or need.search_paired):
-        return []
-    return searched_in.get(need.sequence_id, [])
-
-
-def inputs_key(settings: Settings, databases: Path) -> str:
-    """Names the settings that decide a plan, and the databases searched."""
-    planning = (
-        settings.inputs,
+def inputs_digest(settings: Settings) -> str:
+    """Names the inputs and databases as they are now, and the settings that count."""
+    databases = settings.search.databases
+    listed = databases.read_bytes() if databases.is_file() else b""
+    key = (
         settings.search.batch_size,
         settings.predict.buckets,
         settings.predict.max_tokens,
         settings.predict.batch_minutes,
+        hashlib.sha256(listed).hexdigest(),
     )
-    manifest = databases.read_bytes() if databases.is_file() else b""
-    return f"{planning}{hashlib.sha256(manifest).hexdigest()}"
+    files, _ = find_inputs(settings.inputs)
+    return digest_inputs(files, repr(key))
+
+
+def make_plan(settings: Settings, before: Manifest | None) -> Plan:
+    """Reads all inputs and plans them; what cannot run is refused, not raised."""
+    jobs: list[PlannedJob] = []
+    refusals: list[Refusal] = []
+    max_tokens = settings.predict.max_tokens
+    for path, read in read_inputs(settings.inputs):
+        if isinstance(read, InputError):
+            refusals.append(Refusal(str(path), read))
+            continue
+        try:
+            jobs.append(plan_job(str(path), read, count_tokens, max_tokens))
+        except InputError as error:
+            refusals.append(Refusal(str(path), error))
+    manifest = make_manifest(
+        jobs,
+        search_targets(settings.search.databases),
+        settings,
+        inputs_digest=inputs_digest(settings),
+        before=before,
+    )
+    return Plan(manifest, jobs, refusals)
+
+
+def current_manifest(settings: Settings) -> Manifest:
+    """The plan on disk if it still fits the inputs, else the plan that would be made.
+
+    Nothing is written, so that parsing the Snakefile has no effect.
+    """
+    before = load_manifest()
+    if before is not None and before.inputs_digest == inputs_digest(settings):
+        return before
+    return make_plan(settings, before).manifest
+
+
+def write_plan(plan: Plan, settings: Settings) -> None:
+    """Writes the plan's tables; the manifest last: it says that the rest is there."""
+    jobs = [_job_row(job) for job in plan.jobs]
+    write_table(PLAN / "jobs.parquet", JOBS, JOBS.table(jobs))
+    chains = [row for job in plan.jobs for row in _chain_rows(job)]
+    write_table(PLAN / "chains.parquet", CHAINS, CHAINS.table(chains))
+    commit_outcomes("plan", "outcomes", _refusal_rows(plan.refusals))
+    with replacing(PLAN / "settings.json") as temporary:
+        temporary.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
+    with replacing(MANIFEST) as temporary:
+        temporary.write_text(dump_manifest(plan.manifest), encoding="utf-8")
+
+
+def _job_row(planned: PlannedJob) -> dict[str, object]:
+    return {
+        "job_id": planned.job_id,
+        "name": planned.name,
+        "source": planned.source,
+        "num_tokens": planned.num_tokens,
+        "seeds": list(planned.job.seeds),
+        "json": write_job(planned.job),
+    }
+
+
+def _chain_rows(planned: PlannedJob) -> list[dict[str, object]]:
+    rows = []
+    needs = {need.entity_index: need for need in planned.needs}
+    for index, entity in enumerate(planned.job.entities):
+        need = needs.get(index)
+        rows.append(
+            {
+                "job_id": planned.job_id,
+                "entity_index": index,
+                "kind": need.polymer.kind if need else "ligand",
+                "chain_ids": list(entity.ids),
+                "sequence_id": need.sequence_id if need else None,
+                "sequence": need.polymer.sequence if need else None,
+                "search_unpaired": need is not None and need.search_unpaired,
+                "search_paired": need is not None and need.search_paired,
+                "template_id": need.template_id if need else None,
+            }
+        )
+    return rows
+
+
+def _refusal_rows(refusals: list[Refusal]) -> list[dict[str, object]]:
+    """One row per refused input; several of one file are numbered."""
+    return [
+        outcome(
+            "plan",
+            "outcomes",
+            f"{refusal.source}#{number}",
+            failure=classify(refusal.error),
+        )
+        for number, refusal in enumerate(refusals, start=1)
+    ]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Plans the campaign in this folder."""
+    parser = argparse.ArgumentParser(prog="workflow.plan", description=__doc__)
+    parser.add_argument("--settings", required=True, help="the settings, as JSON")
+    arguments = parser.parse_args(argv)
+    settings = check_settings(json.loads(arguments.settings), source="settings")
+    write_plan(make_plan(settings, load_manifest()), settings)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,33 @@
+# make setup | demo | test | check | fmt | bench | config
+.PHONY: setup demo test check fmt bench clean-demo
+
+BIN := .venv/bin
+
+setup: .venv/.complete ## Make .venv from the locked dependency set
+
+.venv/.complete: pyproject.toml uv.lock envs/setup.sh
+	@echo "Setting up .venv"
+	@sh envs/setup.sh
+	@touch $@
+
+demo: setup ## Three small jobs, end to end, with an untrained toy model
+	@$(BIN)/foldmill demo
+
+test: setup ## All tests
+	@$(BIN)/python -m pytest
+
+check: setup ## Lint and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check Snakefile rules
+
+fmt: setup ## Format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/snakefmt Snakefile rules
+
+bench: setup ## Benchmarks; results under benchmarks/results
+	@$(BIN)/python -m benchmarks.bench_attention
+
+clean-demo: ## Remove what the demo made
+	@rm -rf results store models logs

@@ -1,0 +1,59 @@
+# Foldmill: AlphaFold 3 over a proteome or a screen.
+#
+#   snakemake                    runs here, as workflow/profiles/default says
+#   snakemake --profile slurm    submits the same jobs to Slurm
+#
+# results/plan        what will be computed, in batches        results/predictions  structures
+# results/tables      scores, interfaces, failures             results/relaxed      relaxed ones
+# results/export      AlphaFold 3's own folder layout          results/report.html  open this first
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from workflow import resources
+from workflow.dag import manifest_for, results_of_needs, sized, version_of
+from workflow.plan import inputs_digest
+from workflow.settings import check_settings, digest_of
+
+min_version("9.27")
+
+if not config:
+
+    configfile: "config/config.yaml"
+
+
+# Steps run as `python -m workflow.…` with the interpreter that runs Snakemake.
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+SETTINGS = check_settings(config, source="config")
+MANIFEST = manifest_for(SETTINGS, is_main_process=workflow.is_main_process)
+
+
+wildcard_constraints:
+    batch=r"[\w.-]+",
+
+
+include: "rules/plan.smk"
+include: "rules/search.smk"
+include: "rules/predict.smk"
+include: "rules/score.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    plan,
+    collect,
+    report,
+    verdict,
+
+
+rule all:
+    default_target: True
+    input:
+        plan="results/plan/manifest.json",
+        report="results/report.html",
+        verdict="results/verdict.txt",

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Makes .venv at the root of the clone from the locked dependency set.
+#
+# Needs a Python 3 with pip, and Python 3.12 itself: the one on PATH, one of pyenv's,
+# or one that uv downloads. FOLDMILL_PYTHON names another. Extra arguments go to
+# `uv sync` (for example: --extra cuda).
+set -eu
+cd "$(dirname "$0")/.."
+
+if command -v uv >/dev/null 2>&1; then
+    uv=uv
+else
+    # Debian's Python refuses a plain `pip install`; a folder of our own never clashes.
+    [ -x .uv/bin/uv ] || python3 -m pip install --quiet --target .uv uv==0.13.9
+    uv=.uv/bin/uv
+fi
+
+find_python() {
+    for candidate in "${FOLDMILL_PYTHON:-}" python3.12 "$HOME"/.pyenv/versions/3.12.*/bin/python; do
+        [ -n "$candidate" ] || continue
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null; then
+            "$candidate" -c 'import sys; print(sys.executable)'
+            return
+        fi
+    done
+    echo 3.12
+}
+
+exec "$uv" sync --quiet --locked --python "$(find_python)" "$@"

@@ -1,0 +1,24 @@
+# Reads the inputs; decides what runs in which batch. Append-only: see workflow/batching.py.
+rule plan:
+    output:
+        manifest=update("results/plan/manifest.json"),
+        jobs="results/plan/jobs.parquet",
+        chains="results/plan/chains.parquet",
+        outcomes="results/plan/outcomes.parquet",
+        settings="results/plan/settings.json",
+    log:
+        "logs/plan/plan.log",
+    benchmark:
+        "logs/plan/plan.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        contract=[version_of("jobs"), version_of("chains")],
+        inputs=inputs_digest(SETTINGS),
+        settings=SETTINGS.model_dump_json(),
+    shell:
+        "python -m workflow.plan --settings {params.settings:q} 2> {log}"

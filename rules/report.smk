@@ -1,0 +1,67 @@
+# Campaign-wide: tables to query, one page to look at, and the verdict.
+rule collect:
+    input:
+        plan="results/plan/outcomes.parquet",
+        scores=expand("results/score/{batch}.scores.parquet", batch=MANIFEST.jobs),
+        exported=expand("results/export/{batch}.parquet", batch=MANIFEST.jobs),
+    output:
+        scores="results/tables/scores.parquet",
+        interfaces="results/tables/interfaces.parquet",
+        outcomes="results/tables/outcomes.parquet",
+        failures="results/tables/failures.parquet",
+    log:
+        "logs/collect/collect.log",
+    benchmark:
+        "logs/collect/collect.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        contract=[version_of("scores"), version_of("interfaces")],
+    shell:
+        "python -m workflow.collect 2> {log}"
+
+
+rule report:
+    input:
+        scores="results/tables/scores.parquet",
+        interfaces="results/tables/interfaces.parquet",
+        failures="results/tables/failures.parquet",
+    output:
+        html="results/report.html",
+    log:
+        "logs/report/report.log",
+    benchmark:
+        "logs/report/report.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    shell:
+        "python -m workflow.report --out {output.html} 2> {log}"
+
+
+# Fails while anything is unresolved, so that the campaign's exit status tells.
+rule verdict:
+    input:
+        failures="results/tables/failures.parquet",
+        report="results/report.html",
+    output:
+        verdict="results/verdict.txt",
+    log:
+        "logs/verdict/verdict.log",
+    benchmark:
+        "logs/verdict/verdict.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python -m workflow.verdict --out {output.verdict} 2> {log}"

@@ -1,0 +1,69 @@
+# What is done with every prediction: relaxed, scored, and written for other tools.
+rule relax:
+    input:
+        plan=ancient("results/plan/manifest.json"),
+        predictions="results/predict/{batch}.parquet",
+    output:
+        outcomes="results/relax/{batch}.parquet",
+    log:
+        "logs/relax/{batch}.log",
+    benchmark:
+        "logs/relax/{batch}.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: 2
+    resources:
+        mem_mb=sized(resources.relax_mem_mb, MANIFEST.jobs),
+        runtime=sized(resources.relax_minutes, MANIFEST.jobs),
+    params:
+        contract=version_of("relaxed"),
+        settings=SETTINGS.relax.model_dump_json(),
+    shell:
+        "python -m workflow.relax --batch {wildcards.batch} --threads {threads} 2> {log}"
+
+
+rule score:
+    input:
+        plan=ancient("results/plan/manifest.json"),
+        predictions="results/predict/{batch}.parquet",
+        relaxed="results/relax/{batch}.parquet",
+    output:
+        outcomes="results/score/{batch}.parquet",
+        scores="results/score/{batch}.scores.parquet",
+        interfaces="results/score/{batch}.interfaces.parquet",
+    log:
+        "logs/score/{batch}.log",
+    benchmark:
+        "logs/score/{batch}.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs),
+        runtime=sized(resources.featurise_minutes, MANIFEST.jobs),
+    params:
+        contract=[version_of("scores"), version_of("interfaces")],
+    shell:
+        "python -m workflow.score --batch {wildcards.batch} 2> {log}"
+
+
+rule export:
+    input:
+        plan=ancient("results/plan/manifest.json"),
+        scores="results/score/{batch}.scores.parquet",
+    output:
+        outcomes="results/export/{batch}.parquet",
+    log:
+        "logs/export/{batch}.log",
+    benchmark:
+        "logs/export/{batch}.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs),
+        runtime=sized(resources.featurise_minutes, MANIFEST.jobs),
+    params:
+        settings=SETTINGS.export.model_dump_json(),
+    shell:
+        "python -m workflow.export --batch {wildcards.batch} 2> {log}"

@@ -1,0 +1,105 @@
+"""Batches: content decides their names, and what was planned stays planned."""
+
+from af3_core.job import Job, Polymer
+from workflow.batching import PlannedJob, SearchTarget, make_manifest, plan_job
+from workflow.manifest import Manifest
+from workflow.settings import Settings, check_settings
+
+TARGETS = [
+    SearchTarget("uniref90", "protein", "unpaired"),
+    SearchTarget("uniprot", "protein", "paired"),
+    SearchTarget("rfam", "rna", "rna"),
+]
+SETTINGS = check_settings(
+    {
+        "inputs": ["inputs"],
+        "search": {"databases": "databases.tsv", "batch_size": 2},
+        "model": {"checkpoint": "af3.bin.zst"},
+    },
+    source="test",
+)
+
+
+def planned(name: str, *sequences: str, seeds: tuple[int, ...] = (1,)) -> PlannedJob:
+    entities = tuple(
+        Polymer("protein", (f"{letter}",), sequence)
+        for letter, sequence in zip("ABCDEF", sequences, strict=False)
+    )
+    job = Job(name, seeds, entities)
+    return plan_job("x.json", job, lambda job: sum(map(len, sequences)), 5120)
+
+
+def manifest(
+    jobs: list[PlannedJob],
+    before: Manifest | None = None,
+    settings: Settings = SETTINGS,
+) -> Manifest:
+    return make_manifest(jobs, TARGETS, settings, inputs_digest="x", before=before)
+
+
+def test_a_sequence_is_searched_once_however_many_jobs_hold_it() -> None:
+    plan = manifest([planned("one", "MKV", "GGG"), planned("two", "MKV")])
+    searched = [
+        i for b in plan.search.values() if b.database == "uniref90" for i in b.items
+    ]
+    assert len(searched) == len(set(searched)) == 2
+
+
+def test_the_same_inputs_always_give_the_same_batches() -> None:
+    jobs = [planned("one", "MKV"), planned("two", "GGG", "MKVA")]
+    assert manifest(jobs) == manifest(jobs)
+
+
+def test_an_added_job_leaves_every_earlier_batch_as_it_was() -> None:
+    jobs = [planned("one", "MKV"), planned("two", "GGGA")]
+    before = manifest(jobs)
+    after = manifest([planned("new", "MKKKK"), *jobs], before)
+    for stage in ("search", "templates", "jobs"):
+        old, new = getattr(before, stage), getattr(after, stage)
+        assert {name: new[name] for name in old} == old
+    assert len(after.jobs) == len(before.jobs) + 1
+
+
+def test_a_removed_job_leaves_the_batches_of_others_as_they_were() -> None:
+    one = [planned(f"job{i}", "M" * (i + 10)) for i in range(4)]
+    before = manifest(one, settings=SETTINGS)
+    after = manifest(one[:2], before)
+    kept = [name for name in before.search if name in after.search]
+    assert kept
+
+
+def test_a_job_needs_the_searches_of_its_own_chains_only() -> None:
+    jobs = [planned(f"job{i}", "M" * (10 + i)) for i in range(6)]
+    plan = manifest(jobs, settings=_one_item_per_batch())
+    for batch in plan.jobs.values():
+        needed = [plan.search[n] for n in batch.needs if n in plan.search]
+        assert {b.database for b in needed} == {"uniref90", "uniprot"}
+        assert all(b.longest <= batch.longest for b in needed)
+
+
+def test_given_alignments_are_not_searched() -> None:
+    given = Polymer(
+        "protein", ("A",), "MKV", unpaired_msa="", paired_msa="", templates=()
+    )
+    job = plan_job("x.json", Job("given", (1,), (given,)), lambda job: 3, 5120)
+    plan = manifest([job])
+    assert not plan.search and not plan.templates
+    assert len(plan.jobs) == 1
+
+
+def test_a_template_search_waits_for_the_unpaired_alignment() -> None:
+    plan = manifest([planned("one", "MKV")])
+    (templates,) = plan.templates.values()
+    assert [plan.search[name].database for name in templates.needs] == ["uniref90"]
+
+
+def test_every_seed_is_an_item_and_none_is_in_two_batches() -> None:
+    plan = manifest([planned("one", "MKV", seeds=(1, 2, 3)), planned("two", "GG")])
+    items = [item for batch in plan.jobs.values() for item in batch.items]
+    assert len(items) == len(set(items)) == 4
+
+
+def _one_item_per_batch() -> Settings:
+    predict = SETTINGS.predict.model_copy(update={"batch_minutes": 1})
+    search = SETTINGS.search.model_copy(update={"batch_size": 1})
+    return SETTINGS.model_copy(update={"predict": predict, "search": search})

@@ -1,0 +1,228 @@
+"""Groups the work of a campaign into batches.
+
+Batching is a pure function of the jobs, the settings and the batches before. What was
+planned stays as it was: a job that is added gets new batches, so nothing that exists
+is computed again.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from af3_core.job import InputError, Job, job_digest, sanitise_name
+from workflow.buckets import CostModel, bucket_for, choose_buckets
+from workflow.manifest import Batch, Manifest, batch_id
+from workflow.needs import ChainNeeds, chain_needs
+from workflow.settings import Settings
+
+COSTS = CostModel()
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job that can run."""
+
+    job_id: str
+    name: str
+    source: str
+    job: Job
+    num_tokens: int
+    needs: tuple[ChainNeeds, ...]
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """One name per seed."""
+        return tuple(f"{self.job_id}.{seed}" for seed in self.job.seeds)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An input, or a job in one, that cannot run, and why."""
+
+    source: str
+    error: InputError
+
+
+@dataclass(frozen=True)
+class SearchTarget:
+    """A database as planning sees it: its name, and which sequences go through it."""
+
+    name: str
+    kind: str
+    role: str
+
+
+def plan_job(
+    source: str, job: Job, count_tokens: Callable[[Job], int], max_tokens: int
+) -> PlannedJob:
+    """Gives a job its id, label, size and needs.
+
+    Raises:
+        InputError: it is larger than `max_tokens`, or its chemistry is impossible.
+    """
+    num_tokens = count_tokens(job)
+    if num_tokens > max_tokens:
+        allowed = f"at most {max_tokens} tokens (predict.max_tokens)"
+        raise InputError(source, "sequences", f"{num_tokens} tokens", allowed)
+    name = sanitise_name(job.name)
+    job_id = job_digest(replace(job, name=name, seeds=()))[:16]
+    return PlannedJob(job_id, name, source, job, num_tokens, tuple(chain_needs(job)))
+
+
+def make_manifest(
+    jobs: Sequence[PlannedJob],
+    targets: Sequence[SearchTarget],
+    settings: Settings,
+    *,
+    inputs_digest: str,
+    before: Manifest | None = None,
+) -> Manifest:
+    """Groups the work of all jobs into batches, keeping the batches there were."""
+    before = before or Manifest(inputs_digest="")
+    search = _search_batches(jobs, targets, settings, before.search)
+    paired = {target.name for target in targets if target.role == "paired"}
+    unpaired = {n: batch for n, batch in search.items() if batch.database not in paired}
+    templates = _template_batches(jobs, unpaired, settings, before.templates)
+    return Manifest(
+        inputs_digest=inputs_digest,
+        search=search,
+        templates=templates,
+        jobs=_job_batches(jobs, search, templates, settings, before.jobs),
+    )
+
+
+def _keep(
+    wanted: Sequence[str], before: Iterable[Batch]
+) -> tuple[list[Batch], list[str]]:
+    """Earlier batches with the items still wanted, and the items in none of them."""
+    open_items = dict.fromkeys(wanted)
+    kept = []
+    for batch in before:
+        items = tuple(item for item in batch.items if item in open_items)
+        for item in items:
+            del open_items[item]
+        if items:
+            kept.append(replace(batch, items=items))
+    return kept, list(open_items)
+
+
+def _split(items: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    return [tuple(items[i : i + size]) for i in range(0, len(items), size)]
+
+
+def _search_batches(
+    jobs: Sequence[PlannedJob],
+    targets: Sequence[SearchTarget],
+    settings: Settings,
+    before: dict[str, Batch],
+) -> dict[str, Batch]:
+    """Distinct sequences × databases; long sequences together, so batches are even."""
+    lengths: dict[tuple[str, str], dict[str, int]] = {}
+    for need in (need for job in jobs for need in job.needs):
+        kind, length = need.polymer.kind, len(need.polymer.sequence)
+        role = "rna" if kind == "rna" else "unpaired"
+        if need.search_unpaired:
+            lengths.setdefault((kind, role), {})[need.sequence_id] = length
+        if need.search_paired:
+            lengths.setdefault((kind, "paired"), {})[need.sequence_id] = length
+    batches = {}
+    for target in targets:
+        wanted = lengths.get((target.kind, target.role), {})
+        kept, new = _keep(
+            list(wanted), [b for b in before.values() if b.database == target.name]
+        )
+        new.sort(key=lambda name: (wanted[name], name))
+        kept += [
+            Batch(items=items, database=target.name)
+            for items in _split(new, settings.search.batch_size)
+        ]
+        for batch in kept:
+            longest = max(wanted[item] for item in batch.items)
+            name = f"{target.name}.{batch_id(batch.items)}"
+            batches[name] = replace(batch, longest=longest)
+    return batches
+
+
+def _template_batches(
+    jobs: Sequence[PlannedJob],
+    search: dict[str, Batch],
+    settings: Settings,
+    before: dict[str, Batch],
+) -> dict[str, Batch]:
+    found_in = _batches_of_items(search)
+    wanted: dict[str, ChainNeeds] = {}
+    for need in (need for job in jobs for need in job.needs):
+        if need.template_id is not None:
+            wanted[need.template_id] = need
+    kept, new = _keep(list(wanted), before.values())
+    new.sort(key=lambda name: (len(wanted[name].polymer.sequence), name))
+    kept += [Batch(items=items) for items in _split(new, settings.search.batch_size)]
+    batches = {}
+    for batch in kept:
+        needs = dict.fromkeys(
+            name
+            for item in batch.items
+            if wanted[item].search_unpaired
+            for name in found_in.get(wanted[item].sequence_id, ())
+        )
+        longest = max(len(wanted[item].polymer.sequence) for item in batch.items)
+        name = batch_id(batch.items, sorted(needs))
+        batches[name] = replace(batch, needs=tuple(needs), longest=longest)
+    return batches
+
+
+def _job_batches(
+    jobs: Sequence[PlannedJob],
+    search: dict[str, Batch],
+    templates: dict[str, Batch],
+    settings: Settings,
+    before: dict[str, Batch],
+) -> dict[str, Batch]:
+    """(job, seed) items by bucket, in batches of about the time asked for."""
+    owner = {item: job for job in jobs for item in job.items}
+    fixed = settings.predict.buckets
+    usable = [b for b in before.values() if fixed is None or b.bucket in fixed]
+    kept, new = _keep(list(owner), usable)
+    known = sorted({batch.bucket for batch in kept})
+    buckets = fixed or choose_buckets(
+        [owner[item].num_tokens for item in new], COSTS, existing=known
+    )
+    by_bucket: dict[int, list[str]] = {}
+    for item in sorted(new, key=lambda name: (owner[name].num_tokens, name)):
+        bucket = bucket_for(owner[item].num_tokens, sorted(buckets))
+        by_bucket.setdefault(bucket, []).append(item)
+    for bucket, items in sorted(by_bucket.items()):
+        seconds = 60 * settings.predict.batch_minutes - COSTS.compile
+        size = max(1, int(seconds / COSTS.seconds(bucket)))
+        kept += [Batch(items=part, bucket=bucket) for part in _split(items, size)]
+    searched_in, templates_in = _batches_of_items(search), _batches_of_items(templates)
+    batches = {}
+    for batch in kept:
+        chains = [need for item in batch.items for need in owner[item].needs]
+        needs = dict.fromkeys(
+            name
+            for need in chains
+            for name in (
+                *_searches_of(need, searched_in, search),
+                *templates_in.get(need.template_id or "", ()),
+            )
+        )
+        longest = max(owner[item].num_tokens for item in batch.items)
+        name = batch_id(batch.items, batch.bucket, sorted(needs))
+        batches[name] = replace(batch, needs=tuple(needs), longest=longest)
+    return batches
+
+
+def _batches_of_items(batches: dict[str, Batch]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, batch in batches.items():
+        for item in batch.items:
+            found.setdefault(item, []).append(name)
+    return found
+
+
+def _searches_of(
+    need: ChainNeeds, searched_in: dict[str, list[str]], search: dict[str, Batch]
+) -> list[str]:
+    if not (need.search_unpaired or need.search_paired):
+        return []
+    return searched_in.get(need.sequence_id, [])

@@ -1,0 +1,79 @@
+"""Gathers the tables of all batches into the campaign's, best jobs first.
+
+    python -m workflow.collect
+
+writes `results/tables/`: `scores`, `interfaces`, `outcomes` (every item of every
+stage) and `failures` (the outcomes that are not done, each once, where it began).
+"""
+
+import argparse
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from af3_core.contracts import INTERFACES, OUTCOMES, SCORES
+from workflow.campaign import RESULTS, TABLES, outcomes_path
+from workflow.manifest import Manifest
+from workflow.step import read_plan, run_step
+from workflow.tables import concatenate, write_table
+
+JOB_STAGES = ("featurise", "predict", "relax", "score", "export")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Gathers all tables."""
+    argparse.ArgumentParser(prog="workflow.collect", description=__doc__).parse_args(
+        argv
+    )
+    return run_step(collect_tables)
+
+
+def collect_tables() -> None:
+    """Writes the campaign's tables from the batches of the plan."""
+    manifest = read_plan()
+    scores = concatenate(_batch_files(manifest, "scores"), SCORES)
+    order = [
+        ("ranking_score", "descending"),
+        ("name", "ascending"),
+        ("rank", "ascending"),
+    ]
+    write_table(TABLES / "scores.parquet", SCORES, scores.sort_by(order))
+    interfaces = concatenate(_batch_files(manifest, "interfaces"), INTERFACES)
+    write_table(TABLES / "interfaces.parquet", INTERFACES, interfaces)
+    outcomes = _without_repeats(concatenate(outcome_files(manifest), OUTCOMES))
+    write_table(TABLES / "outcomes.parquet", OUTCOMES, outcomes)
+    failures = outcomes.filter(pc.equal(outcomes["status"], "failed"))
+    write_table(TABLES / "failures.parquet", OUTCOMES, failures)
+
+
+def outcome_files(manifest: Manifest) -> list[Path]:
+    """Outcomes of every stage, in the order of the stages."""
+    files = [
+        outcomes_path("plan", "outcomes"),
+        *(outcomes_path("search", name) for name in manifest.search),
+        *(outcomes_path("templates", name) for name in manifest.templates),
+    ]
+    for stage in JOB_STAGES:
+        files += [outcomes_path(stage, name) for name in manifest.jobs]
+    return files
+
+
+def _batch_files(manifest: Manifest, table: str) -> list[Path]:
+    return [RESULTS / "score" / f"{name}.{table}.parquet" for name in manifest.jobs]
+
+
+def _without_repeats(outcomes: pa.Table) -> pa.Table:
+    """One row per stage and item: a job's features may be counted by two batches."""
+    seen: set[tuple[str, str]] = set()
+    keep = []
+    for stage, item in zip(
+        outcomes["stage"].to_pylist(), outcomes["item"].to_pylist(), strict=True
+    ):
+        keep.append((stage, item) not in seen)
+        seen.add((stage, item))
+    return outcomes.filter(pa.array(keep, pa.bool_()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,71 @@
+"""Makes the features of every job of a batch, once, on a CPU.
+
+    python -m workflow.featurise --batch ID
+
+What was found for each chain is put into the job; its features and the reference
+conformers of all its seeds are committed to `results/features/JOB.parquet`.
+"""
+
+import pyarrow as pa
+from af3_core.features import featurise, reference_positions
+
+from af3_core.chemistry import Components
+from af3_core.contracts import FEATURES
+from af3_core.job import Job
+from workflow.campaign import features_path, split_item
+from workflow.evidence import add_evidence, evidence_key
+from workflow.items import Item, commit_outcomes, work_through
+from workflow.settings import Settings, digest_of
+from workflow.step import (
+    Row,
+    job_of,
+    parse_step,
+    read_job_rows,
+    read_plan,
+    read_planned_settings,
+    run_step,
+)
+
+
+def features_key(row: Row, settings: Settings) -> str:
+    """Names everything a job's features are made from."""
+    return digest_of(FEATURES.version, row["json"], evidence_key(job_of(row), settings))
+
+
+def features_table(job: Job) -> pa.Table:
+    """Features and the conformers of every seed, as rows of the contract."""
+    components = Components.load(job.user_ccd)
+    features = featurise(job, components)
+    positions = {
+        seed: reference_positions(features, job, seed, components) for seed in job.seeds
+    }
+    return FEATURES.table(features.to_rows(positions))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Featurises one batch."""
+    arguments = parse_step("featurise", __doc__, argv)
+    return run_step(lambda: featurise_batch(arguments.batch))
+
+
+def featurise_batch(batch: str) -> None:
+    """Makes what is missing and writes the batch's outcomes."""
+    settings, manifest = read_planned_settings(), read_plan()
+    job_ids = {split_item(item)[0] for item in manifest.jobs[batch].items}
+    rows = read_job_rows(job_ids)
+    items = [
+        Item(
+            job_id, job_id, features_path(job_id), FEATURES, features_key(row, settings)
+        )
+        for job_id, row in sorted(rows.items())
+    ]
+
+    def make(item: Item) -> pa.Table:
+        job = job_of(rows[item.name])
+        return features_table(add_evidence(job, settings))
+
+    commit_outcomes("featurise", batch, work_through("featurise", batch, items, make))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,90 @@
+"""What every step of the workflow begins and ends with."""
+
+import argparse
+import functools
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from af3_core.contracts import CHAINS, JOBS
+from af3_core.job import InputError, Job
+from af3_core.job_entities import Links
+from af3_core.job_entry import Entry, parse_json
+from af3_core.job_json import read_alphafold3
+from workflow.campaign import PLAN
+from workflow.manifest import Manifest, load_manifest
+from workflow.settings import Settings, check_settings
+from workflow.tables import read_table
+
+type Row = dict[str, object]
+
+EXIT_INPUT = 2
+
+
+@dataclass(frozen=True)
+class StepArguments:
+    """The command line of a step."""
+
+    batch: str
+    threads: int
+
+
+def parse_step(stage: str, doc: str | None, argv: list[str] | None) -> StepArguments:
+    """Reads `--batch ID [--threads N]`."""
+    parser = argparse.ArgumentParser(prog=f"workflow.{stage}", description=doc)
+    parser.add_argument("--batch", required=True, help="id of the batch")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args(argv)
+    return StepArguments(arguments.batch, arguments.threads)
+
+
+def run_step(main: Callable[[], None]) -> int:
+    """Runs a step; what the user can mend becomes one line instead of a traceback."""
+    try:
+        main()
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return EXIT_INPUT
+    return 0
+
+
+@functools.cache
+def read_plan() -> Manifest:
+    """The manifest that `workflow.plan` wrote."""
+    manifest = load_manifest()
+    if manifest is None:
+        raise FileNotFoundError("results/plan/manifest.json: run `workflow.plan` first")
+    return manifest
+
+
+@functools.cache
+def read_planned_settings() -> Settings:
+    """The settings the plan was made with."""
+    path = PLAN / "settings.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    return check_settings(raw, source=str(path))
+
+
+def read_job_rows(job_ids: set[str]) -> dict[str, Row]:
+    """Rows of the jobs table by job id; only the groups that hold them are read."""
+    table = pq.read_table(
+        PLAN / "jobs.parquet", filters=pc.field("job_id").isin(list(job_ids))
+    )
+    JOBS.check(table, where="results/plan/jobs.parquet")
+    return {row["job_id"]: row for row in table.to_pylist()}
+
+
+def read_chain_rows() -> list[Row]:
+    """The chains table."""
+    return read_table(PLAN / "chains.parquet", CHAINS).to_pylist()
+
+
+def job_of(row: Row) -> Job:
+    """The job that a row of the jobs table holds."""
+    source = str(row["source"])
+    document = Entry(source, "", parse_json(str(row["json"]), source), "a job")
+    return read_alphafold3(document, Links(PLAN, ()))

@@ -1,0 +1,92 @@
+"""What a campaign came to, in a table and one sentence."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from af3_core.contracts import OUTCOMES, SCORES
+from workflow.campaign import PLAN, REPORT, TABLES
+from workflow.tables import read_rows, read_table
+
+_SHOWN_ROWS = 20
+FAILURES = TABLES / "failures.parquet"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How many jobs have results, and how many do not."""
+
+    done: int
+    failed: int
+
+    @property
+    def sentence(self) -> str:
+        """One line that says it."""
+        total = self.done + self.failed
+        if not self.failed:
+            return f"All {total} jobs have results."
+        return (
+            f"{self.done} of {total} jobs have results; {self.failed} failed: "
+            f"cause and remedy of each are in {FAILURES} and the report."
+        )
+
+
+def read_verdict(tables: Path = TABLES) -> Verdict:
+    """Counts jobs with and without results from the campaign's tables.
+
+    A job counts as failed if any of its seeds did; a refused input counts as one.
+    """
+    scored = set(read_table(tables / "scores.parquet", SCORES)["job_id"].to_pylist())
+    failures = read_rows(tables / "failures.parquet", OUTCOMES)
+    failed = {row["job_id"] or f"{row['stage']}/{row['item']}" for row in failures}
+    return Verdict(done=len(scored - failed), failed=len(failed))
+
+
+def print_results(console: Console) -> None:
+    """Shows the ranked results, what failed, and where the report is."""
+    scores = TABLES / "scores.parquet"
+    if not scores.is_file():
+        _print_refusals(console)
+        return
+    rows = [row for row in read_rows(scores, SCORES) if row["rank"] == 1]
+    if rows:
+        console.print(_results_table(rows[:_SHOWN_ROWS]))
+    if len(rows) > _SHOWN_ROWS:
+        console.print(f"… and {len(rows) - _SHOWN_ROWS} more in the report")
+    for row in read_rows(FAILURES, OUTCOMES)[:_SHOWN_ROWS]:
+        console.print(f"failed ({row['cause']}): {row['evidence']}", markup=False)
+    console.print(read_verdict().sentence, soft_wrap=True)
+    console.print(f"Report: {REPORT.resolve()}", soft_wrap=True)
+
+
+def _print_refusals(console: Console) -> None:
+    """What planning refused, where nothing came of the campaign yet."""
+    refused = PLAN / "outcomes.parquet"
+    if refused.is_file():
+        for row in read_rows(refused, OUTCOMES)[:_SHOWN_ROWS]:
+            console.print(f"refused: {row['evidence']}", markup=False, soft_wrap=True)
+
+
+def _results_table(rows: list[dict[str, object]]) -> Table:
+    table = Table(title="Best sample of each job", title_justify="left")
+    table.add_column("job")
+    for heading in ("tokens", "ranking", "pTM", "ipTM", "pLDDT", "clashes", "relaxed"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            str(row["name"]),
+            str(row["num_tokens"]),
+            _shown(row["ranking_score"]),
+            _shown(row["ptm"]),
+            _shown(row["iptm"]),
+            _shown(row["mean_plddt"], digits=1),
+            str(row["clashes"]),
+            str(row["relax_status"] or "–"),
+        )
+    return table
+
+
+def _shown(value: object, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
