@@ -1,0 +1,155 @@
+"""The report's file: what is in it, and that names from inputs stay text."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.workflow.synthetic_campaign import (
+    THREE_JOBS,
+    Chain,
+    MadeUpJob,
+    outcome,
+    write_campaign,
+)
+from workflow.report import write_report
+from workflow.report.details import shrink_matrix
+from workflow.report.encode import encode_matrix, to_json
+from workflow.report.jobs import read_campaign
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("campaign") / "results"
+    broken = outcome(
+        "plan",
+        "inputs/broken.json",
+        "failed",
+        cause="input",
+        evidence="got 'MKV1'",
+        remedy="Mend the sequence.",
+    )
+    write_campaign(results, THREE_JOBS, [broken])
+    return results
+
+
+def unpack(html: str, name: str) -> bytes:
+    found = re.search(rf'id="data-{name}">([A-Za-z0-9+/=]+)</script>', html)
+    return gzip.decompress(base64.b64decode(found[1]))
+
+
+def overview_of(html: str) -> dict[str, object]:
+    return json.loads(unpack(html, "overview"))
+
+
+def test_every_job_and_every_refused_input_is_a_row(results, tmp_path) -> None:
+    report = write_report(results, tmp_path / "r.html")
+    overview = overview_of(report.path.read_text())
+    assert sorted(overview["name"]) == [
+        "inputs/broken.json",
+        "monomer",
+        "trimer",
+        "with_ligand",
+    ]
+    assert overview["status"].count("failed") == 1
+
+
+def test_rows_come_by_ranking_score(results) -> None:
+    scores = [r.best["ranking_score"] for r in read_campaign(results).rows if r.best]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_details_hold_the_pae_of_the_predictions_table(results, tmp_path) -> None:
+    job = THREE_JOBS[1]
+    html = write_report(results, tmp_path / "r.html").path.read_text()
+    raw = unpack(html, job.job_id)
+    count, *lengths = np.frombuffer(raw, "<u4", 3).tolist()
+    head = json.loads(raw[12 : 12 + lengths[0]])
+    assert count == 2
+    assert head["pae"] == {"side": 144, "stride": 1, "tokens": 144}
+    assert len(head["tokens"]["plddt"]) == 144
+    assert lengths[1] == 2 * 144 * 144
+
+
+def test_the_budget_limits_what_is_embedded_and_the_page_says_which(
+    results, tmp_path
+) -> None:
+    report = write_report(results, tmp_path / "r.html", budget=20_000)
+    overview = overview_of(report.path.read_text())
+    assert 0 < report.detailed < 3
+    assert sum(overview["detailed"]) == report.detailed
+
+
+def test_chosen_jobs_make_a_page_of_their_own(results, tmp_path) -> None:
+    report = write_report(results, tmp_path / "r.html", jobs=("trimer",))
+    assert (report.jobs, report.detailed) == (1, 1)
+
+
+def test_a_job_that_does_not_exist_is_refused_by_name(results, tmp_path) -> None:
+    with pytest.raises(ValueError, match="nonesuch"):
+        write_report(results, tmp_path / "r.html", jobs=("nonesuch",))
+
+
+def test_the_page_says_that_untrained_weights_mean_nothing(results, tmp_path) -> None:
+    html = write_report(results, tmp_path / "r.html").path.read_text()
+    assert "untrained, pseudo-random weights" in html
+    html = write_report(results, tmp_path / "r.html", untrained=False).path.read_text()
+    assert "untrained, pseudo-random weights" not in html
+
+
+def test_hostile_names_never_reach_the_markup(tmp_path) -> None:
+    job = MadeUpJob(HOSTILE, (Chain("A", 18),), source=HOSTILE)
+    failure = outcome("plan", HOSTILE, "failed", evidence=HOSTILE, remedy=HOSTILE)
+    write_campaign(tmp_path, (job,), [failure])
+    html = write_report(tmp_path, tmp_path / "r.html", title=HOSTILE).path.read_text()
+    assert "<img src=x" not in html
+    assert overview_of(html)["name"] == [HOSTILE, HOSTILE]
+
+
+def test_only_the_pages_own_scripts_may_run(results, tmp_path) -> None:
+    html = write_report(results, tmp_path / "r.html").path.read_text()
+    policy = re.search(r'Policy" content="([^"]+)"', html)[1].replace("&#39;", "'")
+    scripts = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
+    digests = [
+        base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts
+    ]
+    assert [d in policy for d in digests] == [True, True]
+    assert "default-src 'none'" in policy
+
+
+def test_nothing_is_loaded_from_elsewhere(results, tmp_path) -> None:
+    html = write_report(results, tmp_path / "r.html").path.read_text()
+    markup = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+    assert not re.findall(r"(?:src|href)=|url\(|@import", markup)
+
+
+def test_matrices_survive_their_encoding() -> None:
+    matrix = np.random.default_rng(1).integers(0, 318, (65, 65)).astype(np.uint16)
+    data = np.frombuffer(encode_matrix(matrix), np.uint8).astype(np.int64)
+    zigzag = data[: 65 * 65] + 256 * data[65 * 65 :]
+    steps = np.where(zigzag % 2, -(zigzag + 1) // 2, zigzag // 2)
+    assert np.array_equal(steps.reshape(65, 65).cumsum(axis=1), matrix)
+
+
+def test_large_matrices_are_averaged_over_squares() -> None:
+    matrix = np.arange(25, dtype=np.uint16).reshape(5, 5)
+    shrunk, stride = shrink_matrix(matrix, 3)
+    assert (stride, shrunk.tolist()) == (2, [[3, 5, 6], [13, 15, 16], [20, 22, 24]])
+
+
+def test_values_that_json_lacks_become_null() -> None:
+    assert to_json({"a": [float("nan"), float("inf"), 1.5]}) == b'{"a":[null,null,1.5]}'
+
+
+def test_the_vendored_viewer_is_the_file_its_note_names() -> None:
+    vendor = files("workflow.report") / "assets" / "vendor"
+    digest = hashlib.sha256(vendor.joinpath("3Dmol-min.js").read_bytes()).hexdigest()
+    assert digest in vendor.joinpath("README.md").read_text()

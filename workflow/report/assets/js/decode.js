@@ -1,0 +1,47 @@
+// Data arrive as gzip in base64, in script elements that never run.
+
+async function unpack(id) {
+  const text = atob(byId(id).textContent.trim());
+  const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+
+async function readOverview() {
+  return JSON.parse(new TextDecoder().decode(await unpack("data-overview")));
+}
+
+async function readDetail(jobId) {
+  const buffer = await unpack(`data-${jobId}`);
+  const [head, matrix] = splitSections(buffer);
+  const detail = JSON.parse(new TextDecoder().decode(head));
+  detail.pae.values = decodeMatrix(matrix, detail.pae.side);
+  return detail;
+}
+
+function splitSections(buffer) {
+  const view = new DataView(buffer);
+  const count = view.getUint32(0, true);
+  let offset = 4 * (count + 1);
+  return Array.from({ length: count }, (_, index) => {
+    const length = view.getUint32(4 * (index + 1), true);
+    const section = new Uint8Array(buffer, offset, length);
+    offset += length;
+    return section;
+  });
+}
+
+// The inverse of `encode_matrix`: planes of low and high bytes, zigzag, row differences.
+function decodeMatrix(bytes, side) {
+  const size = side * side;
+  const values = new Uint16Array(size);
+  for (let row = 0; row < side; row += 1) {
+    let value = 0;
+    for (let at = row * side; at < (row + 1) * side; at += 1) {
+      const zigzag = bytes[at] | (bytes[size + at] << 8);
+      value += zigzag & 1 ? -((zigzag + 1) >> 1) : zigzag >> 1;
+      values[at] = value;
+    }
+  }
+  return values;
+}

@@ -1,0 +1,137 @@
+// The panel of the selected job.
+
+function keyFigures(jobs, row) {
+  const best = ["ranking_score", "iptm", "ptm", "mean_plddt", "clashes", "relax_status"];
+  const fields = best.map((key) => jobs.fieldByKey.get(key)).filter(Boolean);
+  return make("dl", { class: "figures" },
+    ...[jobs.fieldByKey.get("num_tokens"), ...fields].map((field) => make("div", {},
+      make("dt", { title: field.doc }, field.label),
+      make("dd", {}, formatValue(jobs.values(field.key)[row], field)))));
+}
+
+function headCard(jobs, row) {
+  const status = jobs.values("status")[row];
+  return make("section", { class: "card" },
+    make("div", { class: "detail-head" },
+      make("h2", { id: "job-name" }, jobs.values("name")[row]),
+      make("span", { class: `state ${status}` }, status),
+      make("span", { class: "hint" }, `from ${jobs.values("source")[row]}`)),
+    keyFigures(jobs, row));
+}
+
+function choice(label, options, onPick) {
+  const buttons = options.map(([key, text]) => make("button", {
+    type: "button", "data-choice": key, "aria-pressed": "false",
+    onclick: () => { press(key); onPick(key); } }, text));
+  const press = (key) => buttons.forEach((button) =>
+    button.setAttribute("aria-pressed", String(button.dataset.choice === key)));
+  press(options[0][0]);
+  return make("span", { class: "choice", role: "group", "aria-label": label }, ...buttons);
+}
+
+function structureCard(detail, link, view) {
+  const legend = make("div", { class: "legend" });
+  const runs = chainRuns(detail.tokens);
+  const showLegend = (mode) => legend.replaceChildren(...(mode === "plddt"
+    ? PLDDT_BANDS.map((band) => swatch(band.colour, band.label))
+    : runs.map((run, index) => swatch(chainColour(index), `chain ${run.chain}`, () =>
+      link.choose({ scored: [run.first, run.last], aligned: [run.first, run.last] })))));
+  showLegend("plddt");
+  const colour = choice("Colour", [["plddt", "pLDDT"], ["chain", "Chain"]], (mode) => {
+    view.current.colour = mode;
+    view.current.restyle();
+    showLegend(mode);
+  });
+  const home = make("button", {
+    type: "button", class: "quiet", onclick: () => view.current.home() }, "Reset view");
+  return make("section", { class: "card" },
+    make("div", { class: "card-head" }, make("h3", {}, "Structure"), colour, home),
+    borrowStage().host, legend);
+}
+
+function swatch(colour, label, onPick = null) {
+  const mark = onPick
+    ? make("button", { type: "button", class: "band", onclick: onPick }, label)
+    : make("span", { class: "band" }, label);
+  mark.style.setProperty("--band", colour);
+  return mark;
+}
+
+function paeCard(detail, link) {
+  const { node, readout } = makePae(detail, link);
+  const ramp = make("span", { class: "ramp" });
+  ramp.style.background = paeRamp();
+  const clear = make("button", {
+    type: "button", class: "quiet", id: "clear-region", hidden: true,
+    onclick: () => link.choose(null) }, "Clear region");
+  link.subscribe(({ region }) => { clear.hidden = !region; });
+  return make("section", { class: "card" },
+    make("div", { class: "card-head" },
+      make("h3", {}, "Predicted aligned error"), clear),
+    node,
+    make("div", { class: "legend" }, "0 Å", ramp, "30 Å"),
+    readout);
+}
+
+function traceCard(title, { node, readout }) {
+  return make("section", { class: "card" },
+    make("div", { class: "card-head" }, make("h3", {}, title), readout), node);
+}
+
+function interfaceCard(detail, overview, link) {
+  if (detail.interfaces.length === 0) return null;
+  const runs = new Map(chainRuns(detail.tokens).map((run) => [run.chain, run]));
+  const pick = (row) => {
+    const [aligned, scored] = [runs.get(row.chain_1), runs.get(row.chain_2)];
+    if (aligned && scored) link.choose({
+      scored: [scored.first, scored.last], aligned: [aligned.first, aligned.last] });
+  };
+  const card_ = card("Interfaces", factTable(
+    detail.interfaces, overview.labels.interfaces, pick));
+  card_.id = "interfaces";
+  return card_;
+}
+
+async function showDetail(jobs, row, overview) {
+  const panel = byId("detail");
+  const failures = failureCard(overview.failures[row]);
+  if (!jobs.values("detailed")[row]) {
+    panel.replaceChildren(headCard(jobs, row), ...present(
+      [failures, absentCard(jobs, row)]));
+    return null;
+  }
+  const detail = await readDetail(jobs.values("job_id")[row]);
+  const link = makeLink();
+  const view = { current: null };
+  const { tokens } = detail;
+  panel.replaceChildren(headCard(jobs, row), ...present([
+    failures,
+    make("div", { class: "pair" }, structureCard(detail, link, view),
+      paeCard(detail, link)),
+    traceCard("pLDDT along the sequence", plddtTrace(tokens, link)),
+    detail.msa_depth && traceCard("MSA depth", depthTrace(detail.msa_depth, tokens, link)),
+    interfaceCard(detail, overview, link),
+    card("Samples", factTable(detail.scores, overview.labels.scores.filter(
+      ({ key }) => !["job_id", "name", "num_tokens", "num_chains"].includes(key)))),
+    detail.relaxed.length > 0 ? card("Relaxation", factTable(
+      detail.relaxed, overview.labels.relaxed)) : null,
+    chainCard(detail.chains),
+    card("Provenance", factList(flatten(detail.provenance))),
+  ]));
+  view.current = showStructure(detail, link);
+  return { detail, link, view: view.current };
+}
+
+const present = (nodes) => nodes.filter(Boolean);
+
+function absentCard(jobs, row) {
+  if (jobs.values("job_id")[row] === null || jobs.values("ranking_score")[row] === null) {
+    return card("Structure", make("p", { class: "hint" }, "Nothing was predicted."));
+  }
+  const command = "python -m workflow.report --jobs "
+    + `${jobs.values("job_id")[row]} --out ${jobs.values("job_id")[row]}.html`;
+  return card("Structure",
+    make("p", {}, "To keep this page small, structure, PAE and traces are inside for the "
+      + "best-scoring jobs only. This writes them for this job:"),
+    make("pre", {}, make("code", {}, command)));
+}

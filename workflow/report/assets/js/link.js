@@ -1,0 +1,36 @@
+// What ties the views of one job together: the tokens pointed at, and the region of
+// the PAE matrix that was chosen. Views subscribe; none knows another.
+
+function makeLink() {
+  const listeners = [];
+  const state = { hover: null, region: null };
+  const tell = (what) => listeners.forEach((listener) => listener(state, what));
+  return {
+    state,
+    subscribe(listener) { listeners.push(listener); },
+    // { scored, aligned }: token indices; a trace has one, the matrix two.
+    point(hover) { state.hover = hover; tell("hover"); },
+    // { scored: [first, last], aligned: [first, last] }, both inclusive, or null.
+    choose(region) { state.region = region; tell("region"); },
+  };
+}
+
+// Tokens that stand side by side and belong to one chain.
+function chainRuns(tokens) {
+  const runs = [];
+  tokens.chain.forEach((chain, index) => {
+    const last = runs.at(-1);
+    if (last && last.chain === chain) last.last = index;
+    else runs.push({ chain, kind: tokens.kind[index], first: index, last: index });
+  });
+  return runs;
+}
+
+function tokenLabel(tokens, index) {
+  return `${tokens.chain[index]} ${tokens.name[index]} ${tokens.residue[index]}`;
+}
+
+function rangeLabel(tokens, [first, last]) {
+  if (first === last) return tokenLabel(tokens, first);
+  return `${tokenLabel(tokens, first)} to ${tokenLabel(tokens, last)}`;
+}

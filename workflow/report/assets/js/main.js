@@ -1,0 +1,163 @@
+// Loads the data, keeps filter and selection, and puts both into the address.
+
+function indexJobs(overview) {
+  const own = [
+    { key: "status", label: "Status", kind: "text", shown: true,
+      doc: "done, partial (scored, but something failed), failed or waiting" },
+    { key: "name", label: "Job", kind: "text", shown: true, doc: "the job's label" },
+    { key: "num_tokens", label: "Tokens", kind: "number", digits: 0, shown: true,
+      doc: "tokens before padding" },
+  ];
+  const fields = [...own, ...overview.fields].map((field) => ({ unit: "", ...field }));
+  const columns = new Map([
+    ...["status", "name", "num_tokens", "job_id", "source", "detailed"].map(
+      (key) => [key, overview[key]]),
+    ...Object.entries(overview.scores),
+  ]);
+  const searchable = overview.name.map((name, row) =>
+    `${name} ${overview.source[row]} ${overview.job_id[row] ?? ""}`.toLowerCase());
+  return {
+    fields, searchable, order: overview.name.map((_, row) => row),
+    fieldByKey: new Map(fields.map((field) => [field.key, field])),
+    values: (key) => columns.get(key),
+  };
+}
+
+function tallyCard(overview, onPick) {
+  const counts = {};
+  for (const status of overview.status) counts[status] = (counts[status] ?? 0) + 1;
+  const tally = (n, label, query) => make("button", {
+    type: "button", "data-query": query, onclick: () => onPick(query) },
+  make("b", {}, formatNumber(n)), make("span", {}, label));
+  return make("div", { class: "card tally" },
+    tally(overview.status.length, "jobs", ""),
+    tally(counts.done ?? 0, "done", "status = done"),
+    tally((counts.failed ?? 0) + (counts.partial ?? 0), "with failures",
+      counts.partial ? "status != done" : "status = failed"),
+    tally(counts.waiting ?? 0, "waiting", "status = waiting"));
+}
+
+const unit = () => cssColour("--accent");
+const CHARTS = [
+  { label: "Ranking score", key: "ranking_score", alias: "score", range: [0, 1],
+    colour: unit },
+  { label: "ipTM", key: "iptm", alias: "iptm", range: [0, 1], colour: unit },
+  { label: "pLDDT", key: "mean_plddt", alias: "plddt", range: [0, 100],
+    colour: plddtColour },
+];
+
+function saveCsv(jobs, rows, fields) {
+  const quote = (value) => {
+    const text = value === null || value === undefined ? "" : String(value);
+    // A leading =, +, - or @ would run as a formula in a spreadsheet.
+    const inert = typeof value === "string" && /^[=+\-@]/.test(text) ? `'${text}` : text;
+    return /[",\n\r]/.test(inert) ? `"${inert.replaceAll('"', '""')}"` : inert;
+  };
+  const keys = fields.map((field) => field.key);
+  const lines = rows.map((row) =>
+    keys.map((key) => quote(jobs.values(key)[row])).join(","));
+  const blob = new Blob([[keys.join(","), ...lines].join("\n"), "\n"],
+    { type: "text/csv" });
+  const anchor = make("a", { href: URL.createObjectURL(blob), download: "jobs.csv" });
+  anchor.click();
+  URL.revokeObjectURL(anchor.href);
+}
+
+function startTheme(onChange) {
+  const modes = ["system", "light", "dark"];
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  let mode = "system";
+  const apply = () => {
+    const theme = mode === "system" ? (dark.matches ? "dark" : "light") : mode;
+    document.documentElement.dataset.theme = theme;
+    byId("theme").textContent = `Theme: ${mode}`;
+    onChange();
+  };
+  byId("theme").addEventListener("click", () => {
+    mode = modes[(modes.indexOf(mode) + 1) % modes.length];
+    apply();
+  });
+  dark.addEventListener("change", apply);
+  apply();
+}
+
+async function start() {
+  const app = { query: "", sort: { key: "ranking_score", descending: true }, rows: [],
+    row: null, shown: null };
+  startTheme(() => app.shown?.view.restyle());
+  const overview = await readOverview();
+  const jobs = indexJobs(overview);
+  const shownFields = () => jobs.fields.filter((field) => field.shown);
+
+  const setQuery = (text) => { byId("filter").value = text; applyFilter(); };
+  const charts = CHARTS.filter(({ key }) => jobs.values(key))
+    .map((chart) => makeHistogram(chart, jobs, setQuery));
+  byId("overview").append(tallyCard(overview, setQuery),
+    ...charts.map((chart) => chart.node));
+
+  const showRows = () => {
+    app.rows = sortRows(app.rows, app.sort.key, app.sort.descending, jobs);
+    table.show(app.rows, shownFields(), app.sort);
+  };
+  const applyFilter = () => {
+    app.query = byId("filter").value;
+    const { test, error } = compileQuery(app.query, jobs);
+    byId("filter").setAttribute("aria-invalid", String(Boolean(error)));
+    byId("matches").classList.toggle("wrong", Boolean(error));
+    if (error) { byId("matches").textContent = error; return; }
+    app.rows = jobs.order.filter(test);
+    byId("matches").textContent = app.rows.length === jobs.order.length
+      ? `${formatNumber(app.rows.length)} jobs`
+      : `${formatNumber(app.rows.length)} of ${formatNumber(jobs.order.length)} jobs`;
+    charts.forEach((chart) => chart.update(app.rows));
+    table.toTop();
+    showRows();
+    writeAddress();
+  };
+  const select = async (row) => {
+    app.row = row;
+    table.select(row);
+    writeAddress();
+    app.shown = await showDetail(jobs, row, overview);
+  };
+  const writeAddress = () => {
+    const state = new URLSearchParams();
+    if (app.query) state.set("filter", app.query);
+    if (app.row !== null) state.set("job", jobs.values("name")[app.row]);
+    history.replaceState(null, "", `#${state}`);
+  };
+  const table = makeTable(jobs, {
+    onSelect: select,
+    onSort(field) {
+      const first = field.kind === "number";
+      app.sort = { key: field.key, descending: app.sort.key === field.key
+        ? !app.sort.descending : first };
+      showRows();
+    },
+  });
+
+  byId("column-list").append(...jobs.fields.map((field) => {
+    const box = make("input", { type: "checkbox", checked: field.shown,
+      onchange: () => { field.shown = box.checked; showRows(); } });
+    return make("label", { title: field.doc }, box, field.label);
+  }));
+  byId("filter").addEventListener("input", applyFilter);
+  byId("download").addEventListener("click", () => saveCsv(jobs, app.rows, jobs.fields));
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") app.shown?.link.choose(null);
+  });
+
+  const address = new URLSearchParams(location.hash.slice(1));
+  byId("filter").value = address.get("filter") ?? "";
+  applyFilter();
+  const wanted = jobs.values("name").indexOf(address.get("job"));
+  const first = wanted >= 0 ? wanted : app.rows[0];
+  if (first !== undefined) await select(first);
+  document.documentElement.dataset.ready = "true";
+}
+
+start().catch((error) => {
+  byId("fault").hidden = false;
+  byId("fault").textContent = `This report could not be shown: ${error.message}`;
+  throw error;
+});

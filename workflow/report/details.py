@@ -1,0 +1,180 @@
+"""One job's details as the page reads them: structure, PAE, traces, tables."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float, Int, UInt16
+from numpy import ndarray
+
+from af3_core.contracts import (
+    CHAINS,
+    INTERFACES,
+    PREDICTIONS,
+    RELAXED,
+    SCORES,
+    Contract,
+)
+from workflow.report.encode import encode_matrix, pack_sections
+from workflow.report.jobs import JobRow, read_columns
+from workflow.report.layout import Layout, read_layout
+from workflow.tables import read_table
+
+MAX_PAE_SIDE = 768
+"""Larger PAE matrices are averaged over squares of tokens before embedding."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One job's details, ready to embed."""
+
+    packed: str
+    provenance: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The campaign's small tables, cut to the jobs whose details are written."""
+
+    chains: dict[str, list[dict[str, object]]]
+    scores: dict[str, list[dict[str, object]]]
+    interfaces: dict[str, list[dict[str, object]]]
+
+
+def read_tables(results: Path, job_ids: list[str]) -> Tables:
+    """Reads the rows of these jobs."""
+    plan, tables = results / "plan", results / "tables"
+    return Tables(
+        chains=_rows_by_job(plan / "chains.parquet", CHAINS, job_ids),
+        scores=_rows_by_job(tables / "scores.parquet", SCORES, job_ids),
+        interfaces=_rows_by_job(tables / "interfaces.parquet", INTERFACES, job_ids),
+    )
+
+
+def _rows_by_job(
+    path: Path, contract: Contract, job_ids: list[str]
+) -> dict[str, list[dict[str, object]]]:
+    wanted = pc.field("job_id").isin(pa.array(job_ids, pa.string()))
+    by_job: dict[str, list[dict[str, object]]] = {job_id: [] for job_id in job_ids}
+    for row in read_columns(path, contract, where=wanted).to_pylist():
+        by_job[row.pop("job_id")].append(row)
+    return by_job
+
+
+def pack_details(results: Path, job: JobRow, tables: Tables) -> Detail | None:
+    """Everything shown of one job's best sample, or None where nothing is predicted."""
+    prediction = read_prediction(results, job)
+    if prediction is None:
+        return None
+    layout = read_layout(results / "features" / f"{job.job_id}.parquet")
+    pae = np.asarray(prediction["pae"], np.uint16)
+    side = int(np.sqrt(len(pae)))
+    pae, stride = shrink_matrix(pae.reshape(side, side), MAX_PAE_SIDE)
+    positions = np.asarray(prediction["positions"], np.float32).reshape(-1, 3)
+    plddt = np.asarray(prediction["atom_plddt"], np.float32)
+    provenance = json.loads(prediction["provenance"] or "{}")
+    head = {
+        "seed": prediction["seed"],
+        "sample": prediction["sample"],
+        "pae": {"side": len(pae), "stride": stride, "tokens": side},
+        "atoms": _atoms(layout, positions, plddt),
+        "tokens": _tokens(layout, token_means(plddt, layout.token_index)),
+        "msa_depth": None if layout.msa_depth is None else layout.msa_depth.tolist(),
+        "provenance": provenance,
+        "relaxed": _relaxed(results, job),
+        **_tables_of(job, tables),
+    }
+    return Detail(pack_sections(head, encode_matrix(pae)), provenance)
+
+
+def read_prediction(results: Path, job: JobRow) -> dict[str, object] | None:
+    """The predictions row of a job's best sample, if its file is there."""
+    if job.best is None:
+        return None
+    path = results / "predictions" / f"{job.job_id}.{job.best['seed']}.parquet"
+    if not path.is_file():
+        return None
+    rows = read_table(path, PREDICTIONS)
+    found = rows.filter(pc.field("sample") == job.best["sample"]).to_pylist()
+    return found[0] if found else None
+
+
+def _tables_of(job: JobRow, tables: Tables) -> dict[str, object]:
+    sample = (job.best["seed"], job.best["sample"])
+    return {
+        "chains": tables.chains[job.job_id],
+        "scores": sorted(tables.scores[job.job_id], key=lambda row: row["rank"]),
+        "interfaces": _of_sample(tables.interfaces[job.job_id], sample),
+    }
+
+
+def _relaxed(results: Path, job: JobRow) -> list[dict[str, object]]:
+    """The relaxation of the best sample, without its positions; may be none."""
+    path = results / "relaxed" / f"{job.job_id}.{job.best['seed']}.parquet"
+    if not path.is_file():
+        return []
+    columns = [n for n in RELAXED.schema.names if n not in ("job_id", "positions")]
+    rows = read_columns(path, RELAXED, columns).to_pylist()
+    return _of_sample(rows, (job.best["seed"], job.best["sample"]))
+
+
+def _of_sample(
+    rows: list[dict[str, object]], sample: tuple[object, object]
+) -> list[dict[str, object]]:
+    found = [row for row in rows if (row["seed"], row["sample"]) == sample]
+    return [{k: v for k, v in r.items() if k not in ("seed", "sample")} for r in found]
+
+
+def _atoms(
+    layout: Layout, positions: Float[ndarray, "a 3"], plddt: Float[ndarray, "a"]
+) -> dict[str, object]:
+    """Columns of atoms; positions in 0.01 Å, null where they are not finite."""
+    atoms = layout.structure
+    steps = np.round(positions * 100)
+    shown = [int(s) if np.isfinite(s) else None for s in steps.ravel().tolist()]
+    return {
+        "token": layout.token_index.tolist(),
+        "name": atoms.atom_name.tolist(),
+        "element": atoms.element.tolist(),
+        "xyz": shown,
+        "plddt": np.round(plddt, 1).astype(float).round(1).tolist(),
+    }
+
+
+def _tokens(layout: Layout, plddt: Float[ndarray, "n"]) -> dict[str, object]:
+    """Columns of tokens, each named by its first atom."""
+    atoms = layout.structure
+    _, first = np.unique(layout.token_index, return_index=True)
+    return {
+        "chain": atoms.chain_id[first].tolist(),
+        "kind": atoms.kind[first].tolist(),
+        "residue": atoms.residue_id[first].tolist(),
+        "name": atoms.residue_name[first].tolist(),
+        "plddt": plddt.astype(float).round(1).tolist(),
+    }
+
+
+def token_means(
+    values: Float[ndarray, "a"], token_index: Int[ndarray, "a"]
+) -> Float[ndarray, "n"]:
+    """Mean over the atoms of each token."""
+    counts = np.bincount(token_index)
+    return np.bincount(token_index, weights=values) / np.maximum(counts, 1)
+
+
+def shrink_matrix(
+    matrix: UInt16[ndarray, "n n"], max_side: int
+) -> tuple[UInt16[ndarray, "m m"], int]:
+    """Averages squares of `stride` × `stride` values until the matrix fits."""
+    side = len(matrix)
+    stride = -(-side // max_side)
+    if stride <= 1:
+        return matrix, 1
+    starts = np.arange(0, side, stride)
+    totals = np.add.reduceat(matrix.astype(np.uint32), starts, axis=0)
+    totals = np.add.reduceat(totals, starts, axis=1)
+    widths = np.diff(np.append(starts, side))
+    return np.round(totals / np.outer(widths, widths)).astype(np.uint16), stride

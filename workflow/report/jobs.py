@@ -1,0 +1,196 @@
+"""What the report knows of every job: one row each, and every failure.
+
+A job's row shows its best sample. Inputs that could not be planned have no job; they
+become rows too, named after the input, so that nothing that was asked for is missing.
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from af3_core.contracts import (
+    CHAINS,
+    JOBS,
+    OUTCOMES,
+    SCORES,
+    Contract,
+    ContractError,
+)
+
+STATUSES = ("done", "partial", "failed", "waiting")
+"""Done: scored, nothing failed. Partial: scored, something failed."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that did not work, what was seen, and what to do about it."""
+
+    stage: str
+    item: str
+    status: str
+    cause: str
+    evidence: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """One line of the report's table."""
+
+    job_id: str | None
+    """None for an input that could not be planned."""
+    name: str
+    source: str
+    status: str
+    num_tokens: int | None
+    best: dict[str, object] | None
+    """The scores row of rank 1."""
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Everything the page's table shows."""
+
+    rows: tuple[JobRow, ...]
+
+    def count(self, status: str) -> int:
+        """How many rows have this status."""
+        return sum(row.status == status for row in self.rows)
+
+
+def read_columns(
+    path: Path,
+    contract: Contract,
+    columns: list[str] | None = None,
+    where: pc.Expression | None = None,
+) -> pa.Table:
+    """Chosen columns and rows of a table; the rest is never read.
+
+    Raises:
+        ContractError: the file holds another contract or version.
+        FileNotFoundError: there is no such file.
+    """
+    stamp = pq.read_schema(path).metadata or {}
+    found = stamp.get(b"contract"), stamp.get(b"version")
+    if found != (contract.name.encode(), str(contract.version).encode()):
+        raise ContractError(
+            f"{path}: holds {found}, wanted {contract.name} version {contract.version}"
+        )
+    return pq.read_table(path, columns=columns, filters=where, partitioning=None)
+
+
+def read_campaign(results: Path) -> Campaign:
+    """Reads jobs, scores and outcomes into one row per job or failed input."""
+    columns = ["job_id", "name", "source", "num_tokens"]
+    jobs = read_columns(results / "plan" / "jobs.parquet", JOBS, columns)
+    best = _best_scores(results)
+    failures, orphans = _failures_by_job(results)
+    rows = [
+        JobRow(
+            job_id=job["job_id"],
+            name=job["name"],
+            source=job["source"],
+            status=_status(job["job_id"] in best, bool(failures[job["job_id"]])),
+            num_tokens=job["num_tokens"],
+            best=best.get(job["job_id"]),
+            failures=tuple(failures[job["job_id"]]),
+        )
+        for job in jobs.to_pylist()
+    ]
+    rows += [
+        JobRow(None, item, item, "failed", None, None, tuple(found))
+        for item, found in orphans.items()
+    ]
+    return Campaign(tuple(sorted(rows, key=_by_score)))
+
+
+def choose_jobs(campaign: Campaign, chosen: tuple[str, ...]) -> Campaign:
+    """The rows with these names or job ids; all if none is named.
+
+    Raises:
+        ValueError: a chosen job is not in the campaign.
+    """
+    if not chosen:
+        return campaign
+    known = {row.name for row in campaign.rows} | {row.job_id for row in campaign.rows}
+    if unknown := [job for job in chosen if job not in known]:
+        raise ValueError(f"not in this campaign: {', '.join(unknown)}")
+    wanted = set(chosen)
+    rows = (row for row in campaign.rows if {row.name, row.job_id} & wanted)
+    return Campaign(tuple(rows))
+
+
+def _status(scored: bool, failed: bool) -> str:
+    if scored:
+        return "partial" if failed else "done"
+    return "failed" if failed else "waiting"
+
+
+def _by_score(row: JobRow) -> tuple[float, str]:
+    score = row.best["ranking_score"] if row.best else None
+    return (-score if score is not None else float("inf"), row.name)
+
+
+def _best_scores(results: Path) -> dict[str, dict[str, object]]:
+    table = read_columns(
+        results / "tables" / "scores.parquet", SCORES, where=pc.field("rank") == 1
+    )
+    return {row["job_id"]: row for row in table.to_pylist()}
+
+
+def _failures_by_job(
+    results: Path,
+) -> tuple[defaultdict[str, list[Failure]], dict[str, list[Failure]]]:
+    """Failures of each job, and of items that belong to no job.
+
+    A sequence whose search failed counts against every job that has it.
+    """
+    table = read_columns(
+        results / "tables" / "outcomes.parquet",
+        OUTCOMES,
+        where=pc.field("status") == "failed",
+    )
+    holders = _jobs_of_sequences(results) if table.num_rows else {}
+    by_job: defaultdict[str, list[Failure]] = defaultdict(list)
+    orphans: defaultdict[str, list[Failure]] = defaultdict(list)
+    for row in table.to_pylist():
+        failure = Failure(
+            row["stage"],
+            row["item"],
+            row["status"],
+            row["cause"] or "",
+            row["evidence"] or "",
+            row["remedy"] or "",
+        )
+        owners = [row["job_id"]] if row["job_id"] else holders.get(row["item"], [])
+        for owner in owners:
+            by_job[owner].append(failure)
+        if not owners:
+            orphans[row["item"]].append(failure)
+    return by_job, dict(orphans)
+
+
+def _jobs_of_sequences(results: Path) -> dict[str, list[str]]:
+    chains = read_columns(
+        results / "plan" / "chains.parquet", CHAINS, ["job_id", "sequence_id"]
+    )
+    holders: defaultdict[str, list[str]] = defaultdict(list)
+    for row in chains.to_pylist():
+        if row["sequence_id"] and row["job_id"] not in holders[row["sequence_id"]]:
+            holders[row["sequence_id"]].append(row["job_id"])
+    return dict(holders)
+
+
+def failures_by_cause(campaign: Campaign) -> list[tuple[str, str, int]]:
+    """(stage, cause, number of failures), the most frequent first."""
+    counts = Counter(
+        (failure.stage, failure.cause)
+        for row in campaign.rows
+        for failure in row.failures
+    )
+    return [(stage, cause, n) for (stage, cause), n in counts.most_common()]

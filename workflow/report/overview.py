@@ -1,0 +1,85 @@
+"""The table of all jobs as the page reads it: columns, and what each one means."""
+
+import pyarrow as pa
+
+from af3_core.contracts import INTERFACES, RELAXED, SCORES, Column
+from workflow.report.jobs import Campaign, JobRow, failures_by_cause
+
+_LABELS = {
+    "ranking_score": "Ranking score",
+    "ptm": "pTM",
+    "iptm": "ipTM",
+    "mean_plddt": "pLDDT",
+    "num_chains": "Chains",
+    "has_clash": "AF3 clash",
+    "fraction_disordered": "Disordered",
+    "relax_status": "Relaxation",
+    "relaxed_clashes": "Clashes, relaxed",
+    "chain_1": "Chain 1",
+    "chain_2": "Chain 2",
+    "pae_min": "Lowest PAE",
+    "rmsd": "RMSD",
+}
+
+_DIGITS = {"mean_plddt": 1, "pae_min": 1, "energy_before": 0, "energy_after": 0}
+
+_OF_THE_ROW = ("job_id", "seed", "sample", "name", "rank", "num_tokens")
+_ALWAYS_SHOWN = frozenset(
+    {"ranking_score", "iptm", "ptm", "mean_plddt", "clashes", "relax_status"}
+)
+
+
+def describe(campaign: Campaign, detailed: list[str]) -> dict[str, object]:
+    """Everything the page shows besides the details of single jobs."""
+    rows = campaign.rows
+    fields = [describe_column(c) for c in SCORES.columns if c.name not in _OF_THE_ROW]
+    embedded = set(detailed)
+    return {
+        "fields": [
+            {**field, "shown": field["key"] in _ALWAYS_SHOWN} for field in fields
+        ],
+        "labels": {
+            contract.name: [describe_column(c) for c in contract.columns]
+            for contract in (SCORES, INTERFACES, RELAXED)
+        },
+        "job_id": [row.job_id for row in rows],
+        "name": [row.name for row in rows],
+        "source": [row.source for row in rows],
+        "status": [row.status for row in rows],
+        "num_tokens": [row.num_tokens for row in rows],
+        "detailed": [row.job_id in embedded for row in rows],
+        "scores": {
+            field["key"]: [_score(row, field["key"]) for row in rows]
+            for field in fields
+        },
+        "failures": {
+            index: [list(vars(failure).values()) for failure in row.failures]
+            for index, row in enumerate(rows)
+            if row.failures
+        },
+        "causes": failures_by_cause(campaign),
+    }
+
+
+def describe_column(column: Column) -> dict[str, object]:
+    """How a column of a contract is labelled and its values are written."""
+    kind, digits = "text", 0
+    if pa.types.is_boolean(column.type):
+        kind = "flag"
+    elif pa.types.is_integer(column.type):
+        kind = "number"
+    elif pa.types.is_floating(column.type):
+        kind, digits = "number", _DIGITS.get(column.name, 2)
+    return {
+        "key": column.name,
+        "label": _LABELS.get(column.name, column.name.replace("_", " ").capitalize()),
+        "kind": kind,
+        "digits": digits,
+        "unit": column.unit,
+        "doc": column.doc,
+    }
+
+
+def _score(row: JobRow, key: str) -> object:
+    value = row.best[key] if row.best else None
+    return round(value, 4) if isinstance(value, float) else value

@@ -1,0 +1,73 @@
+"""The page's shell: markup, style, scripts and packed data joined into one file."""
+
+import base64
+import hashlib
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+
+_ASSETS = files("workflow.report") / "assets"
+
+VIEWER = "vendor/3Dmol-min.js"
+SCRIPTS = (
+    "elements.js",
+    "decode.js",
+    "query.js",
+    "histogram.js",
+    "table.js",
+    "link.js",
+    "structure.js",
+    "pae.js",
+    "trace.js",
+    "facts.js",
+    "detail.js",
+    "main.js",
+)
+"""The page's own code, joined in this order inside one function."""
+
+
+def render_page(
+    *,
+    title: str,
+    made_at: str,
+    untrained: bool,
+    overview: str,
+    details: dict[str, str],
+) -> str:
+    """The whole page as HTML.
+
+    A content security policy lets only the page's own two scripts run and allows no
+    connection anywhere, so markup that slipped in could neither run nor send.
+    """
+    scripts = {"viewer": _asset(VIEWER), "own": own_script()}
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    return environment.from_string(_asset("page.html.jinja")).render(
+        title=title,
+        made_at=made_at,
+        untrained=untrained,
+        overview=overview,
+        details=details,
+        style=_asset("style.css"),
+        scripts=scripts,
+        policy=content_policy(list(scripts.values())),
+    )
+
+
+def own_script() -> str:
+    """The page's code as one strict-mode function."""
+    body = "\n".join(_asset(f"js/{name}") for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{body}\n}})();\n'
+
+
+def content_policy(scripts: list[str]) -> str:
+    """A policy that allows exactly these inline scripts, by digest."""
+    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
+    allowed = " ".join(f"'sha256-{base64.b64encode(d).decode()}'" for d in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; font-src 'none'; form-action 'none'; base-uri 'none'"
+    )
+
+
+def _asset(name: str) -> str:
+    return _ASSETS.joinpath(name).read_text(encoding="utf-8")
