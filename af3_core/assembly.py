@@ -69,7 +69,7 @@ def assemble(job: Job, components: Components) -> Assembly:
     """
     chains = chains_of(job)
     skeleton = _Skeleton(chains, _skeleton_atoms(chains, job, components), job.bonds)
-    skeleton = skeleton.keep_atoms(lambda chain, *_: not _is_unknown(chain))
+    skeleton = skeleton.keep_atoms(lambda chain, *_: not is_unknown(chain))
     skeleton = skeleton.keep_atoms(_is_heavy_and_standard(components))
     skeleton = skeleton.keep_atoms(_is_not_leaving(skeleton, components))
     if not skeleton.chains:
@@ -154,7 +154,8 @@ def _stand_in_atom(component: Component, components: Components) -> str:
     return names[1] if names[0] == "O1" and len(names) > 1 else names[0]
 
 
-def _is_unknown(chain: Chain) -> bool:
+def is_unknown(chain: Chain) -> bool:
+    """Says whether the chain consists of one kind of unknown residue alone."""
     return len(set(chain.codes)) == 1 and chain.codes[0] in UNKNOWN_CODES
 
 
