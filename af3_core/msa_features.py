@@ -154,7 +154,7 @@ def _block(msa: EncodedMsa) -> _Block:
 
 
 def pair_rows(
-    species_of_chains: Sequence[Shaped[ndarray, "s"]],
+    species_of_chains: Sequence[Shaped[ndarray, "_"]],
     max_rows: int,
     max_per_species: int,
 ) -> Int[ndarray, "p chains"]:
