@@ -15,6 +15,11 @@ from af3_core.job import (
     PolymerKind,
     chain_id_at,
 )
+from af3_core.job_chemistry import (
+    check_component,
+    check_smiles,
+    standard_components,
+)
 from af3_core.job_entry import (
     Entry,
     flatten_errors,
@@ -28,7 +33,6 @@ from af3_core.job_rules import (
     NAME,
     SEED,
     SEQUENCE,
-    check_code,
     check_distinct,
     check_sequence,
     check_size,
@@ -201,12 +205,11 @@ def _read_ligands(entry: Entry | None, num_chains: int) -> tuple[Ligand, ...]:
         num_chains += copies
         text = match["ligand"]
         if text.lower().startswith(_SMILES):
-            smiles = text[len(_SMILES) :].strip()
-            if not smiles:
-                raise part.refuse("a SMILES string after smiles:")
+            smiles = check_smiles(part, text[len(_SMILES) :].strip())
             ligands.append(Ligand(ids=ids, smiles=smiles))
         else:
-            code = check_code(Entry(part.file, part.path, text, CODE))
+            stated = Entry(part.file, part.path, text, CODE)
+            code = check_component(stated, standard_components())
             ligands.append(Ligand(ids=ids, codes=(code,)))
     return tuple(ligands)
 

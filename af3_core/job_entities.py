@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from af3_core.chemistry import Components
 from af3_core.job import (
     MODIFICATION_KEYS,
     InputError,
@@ -18,6 +19,7 @@ from af3_core.job import (
     Template,
 )
 from af3_core.job_a3m import find_a3m_problem
+from af3_core.job_chemistry import check_component, check_smiles
 from af3_core.job_entry import (
     Entry,
     note_errors,
@@ -33,7 +35,6 @@ from af3_core.job_rules import (
     CODE,
     SEQUENCE,
     check_chain_id,
-    check_code,
     check_distinct,
     check_sequence,
 )
@@ -90,15 +91,15 @@ class Links:
     allowed_roots: tuple[Path, ...] | None = None
 
 
-def read_entity(entry: Entry, links: Links) -> Polymer | Ligand:
+def read_entity(entry: Entry, links: Links, components: Components) -> Polymer | Ligand:
     """One item of `sequences`."""
     fields = read_fields(entry, ENTITY_FIELDS)
     if len(fields) != 1:
         raise entry.refuse()
     [(kind, content)] = fields.items()
     if kind == "ligand":
-        return _read_ligand(content)
-    return _read_polymer(content, kind, links)
+        return _read_ligand(content, components)
+    return _read_polymer(content, kind, links, components)
 
 
 def _read_ids(entry: Entry) -> tuple[str, ...]:
@@ -110,7 +111,7 @@ def _read_ids(entry: Entry) -> tuple[str, ...]:
     return tuple(check_chain_id(item) for item in items)
 
 
-def _read_ligand(entry: Entry) -> Ligand:
+def _read_ligand(entry: Entry, components: Components) -> Ligand:
     fields = read_fields(entry, LIGAND_FIELDS, frozenset({"id"}))
     description = read_optional_text(fields.get("description"))
     ids = _read_ids(fields["id"])
@@ -122,24 +123,27 @@ def _read_ligand(entry: Entry) -> Ligand:
     if len(given) != 1:
         raise entry.refuse("a ligand with either ccdCodes or smiles")
     if given == ["smiles"]:
-        smiles = read_text(fields["smiles"])
+        smiles = check_smiles(fields["smiles"], read_text(fields["smiles"]))
         return Ligand(ids=ids, smiles=smiles, description=description)
     items = read_items(fields["ccdCodes"], CODE)
     if not items:
         raise fields["ccdCodes"].refuse()
-    codes = tuple(check_code(item) for item in items)
+    codes = tuple(check_component(item, components) for item in items)
     return Ligand(ids=ids, codes=codes, description=description)
 
 
-def _read_polymer(entry: Entry, kind: PolymerKind, links: Links) -> Polymer:
+def _read_polymer(
+    entry: Entry, kind: PolymerKind, links: Links, components: Components
+) -> Polymer:
     fields = read_fields(entry, POLYMER_FIELDS[kind], frozenset({"id", "sequence"}))
     ids = _read_ids(fields["id"])
     sequence = check_sequence(fields["sequence"], kind)
+    changes = fields.get("modifications")
     polymer = Polymer(
         kind=kind,
         ids=ids,
         sequence=sequence,
-        modifications=read_modifications(fields.get("modifications"), kind, sequence),
+        modifications=read_modifications(changes, kind, sequence, components),
         description=read_optional_text(fields.get("description")),
     )
     if kind == "dna":
@@ -148,9 +152,13 @@ def _read_polymer(entry: Entry, kind: PolymerKind, links: Links) -> Polymer:
 
 
 def read_modifications(
-    entry: Entry | None, kind: PolymerKind, sequence: str, prefix: str = ""
+    entry: Entry | None,
+    kind: PolymerKind,
+    sequence: str,
+    components: Components,
+    prefix: str = "",
 ) -> tuple[Modification, ...]:
-    """Modified residues; each code carries `prefix`, which is taken off."""
+    """Modified residues; each code may carry `prefix`, which is taken off."""
     if entry is None:
         return ()
     code_key, position_key = MODIFICATION_KEYS[kind]
@@ -162,7 +170,7 @@ def read_modifications(
     places: list[Entry] = []
     for item in read_items(entry, f"an object with {code_key} and {position_key}"):
         fields = read_fields(item, sentences, frozenset(sentences))
-        code = check_code(without_prefix(fields[code_key], prefix))
+        code = check_component(without_prefix(fields[code_key], prefix), components)
         position = read_integer(fields[position_key], 1, len(sequence))
         modifications.append(Modification(code, position))
         places.append(fields[position_key])

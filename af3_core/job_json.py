@@ -5,7 +5,13 @@ AlphaFold 3 v3.0.4 takes every field in every version; so does this reader.
 
 from collections.abc import Mapping
 
+from af3_core.chemistry import Components
 from af3_core.job import BondAtom, InputError, Job, Ligand, Polymer
+from af3_core.job_chemistry import (
+    check_bond_atom,
+    load_components,
+    standard_components,
+)
 from af3_core.job_entities import LINK, Links, read_entity, read_text_or_link
 from af3_core.job_entry import (
     Entry,
@@ -63,16 +69,26 @@ def read_alphafold3(document: Entry, links: Links) -> Job:
     with note_errors(errors):
         seeds = read_seeds(fields["modelSeeds"])
     with note_errors(errors):
-        user_ccd, _ = read_text_or_link(fields, "userCCD", links)
-    with note_errors(errors):
-        entities = _read_entities(fields["sequences"], links)
-        bonds = _read_bonds(fields.get("bondedAtomPairs"), entities)
+        user_ccd, components = _read_user_ccd(fields, links)
+        entities = _read_entities(fields["sequences"], links, components)
+        bonds = _read_bonds(fields.get("bondedAtomPairs"), entities, components)
     raise_errors(errors)
+    return Job(name, seeds, entities, bonds, user_ccd)
+
+
+def _read_user_ccd(
+    fields: Mapping[str, Entry], links: Links
+) -> tuple[str | None, Components]:
+    text, place = read_text_or_link(fields, "userCCD", links)
     # An empty text defines no component, exactly as null does.
-    return Job(name, seeds, entities, bonds, user_ccd or None)
+    if not text or place is None:
+        return None, standard_components()
+    return text, load_components(place, text)
 
 
-def _read_entities(entry: Entry, links: Links) -> tuple[Polymer | Ligand, ...]:
+def _read_entities(
+    entry: Entry, links: Links, components: Components
+) -> tuple[Polymer | Ligand, ...]:
     items = read_items(entry, _ENTITY)
     if not items:
         raise entry.refuse()
@@ -80,7 +96,7 @@ def _read_entities(entry: Entry, links: Links) -> tuple[Polymer | Ligand, ...]:
     entities: list[Polymer | Ligand] = []
     for item in items:
         with note_errors(errors):
-            entities.append(read_entity(item, links))
+            entities.append(read_entity(item, links, components))
     raise_errors(errors)
     _check_ids(items, entities)
     check_size(entry, entities)
@@ -98,7 +114,9 @@ def _check_ids(items: list[Entry], entities: list[Polymer | Ligand]) -> None:
 
 
 def _read_bonds(
-    entry: Entry | None, entities: tuple[Polymer | Ligand, ...]
+    entry: Entry | None,
+    entities: tuple[Polymer | Ligand, ...],
+    components: Components,
 ) -> tuple[tuple[BondAtom, BondAtom], ...]:
     if entry is None or entry.value is None:
         return ()
@@ -108,7 +126,7 @@ def _read_bonds(
     items = read_items(entry, _BOND)
     for item in items:
         with note_errors(errors):
-            bonds.append(_read_bond(item, chains))
+            bonds.append(_read_bond(item, chains, components))
     raise_errors(errors)
     unordered = [frozenset(bond) for bond in bonds]
     check_distinct(items, unordered, "each bond once, whatever the order of its atoms")
@@ -116,18 +134,20 @@ def _read_bonds(
 
 
 def _read_bond(
-    entry: Entry, chains: Mapping[str, Polymer | Ligand]
+    entry: Entry, chains: Mapping[str, Polymer | Ligand], components: Components
 ) -> tuple[BondAtom, BondAtom]:
     ends = read_items(entry, _ATOM)
     if len(ends) != 2:
         raise entry.refuse()
-    first, second = (_read_bond_atom(end, chains) for end in ends)
+    first, second = (_read_bond_atom(end, chains, components) for end in ends)
     if first == second:
         raise entry.refuse("two different atoms")
     return first, second
 
 
-def _read_bond_atom(entry: Entry, chains: Mapping[str, Polymer | Ligand]) -> BondAtom:
+def _read_bond_atom(
+    entry: Entry, chains: Mapping[str, Polymer | Ligand], components: Components
+) -> BondAtom:
     parts = read_items(entry, "")
     if len(parts) != 3:
         raise entry.refuse()
@@ -144,4 +164,5 @@ def _read_bond_atom(entry: Entry, chains: Mapping[str, Polymer | Ligand]) -> Bon
         Entry(entry.file, residue.path, residue.value, sentence), 1, length
     )
     name = Entry(entry.file, atom.path, atom.value, "an atom name such as CA")
+    check_bond_atom(name, read_text(name), chain, number, components)
     return BondAtom(chain_id.value, number, read_text(name))

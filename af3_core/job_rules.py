@@ -45,7 +45,7 @@ def read_name(entry: Entry) -> str:
     if not name.isprintable():
         raise entry.refuse("a text without line breaks or control characters")
     sanitised = sanitise_name(name)
-    if not sanitised.strip("."):
+    if not name.strip() or not sanitised.strip("."):
         raise entry.refuse("a name with a letter, digit, dash or underscore (ASCII)")
     if len(sanitised) > MAX_NAME_LENGTH:
         raise entry.refuse(f"a name of at most {MAX_NAME_LENGTH} characters")

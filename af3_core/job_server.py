@@ -18,6 +18,7 @@ from af3_core.job import (
     chain_id_at,
     content_digest,
 )
+from af3_core.job_chemistry import check_component, standard_components
 from af3_core.job_entities import read_modifications, without_prefix
 from af3_core.job_entry import (
     Entry,
@@ -33,7 +34,6 @@ from af3_core.job_rules import (
     NAME,
     SEED,
     SEQUENCE,
-    check_code,
     check_distinct,
     check_sequence,
     check_size,
@@ -196,9 +196,12 @@ def _read_entity(entry: Entry, num_chains: int) -> Polymer | Ligand:
     count = read_integer(fields["count"], 1, MAX_RESIDUES) if "count" in fields else 1
     ids = tuple(chain_id_at(num_chains + copy) for copy in range(count))
     if key == "ion":
-        return Ligand(ids=ids, codes=(check_code(fields["ion"]),))
+        return Ligand(
+            ids=ids, codes=(check_component(fields["ion"], standard_components()),)
+        )
     if key == "ligand":
-        code = check_code(without_prefix(fields["ligand"], "CCD_"))
+        stated = without_prefix(fields["ligand"], "CCD_")
+        code = check_component(stated, standard_components())
         return Ligand(ids=ids, codes=(code,))
     return _read_polymer(fields, _KINDS[key], ids)
 
@@ -207,7 +210,9 @@ def _read_polymer(
     fields: Mapping[str, Entry], kind: PolymerKind, ids: tuple[str, ...]
 ) -> Polymer:
     sequence = check_sequence(fields["sequence"], kind)
-    changes = read_modifications(fields.get("modifications"), kind, sequence, "CCD_")
+    changes = read_modifications(
+        fields.get("modifications"), kind, sequence, standard_components(), "CCD_"
+    )
     search = fields.get("useStructureTemplate")
     if search is not None and not isinstance(search.value, bool):
         raise search.refuse()
