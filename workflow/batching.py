@@ -8,6 +8,7 @@ is computed again.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from af3_core.assembly import ChemistryError
 from af3_core.job import InputError, Job, job_digest, sanitise_name
 from workflow.buckets import CostModel, bucket_for, choose_buckets
 from workflow.manifest import Batch, Manifest, batch_id
@@ -59,7 +60,11 @@ def plan_job(
     Raises:
         InputError: it is larger than `max_tokens`, or its chemistry is impossible.
     """
-    num_tokens = count_tokens(job)
+    try:
+        num_tokens = count_tokens(job)
+    except ChemistryError as error:
+        allowed = "chains that AlphaFold 3 can build"
+        raise InputError(source, "sequences", str(error), allowed) from error
     if num_tokens > max_tokens:
         allowed = f"at most {max_tokens} tokens (predict.max_tokens)"
         raise InputError(source, "sequences", f"{num_tokens} tokens", allowed)

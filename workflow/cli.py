@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         config = _find_config(directory, arguments.configfile)
         os.chdir(directory)
         if arguments.command == "demo":
-            prepare_demo(ROOT, console)
+            prepare_demo(console)
         if arguments.command == "plan":
             rest = ["plan", *rest]
         return _run_workflow(config, rest, console)

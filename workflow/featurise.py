@@ -7,13 +7,14 @@ conformers of all its seeds are committed to `results/features/JOB.parquet`.
 """
 
 import pyarrow as pa
-from af3_core.features import featurise, reference_positions
 
 from af3_core.chemistry import Components
 from af3_core.contracts import FEATURES
+from af3_core.features import featurise, reference_positions
 from af3_core.job import Job
 from workflow.campaign import features_path, split_item
-from workflow.evidence import add_evidence, evidence_key
+from workflow.evidence import add_evidence
+from workflow.features_file import features_table
 from workflow.items import Item, commit_outcomes, work_through
 from workflow.settings import Settings, digest_of
 from workflow.step import (
@@ -32,14 +33,14 @@ def features_key(row: Row, settings: Settings) -> str:
     return digest_of(FEATURES.version, row["json"], evidence_key(job_of(row), settings))
 
 
-def features_table(job: Job) -> pa.Table:
+def make_features(job: Job) -> pa.Table:
     """Features and the conformers of every seed, as rows of the contract."""
     components = Components.load(job.user_ccd)
     features = featurise(job, components)
     positions = {
-        seed: reference_positions(features, job, seed, components) for seed in job.seeds
+        seed: reference_positions(features, components, seed) for seed in job.seeds
     }
-    return FEATURES.table(features.to_rows(positions))
+    return features_table(features, positions)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,7 +63,7 @@ def featurise_batch(batch: str) -> None:
 
     def make(item: Item) -> pa.Table:
         job = job_of(rows[item.name])
-        return features_table(add_evidence(job, settings))
+        return make_features(add_evidence(job, settings))
 
     commit_outcomes("featurise", batch, work_through("featurise", batch, items, make))
 

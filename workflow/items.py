@@ -14,9 +14,16 @@ from pathlib import Path
 import pyarrow as pa
 
 from af3_core.contracts import OUTCOMES, Contract
-from workflow.campaign import outcomes_path
+from workflow.campaign import outcomes_path, split_item
 from workflow.failures import ITEM_ERRORS, Failure, classify
-from workflow.tables import is_current, read_rows, replacing, write_table
+from workflow.settings import digest_of
+from workflow.tables import (
+    is_current,
+    read_made_from,
+    read_rows,
+    replacing,
+    write_table,
+)
 
 type Row = dict[str, object]
 
@@ -35,6 +42,26 @@ class Item:
     def is_done(self) -> bool:
         """Whether the result is there and current."""
         return is_current(self.path, self.contract, made_from=self.made_from)
+
+
+def items_from(
+    names: Iterable[str],
+    source_of: Callable[[str], Path],
+    path_of: Callable[[str], Path],
+    contract: Contract,
+    key: str,
+) -> list[Item]:
+    """Items made from the tables of an earlier stage, and from what `key` names."""
+    return [
+        Item(
+            name,
+            split_item(name)[0],
+            path_of(name),
+            contract,
+            made_from=digest_of(key, read_made_from(source_of(name))),
+        )
+        for name in names
+    ]
 
 
 def outcome(

@@ -10,16 +10,25 @@ file, field, value and what is allowed) and `settings.json`.
 import argparse
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from af3_core.features import count_tokens
-
+from af3_core.chemistry import Components
 from af3_core.contracts import CHAINS, JOBS
-from af3_core.job import InputError, write_job
-from af3_core.job_files import find_inputs, read_inputs
-from workflow.batching import PlannedJob, Refusal, make_manifest, plan_job
+from af3_core.features import count_tokens
+from af3_core.job import InputError, Job, write_job
+from af3_core.job_chemistry import standard_components
+from af3_core.job_files import find_inputs, iterate_jobs
+from workflow.batching import (
+    PlannedJob,
+    Refusal,
+    SearchTarget,
+    make_manifest,
+    plan_job,
+)
 from workflow.campaign import PLAN
-from workflow.databases import search_targets
+from workflow.databases import SEARCHED, read_manifest
 from workflow.failures import classify
 from workflow.items import commit_outcomes, outcome
 from workflow.manifest import (
@@ -59,25 +68,62 @@ def inputs_digest(settings: Settings) -> str:
 
 def make_plan(settings: Settings, before: Manifest | None) -> Plan:
     """Reads all inputs and plans them; what cannot run is refused, not raised."""
-    jobs: list[PlannedJob] = []
+    jobs: dict[str, PlannedJob] = {}
     refusals: list[Refusal] = []
-    max_tokens = settings.predict.max_tokens
-    for path, read in read_inputs(settings.inputs):
-        if isinstance(read, InputError):
-            refusals.append(Refusal(str(path), read))
-            continue
+    for path, read in _read_inputs(settings):
         try:
-            jobs.append(plan_job(str(path), read, count_tokens, max_tokens))
+            if isinstance(read, InputError):
+                raise read
+            job = plan_job(str(path), read, _count, settings.predict.max_tokens)
+            _claim_name(job, jobs)
         except InputError as error:
             refusals.append(Refusal(str(path), error))
     manifest = make_manifest(
-        jobs,
-        search_targets(settings.search.databases),
+        list(jobs.values()),
+        _targets(settings),
         settings,
         inputs_digest=inputs_digest(settings),
         before=before,
     )
-    return Plan(manifest, jobs, refusals)
+    return Plan(manifest, list(jobs.values()), refusals)
+
+
+def _read_inputs(settings: Settings) -> Iterator[tuple[Path, Job | InputError]]:
+    files, errors = find_inputs(settings.inputs)
+    yield from ((Path(error.file), error) for error in errors)
+    for file in files:
+        for read in iterate_jobs(file):
+            yield file, read
+
+
+def _claim_name(job: PlannedJob, jobs: dict[str, PlannedJob]) -> None:
+    """Adds a job under its name, which no other may have.
+
+    Names must differ even where a file system ignores case.
+
+    Raises:
+        InputError: another job has the name.
+    """
+    owner = jobs.setdefault(job.name.casefold(), job)
+    if owner is not job:
+        allowed = f"a name that no other job has; {owner.source} uses it"
+        raise InputError(job.source, "name", job.name, allowed)
+
+
+def _count(job: Job) -> int:
+    """Tokens of a job; impossible chemistry is the user's to mend."""
+    components = standard_components()
+    if job.user_ccd is not None:
+        components = Components.load(job.user_ccd)
+    return count_tokens(job, components)
+
+
+def _targets(settings: Settings) -> list[SearchTarget]:
+    return [
+        SearchTarget(database.name, database.kind, database.role)
+        for database in read_manifest(settings.search.databases)
+        if database.role in SEARCHED
+    ]
 
 
 def current_manifest(settings: Settings) -> Manifest:

@@ -39,7 +39,6 @@ class Model(_Block):
     """What is computed, and with which weights."""
 
     checkpoint: Path
-    config: Path | None = None
     num_recycles: Annotated[int, Field(ge=0)] | None = None
     num_diffusion_steps: Positive | None = None
     num_samples: Positive | None = None

@@ -4,7 +4,7 @@ import argparse
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pyarrow.compute as pc
@@ -81,6 +81,17 @@ def read_job_rows(job_ids: set[str]) -> dict[str, Row]:
 def read_chain_rows() -> list[Row]:
     """The chains table."""
     return read_table(PLAN / "chains.parquet", CHAINS).to_pylist()
+
+
+def read_sequences(sequence_ids: Iterable[str]) -> dict[str, str]:
+    """Sequences by their ids."""
+    wanted = set(sequence_ids)
+    table = pq.read_table(
+        PLAN / "chains.parquet",
+        columns=["sequence_id", "sequence"],
+        filters=pc.field("sequence_id").isin(list(wanted)),
+    )
+    return {row["sequence_id"]: row["sequence"] for row in table.to_pylist()}
 
 
 def job_of(row: Row) -> Job:

@@ -103,6 +103,13 @@ def is_current(path: Path, contract: Contract, *, made_from: str) -> bool:
     )
 
 
+def read_made_from(path: Path) -> str:
+    """What a table was made from, by its metadata; "" if there is no table."""
+    if not path.is_file():
+        return ""
+    return (pq.read_schema(path).metadata or {}).get(b"made_from", b"").decode()
+
+
 def concatenate(paths: list[Path], contract: Contract) -> pa.Table:
     """All rows of several files of one contract."""
     tables = [read_table(path, contract) for path in paths]
@@ -119,6 +126,7 @@ __all__ = [
     "ContractError",
     "concatenate",
     "is_current",
+    "read_made_from",
     "read_rows",
     "read_table",
     "replacing",

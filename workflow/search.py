@@ -1,0 +1,74 @@
+"""Searches the sequences of a batch against one database.
+
+    python -m workflow.search --batch ID --threads N
+
+Results go to the search store; the batch's outcomes say that they are there.
+"""
+
+import time
+
+from af3_core.job import InputError
+from workflow.databases import Database, read_manifest
+from workflow.items import Progress, commit_outcomes, log, outcome
+from workflow.searching import search_batch
+from workflow.settings import Settings
+from workflow.step import (
+    parse_step,
+    read_plan,
+    read_planned_settings,
+    read_sequences,
+    run_step,
+)
+from workflow.store import Store
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Searches one batch."""
+    arguments = parse_step("search", __doc__, argv)
+    return run_step(lambda: search_sequences(arguments.batch, arguments.threads))
+
+
+def search_sequences(batch: str, threads: int) -> None:
+    """Searches what the store lacks and writes the batch's outcomes."""
+    settings, planned = read_planned_settings(), read_plan().search[batch]
+    database = find_database(settings, planned.database)
+    sequences = read_sequences(planned.items)
+    names = {sequence: name for name, sequence in sequences.items()}
+    progress = Progress("search", batch, len(names))
+    began = last = time.monotonic()
+    rows = []
+
+    def note(sequence: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        rows.append(outcome("search", batch, names[sequence], seconds=now - last))
+        last = now
+        progress.advance()
+
+    search_batch(
+        list(names),
+        database,
+        Store(settings.search.store),
+        profile=settings.search.profile,
+        threads=threads,
+        on_result=note,
+    )
+    log(f"{len(rows)} sequences in {database.name}: {time.monotonic() - began:.1f} s")
+    commit_outcomes("search", batch, rows)
+
+
+def find_database(settings: Settings, name: str) -> Database:
+    """The database of this name in the campaign's manifest.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = settings.search.databases
+    databases = {database.name: database for database in read_manifest(path)}
+    if name not in databases:
+        raise InputError(str(path), "name", name, ", ".join(databases))
+    return databases[name]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
