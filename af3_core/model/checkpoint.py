@@ -1,0 +1,405 @@
+"""Checkpoints in the published file format: read, checked and written.
+
+A file is a stream of records, plain (`.bin`) or compressed (`.bin.zst`), whole or
+cut into numbered parts. A record is five little-endian int32 (lengths of scope, name
+and dtype, number of dimensions, bytes of data), then scope, name and dtype in UTF-8,
+the dimensions as int32, and the values in C order.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import math
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import jax
+import ml_dtypes
+import numpy as np
+import zstandard
+
+from af3_core.job import InputError
+from af3_core.model.config import ModelConfig, config_from_dict, config_to_dict
+from af3_core.model.parameters import Shapes, parameter_shapes
+from af3_core.model.renames import IDENTIFIER, RENAMES, UNUSED
+
+_HEADER = struct.Struct("<5i")
+_ALIGNMENT = 64
+"""Bytes; JAX uses arrays so aligned without copying them."""
+_DTYPES = {
+    "float32": np.dtype(np.float32),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "uint8": np.dtype(np.uint8),
+}
+_MAX_NAME, _MAX_DIMENSIONS, _MAX_SHOWN = 1024, 8, 10
+_FORMAT = "a checkpoint in AlphaFold 3's format, such as af3.bin.zst"
+
+
+class Record(NamedTuple):
+    """One parameter as it stands in the file."""
+
+    scope: str
+    name: str
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights, and what is needed to use and to name them."""
+
+    params: Mapping[str, Mapping[str, jax.Array]]
+    config: ModelConfig
+    identifier: str
+    """64 bytes of the release, in hexadecimal."""
+    digest: str
+    """SHA-256 of all records, in hexadecimal, whatever the compression."""
+
+
+def load_checkpoint(path: Path, config: ModelConfig | None = None) -> Checkpoint:
+    """Loads a checkpoint onto JAX's default device, record by record.
+
+    `path` is the file, the first of its parts, the name that its parts share, or a
+    folder that holds one checkpoint. Without `config`, the one stored beside the file
+    is taken (see `config_path`), else the published one.
+
+    Raises:
+        InputError: no checkpoint there; or it is cut short, corrupt, not a
+            checkpoint, or does not hold exactly the parameters of `config`.
+    """
+    parts = find_parts(path)
+    config = config or read_config(path)
+    digest = hashlib.sha256()
+    found: dict[tuple[str, str], Any] = {}
+    for record in read_records(parts, digest):
+        key = record.scope, record.name
+        if key in found:
+            raise _refuse(parts, ":".join(key), "twice", "every parameter once")
+        # On a CPU the buffer is taken over; elsewhere it is freed after the transfer.
+        found[key] = jax.device_put(record.values)
+    identifier = np.asarray(found.pop(IDENTIFIER, np.zeros(0, np.uint8))).tobytes()
+    params = _rename(found, parameter_shapes(config), parts)
+    return Checkpoint(params, config, identifier.hex(), digest.hexdigest())
+
+
+def find_parts(path: Path) -> list[Path]:
+    """The files of a checkpoint in reading order; see `load_checkpoint`.
+
+    Raises:
+        InputError: none there, several models in a folder, or a part is missing.
+    """
+    folder = path if path.is_dir() else path.parent
+    models: dict[str, dict[int | None, Path]] = {}
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if (split := _split_name(file.name)) and file.is_file():
+            models.setdefault(split[0], {})[split[1]] = file
+    if path.is_dir():
+        if len(models) != 1:
+            names = ", ".join(models) or "no checkpoint"
+            allowed = "a folder with one checkpoint, or the path of one of them"
+            raise InputError(str(path), "checkpoint", names, allowed)
+        (model,) = models
+    else:
+        split = _split_name(path.name)
+        model = split[0] if split else path.name
+    files = models.get(model, {})
+    if None in files:
+        return [files[None]]
+    if not files:
+        raise InputError(str(path), "checkpoint", "no such file", _FORMAT)
+    numbers = sorted(n for n in files if n is not None)
+    if numbers != list(range(len(numbers))):
+        shown = f"parts {', '.join(map(str, numbers))}"
+        raise InputError(str(path), "checkpoint", shown, "parts numbered 0, 1, 2, …")
+    return [files[n] for n in numbers]
+
+
+def _split_name(name: str) -> tuple[str, int | None] | None:
+    """A file's model name, suffix included, and its part number; None for others."""
+    for pattern in (
+        r"(?P<stem>.+)\.(?P<part>\d+)(?P<suffix>\.bin(\.zst)?)",
+        r"(?P<stem>.+)(?P<suffix>\.bin(\.zst)?)\.(?P<part>\d+)",
+        r"(?P<stem>.+)(?P<suffix>\.bin(\.zst)?)",
+    ):
+        if match := re.fullmatch(pattern, name):
+            part = match.groupdict().get("part")
+            model = match["stem"] + match["suffix"]
+            return model, None if part is None else int(part)
+    return None
+
+
+def config_path(path: Path) -> Path:
+    """Where the `ModelConfig` of a checkpoint is stored: NAME.config.json beside it."""
+    if path.is_dir():
+        path = find_parts(path)[0]
+    split = _split_name(path.name)
+    stem = re.sub(r"\.bin(\.zst)?$", "", split[0]) if split else path.name
+    return path.with_name(f"{stem}.config.json")
+
+
+def read_config(path: Path) -> ModelConfig:
+    """The configuration stored beside a checkpoint, else the published one.
+
+    Raises:
+        InputError: it is not JSON or not a `ModelConfig`.
+    """
+    file = config_path(path)
+    if not file.exists():
+        return ModelConfig()
+    try:
+        return config_from_dict(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        allowed = "JSON with the fields of ModelConfig"
+        raise InputError(str(file), "model configuration", str(error), allowed) from (
+            error
+        )
+
+
+def read_records(
+    parts: list[Path], digest: "hashlib._Hash | None" = None
+) -> Iterator[Record]:
+    """Streams the records of a checkpoint; `digest` is fed with their bytes.
+
+    Raises:
+        InputError: the stream is cut short, corrupt or something else.
+    """
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(_open_parts(parts))
+        number = 0
+        while True:
+            try:
+                record = _read_record(stream, digest)
+            except (zstandard.ZstdError, _Malformed) as error:
+                raise _refuse(parts, f"record {number}", str(error), _FORMAT) from error
+            if record is None:
+                break
+            number += 1
+            yield record
+        if number == 0:
+            raise _refuse(parts, "checkpoint", "an empty file", _FORMAT)
+
+
+class _Malformed(ValueError):
+    """A record breaks the format."""
+
+
+class _Parts(io.RawIOBase):
+    """Several files read as one."""
+
+    def __init__(self, parts: list[Path]) -> None:
+        self._files = [part.open("rb") for part in parts]
+        self._current = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while self._current < len(self._files):
+            if count := self._files[self._current].readinto(buffer):
+                return count
+            self._current += 1
+        return 0
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+        super().close()
+
+
+@contextlib.contextmanager
+def _open_parts(parts: list[Path]) -> Iterator[BinaryIO]:
+    compressed = any(".zst" in part.suffixes for part in parts)
+    with contextlib.closing(_Parts(parts)) as raw:
+        if not compressed:
+            yield io.BufferedReader(raw, 1 << 20)
+            return
+        decompressor = zstandard.ZstdDecompressor()
+        with decompressor.stream_reader(raw, read_across_frames=True) as stream:
+            yield stream
+
+
+def _read_exactly(stream: BinaryIO, count: int, what: str) -> np.ndarray:
+    """`count` bytes as an aligned array."""
+    padded = np.empty(count + _ALIGNMENT, np.uint8)
+    start = -padded.ctypes.data % _ALIGNMENT
+    buffer = padded[start : start + count]
+    view, done = memoryview(buffer), 0
+    while done < count and (read := stream.readinto(view[done:])):
+        done += read
+    if done < count:
+        raise _Malformed(f"file ends after {done} of {count} bytes of {what}")
+    return buffer
+
+
+def _read_record(stream: BinaryIO, digest: "hashlib._Hash | None") -> Record | None:
+    head = stream.read(1)
+    if not head:
+        return None
+    head += _read_exactly(stream, _HEADER.size - 1, "a header").tobytes()
+    lengths = _HEADER.unpack(head)
+    num_scope, num_name, num_dtype, num_dimensions, num_bytes = lengths
+    is_plausible = (
+        all(0 < n <= _MAX_NAME for n in lengths[:3])
+        and 0 <= num_dimensions <= _MAX_DIMENSIONS
+        and num_bytes >= 0
+    )
+    if not is_plausible:
+        raise _Malformed(f"not a record's header: {', '.join(map(str, lengths))}")
+    length = num_scope + num_name + num_dtype + 4 * num_dimensions
+    label = _read_exactly(stream, length, "a name").tobytes()
+    ends = num_scope, num_scope + num_name, num_scope + num_name + num_dtype
+    try:
+        scope, name, dtype = (
+            label[start:end].decode("utf-8")
+            for start, end in zip((0, *ends), ends, strict=False)
+        )
+    except UnicodeDecodeError as error:
+        raise _Malformed("a name that is not UTF-8") from error
+    shape = struct.unpack(f"<{num_dimensions}i", label[ends[-1] :])
+    if dtype not in _DTYPES:
+        raise _Malformed(f"{scope}:{name} has dtype {dtype!r}")
+    is_sized = math.prod(shape) * _DTYPES[dtype].itemsize == num_bytes
+    if min(shape, default=1) < 0 or not is_sized:
+        raise _Malformed(f"{scope}:{name} has {num_bytes} bytes for shape {shape}")
+    data = _read_exactly(stream, num_bytes, f"{scope}:{name}")
+    if digest is not None:
+        digest.update(head + label)
+        digest.update(data)
+    return Record(scope, name, data.view(_DTYPES[dtype]).reshape(shape))
+
+
+def _rename(
+    found: dict[tuple[str, str], Any], expected: Shapes, parts: list[Path]
+) -> dict[str, dict[str, Any]]:
+    """Moves parameters to our paths; refuses unless they are exactly `expected`."""
+    params: dict[str, dict[str, Any]] = {}
+    problems = []
+    for (scope, name), values in found.items():
+        if scope in UNUSED:
+            continue
+        path = RENAMES.get(scope)
+        wanted = expected.get(path, {}).get(name) if path else None
+        if wanted is None:
+            problems.append(f"unknown {scope}:{name}")
+        elif wanted.shape != values.shape:
+            problems.append(
+                f"{scope}:{name} ({path}) has shape {values.shape}, not {wanted.shape}"
+            )
+        else:
+            params.setdefault(path, {})[name] = values
+    scopes = {path: scope for scope, path in RENAMES.items()}
+    problems += [
+        f"missing {scopes[path]}:{name} ({path})"
+        for path, leaves in expected.items()
+        for name in leaves
+        if (scopes[path], name) not in found
+    ]
+    if problems:
+        shown = problems[:_MAX_SHOWN]
+        if len(problems) > _MAX_SHOWN:
+            shown.append(f"and {len(problems) - _MAX_SHOWN} more")
+        allowed = "exactly the parameters of its model configuration: " + "; ".join(
+            shown
+        )
+        raise _refuse(parts, "parameters", f"{len(problems)} that do not fit", allowed)
+    return params
+
+
+def _refuse(parts: list[Path], field: str, value: str, allowed: str) -> InputError:
+    return InputError(str(parts[0]), field, value, allowed)
+
+
+def published_shapes(
+    config: ModelConfig,
+) -> dict[tuple[str, str], jax.ShapeDtypeStruct]:
+    """Every record that a checkpoint of `config` holds, by scope and name, sorted.
+
+    The published table, for the published configuration.
+    """
+    ours = parameter_shapes(config)
+    records = {
+        (scope, name): shape
+        for scope, path in RENAMES.items()
+        for name, shape in ours.get(path, {}).items()
+    }
+    for scope, twin in UNUSED.items():
+        # A discarded first computation has the shapes of the second, which is used.
+        prefix = scope[: scope.index(twin.removesuffix("_1"))]
+        records[scope, "weights"] = records[prefix + twin, "weights"]
+    records[IDENTIFIER] = jax.ShapeDtypeStruct((64,), np.uint8)
+    return dict(sorted(records.items()))
+
+
+def write_records(path: Path, records: Iterator[Record]) -> None:
+    """Writes a checkpoint; compressed if the name ends in .zst. Atomic."""
+    partial = path.with_name(path.name + ".partial")
+    with contextlib.ExitStack() as stack:
+        stream: Any = stack.enter_context(partial.open("wb"))
+        if path.suffix == ".zst":
+            compressor = zstandard.ZstdCompressor(level=1)
+            stream = stack.enter_context(compressor.stream_writer(stream))
+        for scope, name, values in records:
+            labels = [x.encode() for x in (scope, name, values.dtype.name)]
+            sizes = *map(len, labels), values.ndim, values.nbytes
+            shape = struct.pack(f"<{values.ndim}i", *values.shape)
+            stream.write(_HEADER.pack(*sizes) + b"".join(labels) + shape)
+            stream.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+    partial.replace(path)
+
+
+def write_checkpoint(
+    path: Path,
+    params: Mapping[str, Mapping[str, Any]],
+    config: ModelConfig,
+    identifier: bytes = bytes(64),
+) -> None:
+    """Writes parameters in the published format, and `config` beside them."""
+
+    def records() -> Iterator[Record]:
+        for (scope, name), shape in published_shapes(config).items():
+            if (scope, name) == IDENTIFIER:
+                values = np.frombuffer(identifier, np.uint8)
+            elif scope in UNUSED:
+                values = np.zeros(shape.shape, shape.dtype)
+            else:
+                values = np.asarray(params[RENAMES[scope]][name]).astype(shape.dtype)
+            yield Record(scope, name, values)
+
+    _write_config(path, config)
+    write_records(path, records())
+
+
+def write_random_checkpoint(path: Path, config: ModelConfig, seed: int) -> None:
+    """Writes pseudo-random parameters for `config`; equal seeds, equal files.
+
+    Weights are normal with the deviation 1/√(inputs) that keeps activations in range,
+    scales are near 1, biases and offsets near 0: an untrained network that is finite
+    everywhere, and meaningless.
+    """
+
+    def records() -> Iterator[Record]:
+        for (scope, name), shape in published_shapes(config).items():
+            text = f"{seed}:{scope}:{name}".encode()
+            entropy = int.from_bytes(hashlib.sha256(text).digest()[:16], "little")
+            values = np.random.default_rng(entropy).standard_normal(shape.shape)
+            if (scope, name) == IDENTIFIER:
+                values = np.zeros(shape.shape)
+            elif name == "scale":
+                values = 1 + 0.1 * values
+            elif name in ("bias", "offset", "output_b"):
+                values = 0.1 * values
+            else:
+                values = 0.04 * values
+            yield Record(scope, name, values.astype(shape.dtype))
+
+    _write_config(path, config)
+    write_records(path, records())
+
+
+def _write_config(path: Path, config: ModelConfig) -> None:
+    text = json.dumps(config_to_dict(config), indent=2) + "\n"
+    config_path(path).write_text(text, encoding="utf-8")

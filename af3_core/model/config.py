@@ -1,0 +1,217 @@
+"""What is computed (`ModelConfig`) and how (`Runtime`).
+
+A checkpoint fits exactly one set of channels and blocks, so its `ModelConfig` is
+stored beside it. `Runtime` may change from machine to machine without changing what
+the numbers mean. Defaults of `ModelConfig` are the published values of AlphaFold 3.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import jax.numpy as jnp
+import pydantic
+
+from kernels import Backend
+
+_FORBID_EXTRA = pydantic.ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class AtomTransformer:
+    """Sequence-local attention among atoms, SI Algorithm 7."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    num_blocks: int = 3
+    num_heads: int = 4
+    transition_factor: int = 2
+
+
+@dataclass(frozen=True)
+class DistanceBins:
+    """One-hot distances, Å; the last bin also holds everything beyond."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    first: float = 3.25
+    last: float = 50.75
+    num_bins: int = 39
+
+
+@dataclass(frozen=True)
+class TemplateEmbedder:
+    """SI Algorithm 16."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    num_blocks: int = 2
+    num_channels: int = 64
+    num_heads: int = 4
+    transition_factor: int = 2
+    distance_bins: DistanceBins = DistanceBins()
+
+
+@dataclass(frozen=True)
+class MsaModule:
+    """SI Algorithm 8."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    num_blocks: int = 4
+    max_rows: int = 1024
+    num_channels: int = 64
+    num_heads: int = 8
+    num_outer_channels: int = 32
+    num_pair_heads: int = 4
+    transition_factor: int = 4
+
+
+@dataclass(frozen=True)
+class Pairformer:
+    """SI Algorithm 17."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    num_blocks: int = 48
+    num_pair_heads: int = 4
+    num_single_heads: int = 16
+    transition_factor: int = 4
+
+
+@dataclass(frozen=True)
+class DiffusionTransformer:
+    """SI Algorithm 23."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    num_blocks: int = 24
+    super_block_size: int = 4
+    """Blocks whose pair biases are one projection in the published weights."""
+    num_heads: int = 16
+    num_channels: int = 768
+    transition_factor: int = 2
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """SI Algorithm 20."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    atom_encoder: AtomTransformer = AtomTransformer()
+    transformer: DiffusionTransformer = DiffusionTransformer()
+    atom_decoder: AtomTransformer = AtomTransformer()
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """SI Algorithm 18 and the noise schedule of SI 3.7.1. Noise levels are in Å."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    num_steps: int = 200
+    num_samples: int = 5
+    gamma_0: float = 0.8
+    gamma_min: float = 1.0
+    noise_scale: float = 1.003
+    step_scale: float = 1.5
+    sigma_max: float = 160.0
+    """In units of the standard deviation of the data, as is sigma_min."""
+    sigma_min: float = 0.0004
+    rho: float = 7.0
+
+
+@dataclass(frozen=True)
+class ConfidenceHead:
+    """SI Algorithm 31. Errors are in Å."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    pairformer: Pairformer = Pairformer(num_blocks=4)
+    distance_bins: DistanceBins = DistanceBins()
+    max_error: float = 31.0
+    num_error_bins: int = 64
+    num_plddt_bins: int = 50
+
+
+@dataclass(frozen=True)
+class DistogramHead:
+    """SI 4.4. Distances in Å."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    first_break: float = 2.3125
+    last_break: float = 21.6875
+    num_bins: int = 64
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is computed. Every default is the published value."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    num_recycles: int = 10
+    """Passes through the trunk after the first."""
+    single_channels: int = 384
+    pair_channels: int = 128
+    atom_channels: int = 128
+    atom_pair_channels: int = 16
+    max_relative_index: int = 32
+    max_relative_chain: int = 2
+    atom_encoder: AtomTransformer = AtomTransformer()
+    templates: TemplateEmbedder = TemplateEmbedder()
+    msa: MsaModule = MsaModule()
+    pairformer: Pairformer = Pairformer()
+    diffusion: Diffusion = Diffusion()
+    sampler: Sampler = Sampler()
+    confidence: ConfidenceHead = ConfidenceHead()
+    distogram: DistogramHead = DistogramHead()
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How it is computed.
+
+    Only `dtype` and `noise_tokens` change numbers beyond the order of summation.
+    """
+
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of activations in trunk and confidence head; diffusion is always float32."""
+    attention_backend: Backend = "auto"
+    row_chunk: int = 512
+    """Rows of the pair representation that are projected at once."""
+    outer_product_chunk: int = 128
+    """Tokens whose outer products are alive at once."""
+    cached_bias_tokens: int = 1024
+    """Up to this many tokens the pair biases of all diffusion blocks are kept in
+    memory (1.5 kB per pair of tokens) instead of projected in every step."""
+    noise_tokens: int | None = None
+    """Random numbers are drawn for this many tokens, then cut or padded to the
+    batch's. None: the batch's. Equal values give equal structures whatever the
+    padding; AlphaFold 3 draws them for its own bucket."""
+    return_embeddings: bool = False
+    return_distogram: bool = False
+
+    @property
+    def float_dtype(self) -> jnp.dtype:
+        """`dtype` as JAX knows it."""
+        return jnp.dtype(self.dtype)
+
+
+_MODEL_CONFIG = pydantic.TypeAdapter(ModelConfig)
+
+
+def config_to_dict(config: ModelConfig) -> dict[str, Any]:
+    """Plain nested dicts of numbers, fit for JSON."""
+    return dataclasses.asdict(config)
+
+
+def config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
+    """The inverse of `config_to_dict`; what is absent takes its published value.
+
+    Raises ValueError that names an unknown key or an unfitting value.
+    """
+    return _MODEL_CONFIG.validate_python(dict(values))

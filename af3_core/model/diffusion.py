@@ -1,0 +1,311 @@
+"""The diffusion module and its sampler. SI Algorithms 18-22."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from af3_core.batch import Batch
+from af3_core.model.atoms import (
+    AtomCondition,
+    AtomConditioning,
+    AtomDecoder,
+    AtomEncoder,
+    AtomPairBias,
+)
+from af3_core.model.conditioned import (
+    TokenPairBias,
+    TokenTransformer,
+    project_pair_bias,
+)
+from af3_core.model.config import ModelConfig, Runtime, Sampler
+from af3_core.model.embedding import encode_relative_positions
+from af3_core.model.fourier import embed_noise_level
+from af3_core.model.primitives import (
+    LayerNorm,
+    Linear,
+    Transition,
+    gather,
+    map_rows,
+    mean_where,
+)
+
+SIGMA_DATA = 16.0
+"""Standard deviation of atom positions in the training data, Å."""
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Embeddings:
+    """What the trunk hands to the heads."""
+
+    single_inputs: Float[Array, "n ci"]
+    single: Float[Array, "n cs"]
+    pair: Float[Array, "n n cz"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Conditioning:
+    """What every denoising step of every sample shares."""
+
+    single: Float[Array, "1 n cs"]
+    """Before the noise level is added."""
+    trunk_pair: Float[Array, "n n cz"] | None
+    """Normalised; None where the biases below are projected already."""
+    token_bias: Array
+    """[super blocks h n n], or the weights that project them from `trunk_pair`."""
+    atoms: AtomCondition
+    encoder_bias: Float[Array, "blocks w h q k"]
+    decoder_bias: Float[Array, "blocks w h q k"]
+
+
+class PairConditioning(hk.Module):
+    """SI Algorithm 21, lines 1-5."""
+
+    def __init__(self, config: ModelConfig, runtime: Runtime, *, name: str) -> None:
+        super().__init__(name=name)
+        self.config, self.runtime = config, runtime
+
+    def __call__(
+        self, batch: Batch, pair: Float[Array, "n n c"]
+    ) -> Float[Array, "n n c"]:
+        config = self.config
+        encoding = encode_relative_positions(
+            batch.tokens, config.max_relative_index, config.max_relative_chain
+        )
+
+        def project(pair: Array, encoding: Array) -> Array:
+            features = jnp.concatenate([pair, encoding], axis=-1)  # line 1
+            normed = LayerNorm(name="norm", use_offset=False)(features)
+            x = Linear(config.pair_channels, name="project", precision=_HIGHEST)(normed)
+            for i in (1, 2):
+                x = x + Transition(2, name=f"transition_{i}")(x)  # lines 3-5
+            return x
+
+        return map_rows(project, self.runtime.row_chunk, pair, encoding)
+
+
+class SingleConditioning(hk.Module):
+    """SI Algorithm 21, lines 6-7: the part without the noise level."""
+
+    def __call__(self, embeddings: Embeddings) -> Float[Array, "1 n c"]:
+        inputs = embeddings.single_inputs.astype(jnp.float32)
+        features = jnp.concatenate([embeddings.single, inputs], axis=-1)  # line 6
+        normed = LayerNorm(name="norm", use_offset=False)(features)
+        num_channels = embeddings.single.shape[-1]
+        return Linear(num_channels, name="project", precision=_HIGHEST)(normed)[None]
+
+
+class NoiseConditioning(hk.Module):
+    """SI Algorithm 21, lines 8-12: the noise level joins the single conditioning."""
+
+    def __call__(
+        self, single: Float[Array, "1 n c"], noise_level: Float[Array, ""]
+    ) -> Float[Array, "1 n c"]:
+        embedded = embed_noise_level(noise_level / SIGMA_DATA)  # line 8
+        normed = LayerNorm(name="norm", use_offset=False)(embedded)
+        project = Linear(single.shape[-1], name="project", precision=_HIGHEST)
+        single = single + project(normed)[None, None]  # line 9
+        for i in (1, 2):
+            single = single + Transition(2, name=f"transition_{i}")(single)  # 10-12
+        return single
+
+
+def condition(
+    batch: Batch, embeddings: Embeddings, config: ModelConfig, runtime: Runtime
+) -> Conditioning:
+    """The conditioning that does not depend on the noise level.
+
+    SI Algorithm 21, lines 1-7, and SI Algorithm 5, lines 1-14; all in float32.
+    """
+    settings = config.diffusion
+    pair = PairConditioning(config, runtime, name="diffusion_pair_conditioning")(
+        batch, embeddings.pair
+    )
+    atoms = AtomConditioning(
+        config.atom_channels,
+        config.atom_pair_channels,
+        name="diffusion_atom_conditioning",
+    )(batch, embeddings.single, pair)
+    trunk_pair, bias = TokenPairBias(
+        settings.transformer, name="diffusion_token_pair_bias"
+    )(pair)
+    if pair.shape[0] <= runtime.cached_bias_tokens:
+        trunk_pair, bias = None, project_pair_bias(trunk_pair, bias)
+    encoder_bias = AtomPairBias(
+        settings.atom_encoder, name="diffusion_encoder_pair_bias"
+    )
+    decoder_bias = AtomPairBias(
+        settings.atom_decoder, name="diffusion_decoder_pair_bias"
+    )
+    return Conditioning(
+        single=SingleConditioning(name="diffusion_single_conditioning")(embeddings),
+        trunk_pair=trunk_pair,
+        token_bias=bias,
+        atoms=atoms,
+        encoder_bias=encoder_bias(atoms.pair),
+        decoder_bias=decoder_bias(atoms.pair),
+    )
+
+
+class DiffusionModule(hk.Module):
+    """Denoises samples of positions (Å). SI Algorithm 20."""
+
+    def __init__(self, config: ModelConfig, runtime: Runtime, *, name: str) -> None:
+        super().__init__(name=name)
+        self.config, self.runtime = config, runtime
+
+    def __call__(
+        self,
+        batch: Batch,
+        conditioning: Conditioning,
+        noisy: Float[Array, "b n x 3"],
+        noise_level: Float[Array, ""],
+    ) -> Float[Array, "b n x 3"]:
+        config, runtime = self.config.diffusion, self.runtime
+        channels, windows = config.transformer.num_channels, batch.windows
+        atoms = conditioning.atoms
+        atom_mask = jnp.asarray(batch.predicted_atom_mask)[None, ..., None]
+        single = NoiseConditioning(name="noise_conditioning")(
+            conditioning.single, noise_level
+        )  # line 1
+        scale = jnp.sqrt(jnp.square(noise_level) + SIGMA_DATA**2)
+        scaled = jnp.where(atom_mask, noisy, 0.0) / scale  # line 2
+
+        queries = gather(windows.token_atoms_to_queries, scaled, axis=1, num_axes=2)
+        embed = Linear(
+            atoms.single.shape[-1], name="embed_positions", precision=_HIGHEST
+        )
+        embedded = jnp.where(atoms.mask[None, ..., None], embed(queries), 0.0)
+        # Differs from the paper: q starts from c with the trunk's part (SI Algorithm
+        # 5, line 9), not from c before it (line 7).
+        encoded = AtomEncoder(
+            config.atom_encoder, channels, runtime, name="atom_encoder"
+        )(embedded + atoms.single, atoms, conditioning.encoder_bias, batch)  # line 3
+        normed = LayerNorm(name="single_norm", use_offset=False)(single)
+        embed = Linear(channels, name="embed_single", init="zeros", precision=_HIGHEST)
+        tokens = encoded.tokens + embed(normed)  # line 4
+        tokens = TokenTransformer(config.transformer, runtime, name="transformer")(
+            tokens,
+            single,
+            conditioning.trunk_pair,
+            conditioning.token_bias,
+            jnp.asarray(batch.tokens.mask),
+        )  # line 5
+        tokens = LayerNorm(name="output_norm", use_offset=False)(tokens)  # line 6
+        update = AtomDecoder(config.atom_decoder, runtime, name="atom_decoder")(
+            tokens, encoded.skip, atoms, conditioning.decoder_bias, windows
+        )  # line 7
+        kept = SIGMA_DATA**2 / jnp.square(scale)
+        updated = noise_level * SIGMA_DATA / scale
+        return jnp.where(atom_mask, kept * noisy + updated * update, 0.0)  # line 8
+
+
+def denoise(
+    batch: Batch,
+    conditioning: Conditioning,
+    noisy: Float[Array, "b n x 3"],
+    noise_level: Float[Array, ""],
+    config: ModelConfig,
+    runtime: Runtime,
+) -> Float[Array, "b n x 3"]:
+    """The diffusion module as a function."""
+    module = DiffusionModule(config, runtime, name="diffusion")
+    return module(batch, conditioning, noisy, noise_level)
+
+
+def noise_schedule(sampler: Sampler) -> Float[np.ndarray, "steps_and_one"]:
+    """Noise levels from the highest to the lowest, Å. SI equation 7."""
+    first, last = (
+        sampler.sigma_max ** (1 / sampler.rho),
+        sampler.sigma_min ** (1 / sampler.rho),
+    )
+    t = np.linspace(0, 1, sampler.num_steps + 1, dtype=np.float32)
+    levels = SIGMA_DATA * (first + t * (last - first)) ** sampler.rho
+    return levels.astype(np.float32)
+
+
+def random_rotation(key: Array) -> Float[Array, "3 3"]:
+    """A uniform rotation: two random normal vectors, made orthonormal."""
+
+    def normalise(x: Array) -> Array:
+        return x / jnp.maximum(1e-10, jnp.linalg.norm(x))
+
+    first, second = jax.random.normal(key, (2, 3))
+    x = normalise(first)
+    y = normalise(second - x * jnp.dot(second, x, precision=_HIGHEST))
+    return jnp.stack([x, y, jnp.cross(x, y)])
+
+
+def centre_random_augmentation(
+    key: Array, positions: Float[Array, "n x 3"], mask: Bool[Array, "n x"]
+) -> Float[Array, "n x 3"]:
+    """Centres, rotates at random and shifts by about 1 Å. SI Algorithm 19."""
+    rotation_key, translation_key = jax.random.split(key)
+    centre = mean_where(mask[..., None], positions, axis=(0, 1), epsilon=1e-6)
+    centred = positions - centre[None, None]  # line 1
+    rotation = random_rotation(rotation_key)  # line 2
+    translation = jax.random.normal(translation_key, (3,))  # line 3
+    rotated = jnp.einsum("nxi,ij->nxj", centred, rotation, precision=_HIGHEST)
+    return jnp.where(mask[..., None], rotated + translation[None, None], 0.0)  # line 4
+
+
+def draw_noise(
+    key: Array, leading: tuple[int, ...], mask: Bool[Array, "n x"], runtime: Runtime
+) -> Float[Array, "*leading n x 3"]:
+    """Normal noise for every atom slot, drawn for `runtime.noise_tokens` tokens."""
+    num_tokens, num_slots = mask.shape
+    drawn = runtime.noise_tokens or num_tokens
+    noise = jax.random.normal(key, (*leading, drawn, num_slots, 3))
+    noise = noise[..., :num_tokens, :, :]
+    missing = num_tokens - noise.shape[-3]
+    return jnp.pad(noise, [(0, 0)] * len(leading) + [(0, missing), (0, 0), (0, 0)])
+
+
+def sample_positions(
+    denoise_at: Callable[[Array, Array], Array],
+    mask: Bool[Array, "n x"],
+    key: Array,
+    sampler: Sampler,
+    runtime: Runtime,
+) -> Float[Array, "b n x 3"]:
+    """Samples structures, Å. SI Algorithm 18.
+
+    `denoise_at(noisy, noise_level)` maps [b n x 3] to the same. Differs from the
+    paper: the step of line 9 starts from the noisy positions.
+    """
+    levels = jnp.asarray(noise_schedule(sampler))
+    key, first_key = jax.random.split(key)
+    num_samples = sampler.num_samples
+    positions = levels[0] * draw_noise(first_key, (num_samples,), mask, runtime)
+
+    def step(carry: tuple[Array, Array], level_pair: Array) -> tuple[tuple, None]:
+        keys, positions = carry
+        previous, level = level_pair
+        split = jax.vmap(lambda k: jax.random.split(k, 3))(keys)
+        keys, noise_keys, augmentation_keys = (split[:, i] for i in range(3))
+        positions = jax.vmap(centre_random_augmentation, in_axes=(0, 0, None))(
+            augmentation_keys, positions, mask
+        )  # line 3
+        gamma = jnp.where(level > sampler.gamma_min, sampler.gamma_0, 0.0)  # line 4
+        t_hat = previous * (1 + gamma)  # line 5
+        variance = jnp.square(t_hat) - jnp.square(previous)
+        noise = jax.vmap(lambda k: draw_noise(k, (), mask, runtime))(noise_keys)
+        # Rounding may make the variance of a step without noise negative.
+        noise = sampler.noise_scale * jnp.sqrt(jnp.maximum(variance, 0.0)) * noise
+        noisy = positions + noise  # lines 6-7
+        delta = (noisy - denoise_at(noisy, t_hat)) / t_hat  # lines 8-9
+        positions = noisy + sampler.step_scale * (level - t_hat) * delta  # 10-11
+        return (keys, positions), None
+
+    start = jax.random.split(key, num_samples), positions  # line 1
+    level_pairs = jnp.stack([levels[:-1], levels[1:]], axis=1)
+    (_, positions), _ = jax.lax.scan(step, start, level_pairs)
+    return positions

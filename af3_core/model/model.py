@@ -1,0 +1,253 @@
+"""The whole network: Algorithm 1 of AlphaFold 3's supplementary information.
+
+Each stage is a Haiku function of its own, so that it can be run and compared alone;
+their parameters live side by side in one tree. No stage draws random numbers of its
+own: keys are split here, exactly as the published code does.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from af3_core.batch import Batch
+from af3_core.model.config import ModelConfig, Runtime
+from af3_core.model.diffusion import (
+    Conditioning,
+    Embeddings,
+    condition,
+    denoise,
+    sample_positions,
+)
+from af3_core.model.embedding import (
+    BondEmbedding,
+    InputFeatureEmbedder,
+    PairInitialisation,
+)
+from af3_core.model.heads import (
+    Confidence,
+    Distogram,
+    predict_confidence,
+    predict_distogram,
+)
+from af3_core.model.msa_module import MsaModule
+from af3_core.model.pairformer import PairformerStack
+from af3_core.model.primitives import LayerNorm, Linear
+from af3_core.model.templates import TemplateEmbedder
+
+Params = Mapping[str, Mapping[str, Any]]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Prediction:
+    """Samples of one job and seed, and what the network thinks of them."""
+
+    positions: Float[Array, "b n x 3"]
+    """Å; meaningless where `mask` is False."""
+    mask: Bool[Array, "b n x"]
+    confidence: Confidence
+    """Every array with a leading axis b."""
+    distogram: Distogram
+    embeddings: Embeddings | None
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrunkPass:
+    """One pass through the trunk, with the pair representation after each step."""
+
+    embeddings: Embeddings
+    pair_after_relative_encoding: Float[Array, "n n c"]
+    pair_after_bonds: Float[Array, "n n c"]
+    pair_after_templates: Float[Array, "n n c"]
+    pair_after_msa: Float[Array, "n n c"]
+
+
+def embed_inputs(
+    batch: Batch, config: ModelConfig, runtime: Runtime
+) -> Float[Array, "n c"]:
+    """s_inputs. Algorithm 1, line 1."""
+    return InputFeatureEmbedder(config, runtime, name="input_embedder")(batch)
+
+
+def run_trunk(
+    batch: Batch,
+    previous: Embeddings,
+    key: Array,
+    config: ModelConfig,
+    runtime: Runtime,
+) -> TrunkPass:
+    """One pass through the trunk. Algorithm 1, lines 2-5 and 8-12.
+
+    What line 3 to 5 make is made anew in every pass: it costs less than it would to
+    keep one more pair representation in memory.
+    """
+    dtype, tokens = runtime.float_dtype, batch.tokens
+    inputs, mask = previous.single_inputs, jnp.asarray(tokens.mask)
+    # A key for the templates is split off first; they do not use it.
+    key, _ = jax.random.split(key)
+    _, msa_key = jax.random.split(key)
+
+    pair = PairInitialisation(config, runtime, name="pair_initialisation")(
+        tokens, inputs
+    )
+    recycled = LayerNorm(name="recycle_pair_norm")(previous.pair.astype(dtype))
+    encoded = pair + Linear(config.pair_channels, name="recycle_pair", init="zeros")(
+        recycled
+    )  # line 8
+    bonds = BondEmbedding(config, runtime, name="bond_embedding")
+    bonded = encoded + bonds(batch.bonds, encoded.shape[0])
+    templates = TemplateEmbedder(config.templates, runtime, name="template_embedder")
+    templated = bonded + templates(
+        batch.templates, bonded, mask, jnp.asarray(tokens.asym_id)
+    )  # line 9
+    msa_module = MsaModule(config.msa, runtime, name="msa_module")
+    aligned = msa_module(batch.msa, templated, inputs, mask, msa_key)  # line 10
+
+    single = Linear(config.single_channels, name="single_initialisation")(inputs)
+    recycled = LayerNorm(name="recycle_single_norm")(previous.single.astype(dtype))
+    single = single + Linear(
+        config.single_channels, name="recycle_single", init="zeros"
+    )(recycled)  # line 11
+    pairformer = PairformerStack(config.pairformer, runtime, name="pairformer")
+    single, pair = pairformer(single, aligned, mask)  # line 12
+    # float32 between passes: what is recycled would lose bits in every one.
+    embeddings = Embeddings(
+        inputs, single.astype(jnp.float32), pair.astype(jnp.float32)
+    )
+    return TrunkPass(embeddings, encoded, bonded, templated, aligned)
+
+
+def apply(stage: Callable[..., Any], params: Params, *args: Any, **kwargs: Any) -> Any:
+    """Runs one stage of the network with parameters."""
+    function = hk.without_apply_rng(hk.transform(functools.partial(stage, **kwargs)))
+    return function.apply(params, *args)
+
+
+def zero_embeddings(
+    single_inputs: Float[Array, "n c"], config: ModelConfig
+) -> Embeddings:
+    """What the first pass recycles. Algorithm 1, line 6."""
+    num_tokens = single_inputs.shape[0]
+    return Embeddings(
+        single_inputs,
+        jnp.zeros((num_tokens, config.single_channels), jnp.float32),
+        jnp.zeros((num_tokens, num_tokens, config.pair_channels), jnp.float32),
+    )
+
+
+def split_keys(
+    seed_key: Array, config: ModelConfig, num_templates: int
+) -> tuple[Array, Array]:
+    """The keys of the trunk and of the sampler, from a seed's key.
+
+    The published code takes them from one sequence of keys, of which every stack of
+    layers takes two whether it needs random numbers or not: the atom transformer of
+    the input embedder once; templates (each of them), MSA module and pairformer in
+    every pass.
+    """
+    stacks_per_pass = 2 + (num_templates if config.templates.num_blocks else 0)
+    num_between = 2 * (1 + (config.num_recycles + 1) * stacks_per_pass)
+
+    state, trunk_key = jax.random.split(seed_key)
+    state = jax.lax.fori_loop(
+        0, num_between, lambda _, key: jax.random.split(key)[0], state
+    )
+    return trunk_key, jax.random.split(state)[1]
+
+
+def embed(
+    params: Params,
+    batch: Batch,
+    trunk_key: Array,
+    config: ModelConfig,
+    runtime: Runtime,
+) -> Embeddings:
+    """All passes through the trunk. Algorithm 1, lines 1-13."""
+    how = {"config": config, "runtime": runtime}
+    single_inputs = apply(embed_inputs, params, batch, **how)
+
+    def recycle(_: int, carry: tuple[Embeddings, Array]) -> tuple[Embeddings, Array]:
+        previous, key = carry
+        key, pass_key = jax.random.split(key)
+        return apply(
+            run_trunk, params, batch, previous, pass_key, **how
+        ).embeddings, key
+
+    start = zero_embeddings(single_inputs, config), trunk_key
+    return jax.lax.fori_loop(0, config.num_recycles + 1, recycle, start)[0]
+
+
+def predict(
+    params: Params, batch: Batch, seed_key: Array, config: ModelConfig, runtime: Runtime
+) -> Prediction:
+    """Predicts `config.sampler.num_samples` structures of one job and seed.
+
+    Algorithm 1. `seed_key` is `jax.random.PRNGKey(seed)`; equal seeds, parameters and
+    settings give the structures of AlphaFold 3. `config` and `runtime` are static
+    under jit; a batch of another shape compiles anew.
+    """
+    how = {"config": config, "runtime": runtime}
+    num_templates = batch.templates.residue_type.shape[0]
+    trunk_key, sampler_key = split_keys(seed_key, config, num_templates)
+    embeddings = embed(params, batch, trunk_key, config, runtime)  # lines 1-13
+
+    conditioning = apply(condition, params, batch, embeddings, **how)
+
+    def denoise_at(noisy: Array, noise_level: Array) -> Array:
+        return apply(denoise, params, batch, conditioning, noisy, noise_level, **how)
+
+    mask = jnp.asarray(batch.predicted_atom_mask)
+    positions = sample_positions(
+        denoise_at, mask, sampler_key, config.sampler, runtime
+    )  # line 14
+    confidence = jax.lax.map(
+        lambda sample: apply(
+            predict_confidence, params, batch, embeddings, sample, **how
+        ),
+        positions,
+    )  # line 15
+    distogram = apply(
+        predict_distogram,
+        params,
+        batch,
+        embeddings.pair,
+        config=config.distogram,
+        runtime=runtime,
+    )  # line 16
+    return Prediction(
+        positions=positions,
+        mask=jnp.broadcast_to(mask[None], positions.shape[:-1]),
+        confidence=confidence,
+        distogram=distogram,
+        embeddings=embeddings if runtime.return_embeddings else None,
+    )
+
+
+def compile_predict(
+    config: ModelConfig, runtime: Runtime
+) -> Callable[[Params, Batch, Array], Prediction]:
+    """`predict` for one configuration, compiled once for each shape of batch."""
+    return jax.jit(functools.partial(predict, config=config, runtime=runtime))
+
+
+__all__ = [
+    "Conditioning",
+    "Params",
+    "Prediction",
+    "TrunkPass",
+    "apply",
+    "compile_predict",
+    "embed",
+    "embed_inputs",
+    "predict",
+    "run_trunk",
+    "split_keys",
+    "zero_embeddings",
+]

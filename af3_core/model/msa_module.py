@@ -1,0 +1,177 @@
+"""The MSA module: from the alignment to the pair representation. SI Algorithms 8-10."""
+
+from dataclasses import replace
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from af3_core.batch import Msa
+from af3_core.model import config as settings
+from af3_core.model.config import Runtime
+from af3_core.model.pairformer import PairUpdate
+from af3_core.model.primitives import LayerNorm, Linear, Transition, map_rows
+
+NUM_ROW_CLASSES = 32
+
+
+def shuffle_rows(msa: Msa, key: Array, num_rows: int) -> Msa:
+    """`num_rows` rows drawn without replacement, real rows before padding.
+
+    SI Algorithm 8, line 2. The random number of a row depends on the key and the
+    row's index alone, so the result does not depend on the number of padding rows.
+    """
+    rows = jnp.arange(msa.rows.shape[0])
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
+    score = jax.vmap(jax.random.gumbel)(keys)
+    is_real = jnp.any(jnp.asarray(msa.mask), axis=1)
+    order = jnp.argsort(jnp.where(is_real, score, -jnp.inf), descending=True)
+    order = order[:num_rows]
+    return replace(
+        msa,
+        rows=jnp.asarray(msa.rows)[order],
+        mask=jnp.asarray(msa.mask)[order],
+        deletion_matrix=jnp.asarray(msa.deletion_matrix)[order],
+    )
+
+
+def embed_rows(msa: Msa) -> Float[Array, "s n c"]:
+    """Residue class, whether residues were deleted before it, and how many. Line 1."""
+    deletions = jnp.asarray(msa.deletion_matrix).astype(jnp.float32)
+    has_deletion = jnp.clip(deletions, 0.0, 1.0)
+    deletion_value = jnp.arctan(deletions / 3.0) * (2.0 / jnp.pi)
+    classes = jax.nn.one_hot(_as_int32(msa.rows), NUM_ROW_CLASSES)
+    extra = jnp.stack([has_deletion, deletion_value], axis=-1)
+    return jnp.concatenate([classes, extra], axis=-1)
+
+
+def _as_int32(x: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
+    return jnp.asarray(x).astype(jnp.int32)
+
+
+class OuterProductMean(hk.Module):
+    """SI Algorithm 9.
+
+    Differs from the paper: the mean is the sum over 0.001 + the number of rows, and
+    the output's bias is divided as well.
+    """
+
+    def __init__(
+        self, num_outer: int, num_output: int, chunk: int, *, name: str
+    ) -> None:
+        super().__init__(name=name)
+        self.num_outer, self.num_output, self.chunk = num_outer, num_output, chunk
+
+    def __call__(
+        self, msa: Float[Array, "s n c"], mask: Bool[Array, "s n"]
+    ) -> Float[Array, "n n co"]:
+        outer, dtype = self.num_outer, msa.dtype
+        msa = LayerNorm(name="norm")(msa)  # line 1
+        left = jnp.where(mask[..., None], Linear(outer, name="left")(msa), 0)  # line 2
+        right = jnp.where(mask[..., None], Linear(outer, name="right")(msa), 0)
+        weights = hk.get_parameter(
+            "output_w", (outer, outer, self.num_output), dtype, jnp.zeros
+        ).astype(dtype)
+        bias = hk.get_parameter(
+            "output_b", (self.num_output,), dtype, jnp.zeros
+        ).astype(dtype)
+
+        def multiply(left: Float[Array, "r s c"]) -> Float[Array, "r n co"]:
+            # One pair of tokens has outer² products of channels: contracted at once
+            # with the output weights, chunk by chunk.
+            products = jnp.einsum("isc,sjd->icdj", left, right)  # line 3
+            return jnp.einsum("icdj,cdo->ijo", products, weights) + bias  # line 4
+
+        update = map_rows(multiply, self.chunk, jnp.swapaxes(left, 0, 1))
+        # float32: bfloat16 cannot count beyond 256.
+        weight = mask.astype(jnp.float32)
+        count = jnp.einsum("si,sj->ij", weight, weight)[..., None]
+        return update / (0.001 + count).astype(dtype)
+
+
+class PairWeightedAveraging(hk.Module):
+    """SI Algorithm 10.
+
+    The weights are the same for all rows, so this is a product, not an attention.
+    """
+
+    def __init__(self, num_heads: int, *, name: str) -> None:
+        super().__init__(name=name)
+        self.num_heads = num_heads
+
+    def __call__(
+        self,
+        msa: Float[Array, "s n c"],
+        pair: Float[Array, "n n cz"],
+        mask: Bool[Array, "s n"],
+    ) -> Float[Array, "s n c"]:
+        num_channels = msa.shape[-1]
+        heads = (self.num_heads, num_channels // self.num_heads)
+        msa = LayerNorm(name="norm")(msa)  # line 1
+        v = Linear(heads, name="v")(msa)  # line 2
+        logits = Linear(self.num_heads, name="weights")(
+            LayerNorm(name="pair_norm")(pair)
+        )  # line 3
+        logits = jnp.moveaxis(logits, -1, 0).astype(jnp.float32)
+        logits = (
+            logits
+            + 1e9 * (jnp.any(mask, axis=0).astype(jnp.float32) - 1.0)[None, None, :]
+        )
+        weights = jax.nn.softmax(logits, axis=-1).astype(msa.dtype)  # line 5
+        average = jnp.einsum("hqk,skhc->sqhc", weights, v).reshape(msa.shape)
+        gate = Linear(num_channels, name="gate", init="zeros")(msa)  # line 4
+        output = Linear(num_channels, name="output", init="zeros")
+        return output(average * jax.nn.sigmoid(gate))  # lines 6-7
+
+
+class MsaModule(hk.Module):
+    """SI Algorithm 8.
+
+    Differs from the paper: line 2 draws the same number of rows in every pass, and
+    the last block updates the alignment too (nobody reads it).
+    """
+
+    def __init__(
+        self, config: settings.MsaModule, runtime: Runtime, *, name: str
+    ) -> None:
+        super().__init__(name=name)
+        self.config, self.runtime = config, runtime
+
+    def __call__(
+        self,
+        msa: Msa,
+        pair: Float[Array, "n n cz"],
+        single_inputs: Float[Array, "n cs"],
+        token_mask: Bool[Array, "n"],
+        key: Array,
+    ) -> Float[Array, "n n cz"]:
+        config, runtime = self.config, self.runtime
+        msa = shuffle_rows(msa, key, config.max_rows)
+        mask = jnp.asarray(msa.mask)
+        features = embed_rows(msa).astype(pair.dtype)
+        embedded = Linear(config.num_channels, name="embed_rows")(features)  # line 3
+        query = Linear(config.num_channels, name="embed_single")(single_inputs)
+        embedded = embedded + query[None]  # line 4
+        pair_mask = token_mask[:, None] & token_mask[None, :]
+
+        def block(rows: Array, pair: Array) -> tuple[Array, Array]:
+            pair = pair + OuterProductMean(
+                config.num_outer_channels,
+                pair.shape[-1],
+                runtime.outer_product_chunk,
+                name="outer_product_mean",
+            )(rows, mask)  # line 6
+            rows = rows + PairWeightedAveraging(
+                config.num_heads, name="pair_weighted_averaging"
+            )(rows, pair, mask)  # line 7
+            rows = rows + Transition(config.transition_factor, name="msa_transition")(
+                rows
+            )  # line 8
+            pair = PairUpdate(
+                config.num_pair_heads, config.transition_factor, runtime, name="pair"
+            )(pair, pair_mask)  # lines 9-13
+            return rows, pair
+
+        stack = hk.experimental.layer_stack(config.num_blocks, name="blocks")
+        return stack(block)(embedded, pair)[1]

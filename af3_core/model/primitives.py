@@ -1,0 +1,175 @@
+"""Layers that every algorithm is made of, and moves between layouts."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from af3_core.batch import Gather
+
+Initialiser = Literal["linear", "relu", "zeros"]
+
+# The standard deviation of a unit normal truncated at two standard deviations.
+_TRUNCATED_DEVIATION = 0.87962566103423978
+
+
+def _weight_initialiser(kind: Initialiser, fan_in: int) -> hk.initializers.Initializer:
+    if kind == "zeros":
+        return hk.initializers.Constant(0.0)
+    gain = 2.0 if kind == "relu" else 1.0
+    deviation = (gain / max(fan_in, 1)) ** 0.5 / _TRUNCATED_DEVIATION
+    return hk.initializers.TruncatedNormal(stddev=deviation)
+
+
+class Linear(hk.Module):
+    """Linear map of the last axis, onto one or several new axes.
+
+    The parameters are used in the dtype of the input.
+    """
+
+    def __init__(
+        self,
+        output: int | tuple[int, ...],
+        *,
+        name: str,
+        use_bias: bool = False,
+        bias_init: float = 0.0,
+        init: Initialiser = "linear",
+        output_first: bool = False,
+        precision: jax.lax.Precision | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.output = (output,) if isinstance(output, int) else output
+        self.use_bias, self.bias_init, self.init = use_bias, bias_init, init
+        self.output_first, self.precision = output_first, precision
+
+    def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "..."]:
+        fan_in = x.shape[-1]
+        first, last = (
+            (self.output, (fan_in,)) if self.output_first else ((fan_in,), self.output)
+        )
+        weights = hk.get_parameter(
+            "weights", first + last, x.dtype, _weight_initialiser(self.init, fan_in)
+        ).astype(x.dtype)
+        axis = weights.ndim - 1 if self.output_first else 0
+        y = jnp.tensordot(x, weights, axes=(-1, axis), precision=self.precision)
+        if not self.use_bias:
+            return y
+        bias = hk.get_parameter(
+            "bias", self.output, x.dtype, hk.initializers.Constant(self.bias_init)
+        ).astype(x.dtype)
+        return y + bias.reshape((1,) * (x.ndim - 1) + self.output)
+
+
+class ScalarEmbedding(hk.Module):
+    """A number times a learnt vector: a linear map without an input axis."""
+
+    def __init__(self, num_channels: int, *, name: str) -> None:
+        super().__init__(name=name)
+        self.num_channels = num_channels
+
+    def __call__(self, x: Float[Array, "*batch"]) -> Float[Array, "*batch c"]:
+        weights = hk.get_parameter(
+            "weights", (self.num_channels,), x.dtype, _weight_initialiser("relu", 1)
+        ).astype(x.dtype)
+        return x[..., None] * weights.reshape((1,) * x.ndim + (-1,))
+
+
+class LayerNorm(hk.Module):
+    """Layer normalisation of the last axis, in float32 whatever the input's dtype."""
+
+    def __init__(
+        self, *, name: str, use_scale: bool = True, use_offset: bool = True
+    ) -> None:
+        super().__init__(name=name)
+        self.use_scale, self.use_offset = use_scale, use_offset
+
+    def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
+        # float32: a mean over hundreds of bfloat16 channels loses its last bits.
+        y = x.astype(jnp.float32)
+        y = y - jnp.mean(y, axis=-1, keepdims=True)
+        variance = jnp.mean(jnp.square(y), axis=-1, keepdims=True)
+        y = y * jax.lax.rsqrt(variance + 1e-5)
+        shape, broadcast = x.shape[-1:], (1,) * (x.ndim - 1) + x.shape[-1:]
+        if self.use_scale:
+            scale = hk.get_parameter("scale", shape, jnp.float32, jnp.ones)
+            y = y * scale.reshape(broadcast)
+        if self.use_offset:
+            offset = hk.get_parameter("offset", shape, jnp.float32, jnp.zeros)
+            y = y + offset.reshape(broadcast)
+        return y.astype(x.dtype)
+
+
+class Transition(hk.Module):
+    """SwiGLU transition. SI Algorithm 11."""
+
+    def __init__(self, factor: int, *, name: str) -> None:
+        super().__init__(name=name)
+        self.factor = factor
+
+    def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
+        num_channels = x.shape[-1]
+        x = LayerNorm(name="norm")(x)  # line 1
+        expand = Linear(2 * self.factor * num_channels, name="expand", init="relu")
+        a, b = jnp.split(expand(x), 2, axis=-1)  # lines 2-3
+        contract = Linear(num_channels, name="contract", init="zeros")
+        return contract(jax.nn.silu(a) * b)  # line 4
+
+
+def gather(
+    layout: Gather, x: Array, *, axis: int = 0, num_axes: int = 1
+) -> Array:  # [..., *source, ...] → [..., *target, ...]
+    """Moves `x` to another layout; zeros where the target has no source.
+
+    `num_axes` axes of x, from `axis`, are the source layout.
+    """
+    before, after = x.shape[:axis], x.shape[axis + num_axes :]
+    flat = x.reshape(*before, -1, *after)
+    taken = jnp.take(flat, layout.index, axis=axis, mode="clip")
+    mask = layout.mask.reshape((1,) * axis + layout.mask.shape + (1,) * len(after))
+    return jnp.where(mask, taken, jnp.zeros((), x.dtype))
+
+
+def mean_where(
+    mask: Bool[Array, "..."],
+    x: Float[Array, "..."],
+    axis: int | tuple[int, ...],
+    epsilon: float = 1e-10,
+) -> Float[Array, "..."]:
+    """The mean over the entries where `mask`, of x's rank, is true; 0 for none."""
+    axes = (axis,) if isinstance(axis, int) else axis
+    repeats = 1
+    for a in axes:
+        if mask.shape[a] == 1:
+            repeats *= x.shape[a]
+    weights = mask.astype(x.dtype)
+    count = repeats * jnp.sum(weights, axis=axis, keepdims=True)
+    total = jnp.sum(weights * x, axis=axis, keepdims=True)
+    return jnp.squeeze(total / jnp.maximum(count, epsilon), axis)
+
+
+def map_rows(function: Callable[..., Array], chunk: int, *arrays: Array) -> Array:
+    """`function(*arrays)`, computed for `chunk` entries of the first axis at a time.
+
+    The last chunk is shifted back to end with the arrays, so that no length needs
+    padding; what is computed twice is the same both times.
+    """
+    num_rows = arrays[0].shape[0]
+    if num_rows <= chunk or hk.running_init():
+        return function(*arrays)
+
+    def compute(start: Array | int) -> Array:
+        return function(
+            *(jax.lax.dynamic_slice_in_dim(x, start, chunk) for x in arrays)
+        )
+
+    def step(i: Array, output: Array) -> Array:
+        start = jnp.minimum(i * chunk, num_rows - chunk)
+        return jax.lax.dynamic_update_slice_in_dim(output, compute(start), start, 0)
+
+    shape = hk.eval_shape(compute, 0)
+    output = jnp.zeros((num_rows, *shape.shape[1:]), shape.dtype)
+    return hk.fori_loop(0, -(-num_rows // chunk), step, output)

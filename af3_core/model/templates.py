@@ -1,0 +1,201 @@
+"""The template embedder. SI Algorithm 16."""
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from af3_core.batch import Templates
+from af3_core.model import config as settings
+from af3_core.model.config import DistanceBins, Runtime
+from af3_core.model.pairformer import PairUpdate
+from af3_core.model.primitives import LayerNorm, Linear, ScalarEmbedding
+
+NUM_RESIDUE_TYPES = 31
+
+# Atom slots by residue class: 20 amino acids, unknown, gap, A G C U DA DG DC DT, N.
+# The pseudo-beta is C-beta (glycine: C-alpha), purines' C4, pyrimidines' C2.
+_PSEUDO_BETA_SLOT = np.array(
+    [4] * 7 + [1] + [4] * 12 + [0, 0] + [22, 23, 14, 14, 21, 22, 13, 13] + [0]
+)
+# The frame's atoms: N, C-alpha, C of an amino acid; C4', C3', C1' of a nucleotide, in
+# the slots they have in adenosine.
+_FRAME_SLOTS = np.array(
+    [[0, 1, 2]] * 20 + [[0, 0, 0]] * 2 + [[6, 8, 12]] * 8 + [[0, 0, 0]]
+)
+
+
+def one_hot_distances(
+    positions: Float[Array, "n 3"], bins: DistanceBins
+) -> Float[Array, "n n bins"]:
+    """The bin of each pair's distance (Å); all zero below the first bin."""
+    edges = jnp.linspace(bins.first, bins.last, bins.num_bins)
+    lower = jnp.square(edges)[None, None]
+    infinity = jnp.full((1, 1, 1), 1e8, lower.dtype)
+    upper = jnp.concatenate([lower[..., 1:], infinity], axis=-1)
+    offsets = positions[:, None] - positions[None, :]
+    squared = jnp.sum(jnp.square(offsets), axis=-1, keepdims=True)
+    return ((squared > lower) & (squared < upper)).astype(jnp.float32)
+
+
+def backbone_directions(
+    atoms: Float[Array, "n 3 3"],
+) -> Float[Array, "n n 3"]:
+    """Unit vectors from each frame to every other frame's origin, seen in the frame.
+
+    `atoms` holds the frame's three atoms (N, C-alpha, C). The origin is the second,
+    the x axis points to the third, the first lies in the half plane of positive y.
+    """
+
+    def normalise(x: Array) -> Array:
+        squared = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
+        return x / jnp.sqrt(jnp.maximum(squared, 1e-12))
+
+    origin = atoms[:, 1]
+    x_axis = normalise(atoms[:, 2] - origin)
+    to_first = atoms[:, 0] - origin
+    along = jnp.sum(to_first * x_axis, axis=-1, keepdims=True)
+    y_axis = normalise(to_first - along * x_axis)
+    axes = jnp.stack([x_axis, y_axis, jnp.cross(x_axis, y_axis)], axis=1)
+    offsets = origin[None, :] - origin[:, None]
+    highest = jax.lax.Precision.HIGHEST
+    return normalise(jnp.einsum("ijc,iac->ija", offsets, axes, precision=highest))
+
+
+class SingleTemplateEmbedder(hk.Module):
+    """One template in the light of the query. SI Algorithm 16, lines 1-11."""
+
+    def __init__(
+        self, config: settings.TemplateEmbedder, runtime: Runtime, *, name: str
+    ) -> None:
+        super().__init__(name=name)
+        self.config, self.runtime = config, runtime
+
+    def __call__(
+        self,
+        template: Templates,
+        pair: Float[Array, "n n cz"],
+        token_mask: Bool[Array, "n"],
+        same_chain: Bool[Array, "n n"],
+    ) -> Float[Array, "n n c"]:
+        config = self.config
+        embedded = self._embed_features(template, pair, same_chain)
+        pair_mask = token_mask[:, None] & token_mask[None, :]
+
+        def block(pair: Array) -> Array:
+            return PairUpdate(
+                config.num_heads, config.transition_factor, self.runtime, name="pair"
+            )(pair, pair_mask)
+
+        if config.num_blocks:
+            stack = hk.experimental.layer_stack(config.num_blocks, name="blocks")
+            embedded = stack(block)(embedded)  # lines 9-10
+        return LayerNorm(name="output_norm")(embedded)  # line 11
+
+    @hk.transparent
+    def _embed_features(
+        self,
+        template: Templates,
+        pair: Float[Array, "n n cz"],
+        same_chain: Bool[Array, "n n"],
+    ) -> Float[Array, "n n c"]:
+        """Lines 1-8; the projection of a concatenation is a sum of projections."""
+        dtype, num_channels = pair.dtype, self.config.num_channels
+        atom_mask = jnp.asarray(template.atom_mask)
+        positions = jnp.where(atom_mask[..., None], template.atom_positions, 0.0)
+        residue_type = jnp.asarray(template.residue_type)
+
+        def take(x: Array, slots: np.ndarray) -> Array:
+            index = jnp.asarray(slots)[residue_type].reshape(len(residue_type), -1)
+            index = index.reshape(index.shape + (1,) * (x.ndim - 2))
+            return jnp.take_along_axis(x, index, axis=1)
+
+        beta_mask = take(atom_mask, _PSEUDO_BETA_SLOT)[:, 0]
+        beta_mask_2d = beta_mask[:, None] & beta_mask[None, :] & same_chain
+        distances = one_hot_distances(
+            take(positions, _PSEUDO_BETA_SLOT)[:, 0], self.config.distance_bins
+        )
+        frame_mask = jnp.all(take(atom_mask, _FRAME_SLOTS), axis=1)
+        frame_mask_2d = frame_mask[:, None] & frame_mask[None, :] & same_chain
+        directions = backbone_directions(take(positions, _FRAME_SLOTS))
+        directions = jnp.where(frame_mask_2d[..., None], directions, 0.0).astype(dtype)
+        classes = jax.nn.one_hot(residue_type, NUM_RESIDUE_TYPES, dtype=dtype)
+
+        def linear(x: Array, name: str) -> Array:
+            return Linear(num_channels, name=name, init="relu")(x.astype(dtype))
+
+        def scalar(x: Array, name: str) -> Array:
+            return ScalarEmbedding(num_channels, name=name)(x.astype(dtype))
+
+        distances = jnp.where(beta_mask_2d[..., None], distances, 0.0)
+        total = linear(distances, "embed_distance")
+        total += scalar(beta_mask_2d, "embed_pseudo_beta_mask")
+        total += linear(classes, "embed_column_type")[None, :]
+        total += linear(classes, "embed_row_type")[:, None]
+        for i, axis in enumerate("xyz"):
+            total += scalar(directions[..., i], f"embed_direction_{axis}")
+        total += scalar(frame_mask_2d, "embed_frame_mask")
+        return total + linear(LayerNorm(name="pair_norm")(pair), "embed_pair")
+
+
+class TemplateEmbedder(hk.Module):
+    """SI Algorithm 16. Absent templates count: all slots enter the mean."""
+
+    def __init__(
+        self, config: settings.TemplateEmbedder, runtime: Runtime, *, name: str
+    ) -> None:
+        super().__init__(name=name)
+        self.config, self.runtime = config, runtime
+
+    def __call__(
+        self,
+        templates: Templates,
+        pair: Float[Array, "n n cz"],
+        token_mask: Bool[Array, "n"],
+        asym_id: Array,
+    ) -> Float[Array, "n n cz"]:
+        num_tokens = pair.shape[0]
+        templates = jax.tree.map(jnp.asarray, templates)
+        same_chain = asym_id[:, None] == asym_id[None, :]
+        embedder = SingleTemplateEmbedder(self.config, self.runtime, name="template")
+
+        def embed(template: Templates) -> Float[Array, "n n c"]:
+            return embedder(template, pair, token_mask, same_chain)
+
+        if hk.running_init():
+            total = embed(jax.tree.map(lambda x: x[0], templates))
+        else:
+            shape = (num_tokens, num_tokens, self.config.num_channels)
+            total = _sum_templates(embed, templates, jnp.zeros(shape, pair.dtype))
+        mean = total / (1e-7 + templates.residue_type.shape[0])  # line 13
+        output = Linear(pair.shape[-1], name="output", init="relu")
+        return output(jax.nn.relu(mean))  # line 14
+
+
+def _sum_templates(embed, templates: Templates, zeros: Array) -> Array:  # noqa: ANN001
+    """Lines 6-12. A template equal to the one before, as absent ones are, is reused."""
+
+    def step(carry: tuple, template: Templates) -> tuple[tuple, None]:
+        total, previous, embedding = carry
+        same = [
+            jnp.array_equal(x, y)
+            for x, y in zip(
+                jax.tree.leaves(previous), jax.tree.leaves(template), strict=True
+            )
+        ]
+        embedding = hk.cond(
+            jnp.all(jnp.stack(same)),
+            lambda template, embedding: embedding,
+            lambda template, embedding: embed(template),
+            template,
+            embedding,
+        )
+        return (total + embedding, template, embedding), None
+
+    # No residue has the class -1: the first template never counts as seen.
+    unlike = jax.tree.map(
+        lambda x: jnp.full(x.shape[1:], -1).astype(x.dtype), templates
+    )
+    (total, _, _), _ = hk.scan(step, (zeros, unlike, zeros), templates)
+    return total
