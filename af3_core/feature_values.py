@@ -129,7 +129,7 @@ class Features:
         Raises:
             ValueError: an array is missing, or one is there that Features has not.
         """
-        values = {str(row["array"]): _decode(row) for row in rows}
+        values = {str(row["array"]): decode_array(row) for row in rows}
         features = _unflatten(cls, values, "")
         if values:
             raise ValueError(f"features hold unknown arrays: {', '.join(values)}")
@@ -172,7 +172,8 @@ def _encode(path: str, value: object) -> dict[str, object]:
     return {"array": path, "dtype": dtype, "shape": shape, "data": data}
 
 
-def _decode(row: Mapping[str, object]) -> object:
+def decode_array(row: Mapping[str, object]) -> object:
+    """The array, or tuple of text, that a row of contract `features` holds."""
     if row["dtype"] == _TEXT:
         return _as_tuple(json.loads(row["data"]))
     dtype = np.dtype(row["dtype"]).newbyteorder("<")

@@ -20,6 +20,7 @@ from af3_core.contracts import (
     Column,
     Contract,
 )
+from af3_core.msa import GAP
 from workflow.tables import write_table
 
 # Radius (Å), angle (deg) and height (Å) of an alpha helix's atoms around its axis.
@@ -235,17 +236,25 @@ def _ligand_atoms(chain: Chain, place: int) -> list[tuple[object, ...]]:
 
 
 def features_table(job: MadeUpJob) -> pa.Table:
+    """The arrays of a job's features that the report reads."""
     columns = atom_columns(job)
-    positions = np.arange(job.num_tokens)
-    depth = (400 + 300 * np.sin(positions / 13.0)).astype(np.int32)
-    arrays = {f"atoms.{k}": v for k, v in columns.items() if k != "positions"}
-    return filled(
-        FEATURES,
-        [
-            _array_row(name, array)
-            for name, array in {**arrays, "msa.depth": depth}.items()
-        ],
-    )
+    ids = [chain.id for chain in job.chains]
+    arrays = {
+        "chains.chain_id": np.array(ids),
+        "chains.kind": np.array([chain.kind for chain in job.chains]),
+        "atoms.chain_index": np.array([ids.index(c) for c in columns["chain_id"]]),
+        "msa.rows": made_up_alignment(job.num_tokens),
+    }
+    for name in ("residue_id", "residue_name", "atom_name", "element", "token_index"):
+        arrays[f"atoms.{name}"] = columns[name]
+    return filled(FEATURES, [_array_row(name, arrays[name]) for name in arrays])
+
+
+def made_up_alignment(num_tokens: int) -> np.ndarray:
+    """300 rows that end one after the other, so that depth falls towards the end."""
+    ends = np.linspace(num_tokens // 3, num_tokens, 300).astype(int)
+    is_residue = np.arange(num_tokens) < ends[:, None]
+    return np.where(is_residue, 0, GAP).astype(np.int8)
 
 
 def _array_row(name: str, array: np.ndarray) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """One job's details as the page reads them: structure, PAE, traces, tables."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from af3_core.contracts import (
     SCORES,
     Contract,
 )
+from af3_core.structure import Structure, moved, select
 from workflow.report.encode import encode_matrix, pack_sections
 from workflow.report.jobs import JobRow, read_columns
-from workflow.report.layout import Layout, read_layout
+from workflow.report.layout import read_layout
 from workflow.tables import read_table
 
 MAX_PAE_SIDE = 768
@@ -70,19 +72,21 @@ def pack_details(results: Path, job: JobRow, tables: Tables) -> Detail | None:
     if prediction is None:
         return None
     layout = read_layout(results / "features" / f"{job.job_id}.parquet")
+    placed = layout.token_index >= 0
+    atoms, token_index = select(layout.structure, placed), layout.token_index[placed]
+    positions = np.asarray(prediction["positions"], np.float32).reshape(-1, 3)[placed]
+    plddt = np.asarray(prediction["atom_plddt"], np.float32)[placed]
     pae = np.asarray(prediction["pae"], np.uint16)
-    side = int(np.sqrt(len(pae)))
+    side = math.isqrt(len(pae))
     pae, stride = shrink_matrix(pae.reshape(side, side), MAX_PAE_SIDE)
-    positions = np.asarray(prediction["positions"], np.float32).reshape(-1, 3)
-    plddt = np.asarray(prediction["atom_plddt"], np.float32)
-    provenance = json.loads(prediction["provenance"] or "{}")
+    provenance = json.loads(prediction["provenance"])
     head = {
         "seed": prediction["seed"],
         "sample": prediction["sample"],
         "pae": {"side": len(pae), "stride": stride, "tokens": side},
-        "atoms": _atoms(layout, positions, plddt),
-        "tokens": _tokens(layout, token_means(plddt, layout.token_index)),
-        "msa_depth": None if layout.msa_depth is None else layout.msa_depth.tolist(),
+        "atoms": _atoms(moved(atoms, positions), token_index, plddt),
+        "tokens": _tokens(atoms, token_index, plddt),
+        "msa_depth": layout.msa_depth.tolist(),
         "provenance": provenance,
         "relaxed": _relaxed(results, job),
         **_tables_of(job, tables),
@@ -129,32 +133,38 @@ def _of_sample(
 
 
 def _atoms(
-    layout: Layout, positions: Float[ndarray, "a 3"], plddt: Float[ndarray, "a"]
+    atoms: Structure, token_index: Int[ndarray, "a"], plddt: Float[ndarray, "a"]
 ) -> dict[str, object]:
     """Columns of atoms; positions in 0.01 Å, null where they are not finite."""
-    atoms = layout.structure
-    steps = np.round(positions * 100)
-    shown = [int(s) if np.isfinite(s) else None for s in steps.ravel().tolist()]
+    steps = np.round(atoms.positions * 100).ravel()
     return {
-        "token": layout.token_index.tolist(),
+        "token": token_index.tolist(),
         "name": atoms.atom_name.tolist(),
         "element": atoms.element.tolist(),
-        "xyz": shown,
-        "plddt": np.round(plddt, 1).astype(float).round(1).tolist(),
+        "xyz": [int(s) if math.isfinite(s) else None for s in steps.tolist()],
+        "plddt": rounded(plddt),
     }
 
 
-def _tokens(layout: Layout, plddt: Float[ndarray, "n"]) -> dict[str, object]:
+def _tokens(
+    atoms: Structure, token_index: Int[ndarray, "a"], plddt: Float[ndarray, "a"]
+) -> dict[str, object]:
     """Columns of tokens, each named by its first atom."""
-    atoms = layout.structure
-    _, first = np.unique(layout.token_index, return_index=True)
+    tokens, first = np.unique(token_index, return_index=True)
+    if not np.array_equal(tokens, np.arange(len(tokens))):
+        raise ValueError("some tokens have no atoms")
     return {
         "chain": atoms.chain_id[first].tolist(),
         "kind": atoms.kind[first].tolist(),
         "residue": atoms.residue_id[first].tolist(),
         "name": atoms.residue_name[first].tolist(),
-        "plddt": plddt.astype(float).round(1).tolist(),
+        "plddt": rounded(token_means(plddt, token_index)),
     }
+
+
+def rounded(values: Float[ndarray, "n"]) -> list[float]:
+    """To one decimal, as short numbers."""
+    return np.round(values.astype(np.float64), 1).tolist()
 
 
 def token_means(

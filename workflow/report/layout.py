@@ -1,17 +1,30 @@
 """What the report needs of a job's features: its atoms, its tokens, its MSA depth."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-from jaxtyping import Int
+import pyarrow.compute as pc
+from jaxtyping import Int, Int8
 from numpy import ndarray
 
 from af3_core.contracts import FEATURES
+from af3_core.feature_values import decode_array
+from af3_core.msa import GAP
 from af3_core.structure import Structure
-from workflow.tables import read_table
+from workflow.report.jobs import read_columns
+
+_ARRAYS = (
+    "chains.chain_id",
+    "chains.kind",
+    "atoms.chain_index",
+    "atoms.residue_id",
+    "atoms.residue_name",
+    "atoms.atom_name",
+    "atoms.element",
+    "atoms.token_index",
+    "msa.rows",
+)
 
 
 @dataclass(frozen=True)
@@ -19,38 +32,37 @@ class Layout:
     """Atoms in the order of the predictions, and the token of each."""
 
     structure: Structure
+    """Without positions: all are zero."""
     token_index: Int[ndarray, "a"]
-    """0-based token of each atom; tokens are in order."""
-    msa_depth: Int[ndarray, "n"] | None
-    """Aligned sequences without a gap at each token."""
+    """0-based token of each atom; -1 for atoms the model cannot place."""
+    msa_depth: Int[ndarray, "n"]
+    """Rows of the alignment without a gap at each token, the query among them."""
 
 
 def read_layout(path: Path) -> Layout:
-    """Reads a job's features table.
+    """Reads those arrays of a job's features table that the report shows.
 
     Raises:
         ContractError: the file is not a features table.
         FileNotFoundError: there is no such file.
     """
-    arrays = _arrays(read_table(path, FEATURES))
+    wanted = pc.field("array").isin(_ARRAYS)
+    rows = read_columns(path, FEATURES, where=wanted).to_pylist()
+    arrays = {row["array"]: decode_array(row) for row in rows}
+    chain_index = arrays["atoms.chain_index"]
     structure = Structure(
-        chain_id=arrays["atoms.chain_id"],
+        chain_id=np.array(arrays["chains.chain_id"])[chain_index],
         residue_id=arrays["atoms.residue_id"],
-        residue_name=arrays["atoms.residue_name"],
-        atom_name=arrays["atoms.atom_name"],
-        element=arrays["atoms.element"],
-        kind=arrays["atoms.kind"],
-        positions=np.zeros((len(arrays["atoms.atom_name"]), 3), np.float32),
+        residue_name=np.array(arrays["atoms.residue_name"]),
+        atom_name=np.array(arrays["atoms.atom_name"]),
+        element=np.array(arrays["atoms.element"]),
+        kind=np.array(arrays["chains.kind"])[chain_index],
+        positions=np.zeros((len(chain_index), 3), np.float32),
     )
-    return Layout(structure, arrays["atoms.token_index"], arrays.get("msa.depth"))
+    depth = msa_depth(arrays["msa.rows"])
+    return Layout(structure, arrays["atoms.token_index"], depth)
 
 
-def _arrays(table: pa.Table) -> dict[str, ndarray]:
-    found = {}
-    for row in table.to_pylist():
-        if row["dtype"] == "text":
-            flat = np.array(json.loads(row["data"]), dtype=str)
-        else:
-            flat = np.frombuffer(row["data"], dtype=row["dtype"])
-        found[row["array"]] = flat.reshape(row["shape"])
-    return found
+def msa_depth(rows: Int8[ndarray, "s n"]) -> Int[ndarray, "n"]:
+    """How many rows have no gap at each token."""
+    return (rows != GAP).sum(axis=0)

@@ -31,16 +31,17 @@ function splitSections(buffer) {
   });
 }
 
-// The inverse of `encode_matrix`: planes of low and high bytes, zigzag, row differences.
+// The inverse of `encode_matrix`: planes of low and high bytes, zigzag, differences
+// along rows and columns; Uint16Array does the arithmetic modulo 2^16.
 function decodeMatrix(bytes, side) {
   const size = side * side;
   const values = new Uint16Array(size);
   for (let row = 0; row < side; row += 1) {
-    let value = 0;
+    let rowSum = 0;
     for (let at = row * side; at < (row + 1) * side; at += 1) {
       const zigzag = bytes[at] | (bytes[size + at] << 8);
-      value += zigzag & 1 ? -((zigzag + 1) >> 1) : zigzag >> 1;
-      values[at] = value;
+      rowSum += (zigzag >> 1) ^ -(zigzag & 1);
+      values[at] = rowSum + (row > 0 ? values[at - side] : 0);
     }
   }
   return values;
