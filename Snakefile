@@ -1,6 +1,6 @@
 # Foldmill: AlphaFold 3 over a proteome or a screen.
 #
-#   snakemake                    runs here, as workflow/profiles/default says
+#   snakemake                    runs here, as config/profiles/default says
 #   snakemake --profile slurm    submits the same jobs to Slurm
 #
 # results/plan        what will be computed, in batches        results/predictions  structures

@@ -38,7 +38,7 @@ rule predict:
     resources:
         mem_mb=sized(resources.predict_mem_mb, MANIFEST.jobs),
         runtime=sized(resources.predict_minutes, MANIFEST.jobs),
-        gpu=1,
+        devices=1,
     params:
         contract=version_of("predictions"),
         model=digest_of(SETTINGS.model.model_dump(), SETTINGS.predict.dtype),
