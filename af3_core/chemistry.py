@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from af3_core.binary_cif import Column, decode_column, read_categories
+from af3_core.binary_cif import Column, Encoded, decode_column, read_categories
 
 HYDROGENS = ("H", "D")
 
@@ -54,8 +54,8 @@ class Component:
     """Y, N or ? for every atom."""
     ideal_positions: Float[np.ndarray, "a 3"]
     """Å; NaN where unknown."""
-    model_positions: Float[np.ndarray, "a 3"]
-    """Å, of a deposited structure; NaN where unknown."""
+    deposited_positions: Float[np.ndarray, "a 3"] | None
+    """Å, of a structure in the PDB, NaN where unknown; None if the ideal ones do."""
     bonds: tuple[ComponentBond, ...]
 
     @cached_property
@@ -110,7 +110,7 @@ class _Dictionary:
     path: Path
 
     @cached_property
-    def _categories(self) -> dict[str, dict[str, dict]]:
+    def _categories(self) -> dict[str, dict[str, Encoded]]:
         return read_categories(self.path)
 
     @cached_property
@@ -127,16 +127,16 @@ class _Dictionary:
     @cached_property
     def rows(self) -> dict[str, int]:
         column = self.column("chem_comp", "id")
-        codes = column.texts(0, len(column.values))
+        codes = column.texts(0, len(column))
         return {code: row for row, code in enumerate(codes)}
 
     @cached_property
     def _atom_rows(self) -> dict[str, tuple[int, int]]:
-        return _row_ranges(self.column("chem_comp_atom", "comp_id"))
+        return self.column("chem_comp_atom", "comp_id").groups
 
     @cached_property
     def _bond_rows(self) -> dict[str, tuple[int, int]]:
-        return _row_ranges(self.column("chem_comp_bond", "comp_id"))
+        return self.column("chem_comp_bond", "comp_id").groups
 
     def is_saccharide(self, code: str) -> bool:
         if code not in self.rows or code == "UNX":
@@ -155,6 +155,10 @@ class _Dictionary:
         modified = self._text(code, "pdbx_modified_date")
         row = self.rows[code]
         (weight,) = self.column("chem_comp", "formula_weight").numbers(row, row + 1)
+        ideal = self._positions("pdbx_model_Cartn_{}_ideal", atoms)
+        deposited = None
+        if np.isnan(ideal).any():
+            deposited = self._positions("model_Cartn_{}", atoms)
         return Component(
             code=code,
             name=self._text(code, "name") or "?",
@@ -168,8 +172,8 @@ class _Dictionary:
             elements=self._atom_texts("type_symbol", atoms),
             charges=self.column("chem_comp_atom", "charge").numbers(*atoms),
             leaving=self._atom_texts("pdbx_leaving_atom_flag", atoms),
-            ideal_positions=self._positions("pdbx_model_Cartn_{}_ideal", atoms),
-            model_positions=self._positions("model_Cartn_{}", atoms),
+            ideal_positions=ideal,
+            deposited_positions=deposited,
             bonds=self._bonds(bonds),
         )
 
@@ -191,16 +195,6 @@ class _Dictionary:
             ComponentBond(*("?" if text is None else text for text in row))
             for row in zip(*columns, strict=True)
         )
-
-
-def _row_ranges(column: Column) -> dict[str, tuple[int, int]]:
-    """Returns first and one past the last row of each code; rows are grouped."""
-    starts = np.flatnonzero(np.diff(column.values, prepend=-1))
-    stops = np.append(starts[1:], len(column.values))
-    codes = [column.table[i] for i in column.values[starts].tolist()]
-    return dict(
-        zip(codes, zip(starts.tolist(), stops.tolist(), strict=True), strict=True)
-    )
 
 
 _DICTIONARY: list[_Dictionary] = []

@@ -145,6 +145,6 @@ def fallback_positions(component: Component) -> Float[np.ndarray, "a 3"]:
     """
     positions = component.ideal_positions
     is_old = component.modified is not None and component.modified < TRAINING_CUT_OFF
-    if np.isnan(positions).any() and is_old:
-        positions = component.model_positions
+    if component.deposited_positions is not None and is_old:
+        positions = component.deposited_positions
     return np.nan_to_num(positions, nan=0.0)

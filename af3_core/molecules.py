@@ -144,7 +144,7 @@ def smiles_component(smiles: str, code: str) -> Component:
         charges=tuple(a.GetFormalCharge() for a in atoms),
         leaving=("N",) * len(atoms),
         ideal_positions=unknown,
-        model_positions=unknown,
+        deposited_positions=unknown,
         bonds=_smiles_bonds(molecule),
     )
 

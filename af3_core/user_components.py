@@ -77,6 +77,8 @@ def _parse_block(block: gemmi.cif.Block) -> Component:
     count = len(names)
     flags = "_chem_comp_atom.pdbx_leaving_atom_flag"
     has_flags = bool(len(block.find_values(flags)))
+    ideal = _positions(block, "pdbx_model_Cartn_{}_ideal", count)
+    deposited = _positions(block, "model_Cartn_{}", count)
     component = Component(
         code=block.name,
         name=_text(block, "name") or "?",
@@ -90,8 +92,8 @@ def _parse_block(block: gemmi.cif.Block) -> Component:
         elements=_texts(block, "_chem_comp_atom.type_symbol", count),
         charges=_charges(block, count),
         leaving=_texts(block, flags, count) if has_flags else ("?",) * count,
-        ideal_positions=_positions(block, "pdbx_model_Cartn_{}_ideal", count),
-        model_positions=_positions(block, "model_Cartn_{}", count),
+        ideal_positions=ideal,
+        deposited_positions=deposited if np.isnan(ideal).any() else None,
         bonds=_bonds(block),
     )
     _check_names(component)
