@@ -5,6 +5,7 @@ several threads, before the next one is read. Results are those of one jackhmmer
 nhmmer process per query, hit for hit.
 """
 
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from pyhmmer.plan7 import (
     Alignment,
     Background,
     Builder,
+    HMMFile,
     LongTargetsPipeline,
+    OptimizedProfile,
     Pipeline,
     TopHits,
 )
@@ -24,8 +27,14 @@ from pyhmmer.plan7 import Hit as HmmerHit
 from af3_core.search.hits import BestHits, Hit, Region
 from af3_core.search.settings import SearchSettings, rna_filters
 
-Kind = Literal["protein", "rna"]
-ALPHABETS = {"protein": Alphabet.amino(), "rna": Alphabet.rna()}
+Kind = Literal["protein", "rna", "profile"]
+"""What a query is: a protein sequence, an RNA sequence, or a protein profile."""
+_LENGTH_HINT = 100  # of a target; the model is set to each one's own length anyway
+ALPHABETS = {
+    "protein": Alphabet.amino(),
+    "rna": Alphabet.rna(),
+    "profile": Alphabet.amino(),
+}
 
 
 @dataclass
@@ -53,17 +62,18 @@ def search_stream(
     """Searches all queries in one pass over a database or one shard of it.
 
     Args:
-        queries: sequences by their ids.
+        queries: sequences, or profiles in HMMER's text format, by their ids.
         blocks: the database, digitised in the alphabet of `kind`.
         settings: thresholds and how many hits to keep.
-        kind: protein (as jackhmmer, one iteration) or rna (as nhmmer).
+        kind: protein (as jackhmmer, one iteration), rna (as nhmmer) or profile (as
+            hmmsearch).
         z: size of the whole database: sequences, or for RNA megabases.
         threads: how many run at once.
 
     Returns:
         The best hits of each query; see `hits.select_rows`.
     """
-    make = _protein_search if kind == "protein" else _rna_search
+    make = _MAKERS[kind]
     replicas = max(1, threads // max(1, len(queries)))
     with ThreadPoolExecutor(threads) as pool:
         lanes = {
@@ -100,10 +110,24 @@ def _protein_search(sequence: str, settings: SearchSettings, z: float) -> _Searc
     alphabet = ALPHABETS["protein"]
     background = Background(alphabet)
     digital = TextSequence(name="query", sequence=sequence).digitize(alphabet)
-    _, _, profile = Builder(alphabet).build(digital, background)
+    _, _, model = Builder(alphabet).build(digital, background)
+    return _search_proteins(model, background, settings, z)
+
+
+def _profile_search(text: str, settings: SearchSettings, z: float) -> _Search:
+    alphabet = ALPHABETS["profile"]
+    background = Background(alphabet)
+    with HMMFile(io.BytesIO(text.encode()), alphabet=alphabet) as file:
+        model = file.read().to_profile(background, L=_LENGTH_HINT).to_optimized()
+    return _search_proteins(model, background, settings, z)
+
+
+def _search_proteins(
+    model: OptimizedProfile, background: Background, settings: SearchSettings, z: float
+) -> _Search:
     f1, f2, f3 = settings.filters
     pipeline = Pipeline(
-        alphabet,
+        background.alphabet,
         background,
         Z=z,
         domZ=1,  # regions are judged when the number of hits is known
@@ -116,7 +140,7 @@ def _protein_search(sequence: str, settings: SearchSettings, z: float) -> _Searc
 
     def run(block: DigitalSequenceBlock) -> TopHits:
         pipeline.clear()
-        return pipeline.search_hmm(profile, block)
+        return pipeline.search_hmm(model, block)
 
     return _Search(run, _read_protein_hit, BestHits(settings.max_sequences))
 
@@ -189,3 +213,10 @@ def _read_rna_hit(hit: HmmerHit) -> Hit:
             ),
         ),
     )
+
+
+_MAKERS = {
+    "protein": _protein_search,
+    "rna": _rna_search,
+    "profile": _profile_search,
+}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Tool = Literal["jackhmmer", "nhmmer", "mmseqs"]
+Tool = Literal["jackhmmer", "nhmmer", "hmmsearch", "mmseqs"]
 Role = Literal["unpaired", "paired", "rna", "templates", "structures"]
 Profile = Literal["paper", "server"]
 
@@ -51,6 +51,17 @@ class SearchSettings:
             f" --F1 {f1:g} --F2 {f2:g} --F3 {f3:g} --seq_limit {self.max_sequences}"
         )
         return f"{text} {self.extra}".strip()
+
+
+TEMPLATE_SEARCH = SearchSettings(
+    tool="hmmsearch",
+    max_sequences=1_000_000_000,
+    e_value=100.0,
+    region_e_value=100.0,
+    filters=(0.1, 0.1, 0.1),
+)
+"""AlphaFold 3's search of the PDB's sequences, which keeps all that may be a template:
+`hmmsearch --F1 0.1 --F2 0.1 --F3 0.1 -E 100 --incE 100 --domE 100 --incdomE 100`."""
 
 
 def settings_for(
