@@ -7,6 +7,7 @@ a ligand; the tokens of a modified residue share its column.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
@@ -23,7 +24,7 @@ class ChainInput:
     letters: str
     """One letter per residue of a polymer, modified ones by their parent's."""
     token_columns: Int[ndarray, "n"]
-    """Column of each token within the chain, ascending from 0."""
+    """Column of each token within the chain, not descending, from 0."""
     token_residue_names: tuple[str, ...]
     """Component code of each token's residue."""
     unpaired_msa: str = ""
@@ -55,7 +56,7 @@ def chain_inputs(job: Job, table: TokenTable) -> tuple[ChainInput, ...]:
 def _chain_input(
     entity: Polymer | Ligand, chain: ChainTokens, table: TokenTable
 ) -> ChainInput:
-    columns = table.column[chain.tokens] - chain.columns.start
+    columns = _columns(chain, table)
     names = table.residue_name[chain.tokens]
     chain_id, kind = chain.chain.chain_id, chain.chain.kind
     letters = chain.chain.sequence
@@ -72,6 +73,21 @@ def _chain_input(
         entity.paired_msa or "",
         entity.templates or (),
     )
+
+
+def _columns(chain: ChainTokens, table: TokenTable) -> Int[ndarray, "n"]:
+    """Columns within the chain. The atoms of a ligand's component take its first one.
+
+    All columns of a ligand are gaps; which it is matters to templates alone, where the
+    published code looks beside the chain (see `template_features`).
+    """
+    columns = table.column[chain.tokens] - chain.columns.start
+    if chain.chain.kind != "ligand":
+        return columns
+    _, first, component = np.unique(
+        table.residue_id[chain.tokens], return_index=True, return_inverse=True
+    )
+    return columns[first[component]]
 
 
 def _require_found(polymer: Polymer, chain_id: str) -> None:
