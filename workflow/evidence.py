@@ -1,16 +1,23 @@
 """Puts what the searches found into a job: alignments and templates of every chain."""
 
+import datetime
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
 from af3_core.job import Job, Ligand, Polymer
+from af3_core.msa import Msa, format_a3m, parse_a3m
 from workflow.databases import Database, read_manifest, with_role
 from workflow.needs import ChainNeeds, chain_needs
 from workflow.searching import hits_key, paired_msa, unpaired_msa
 from workflow.settings import Search, Settings
 from workflow.store import Key, Store
-from workflow.template_searching import read_templates, templates_key
+from workflow.template_search import (
+    TemplateDatabases,
+    TemplateQuery,
+    read_templates,
+    templates_key,
+)
 
 
 @cache
@@ -19,23 +26,56 @@ def databases_of(search: Search) -> tuple[Database, ...]:
     return read_manifest(search.databases)
 
 
+def template_databases(search: Search) -> TemplateDatabases | None:
+    """Where templates come from; None if the campaign has no such databases."""
+    sequences = with_role(databases_of(search), "templates")
+    structures = with_role(databases_of(search), "structures")
+    if not (sequences and structures):
+        return None
+    return TemplateDatabases(sequences[0], structures[0])
+
+
+def max_template_date(search: Search) -> datetime.date:
+    """The latest release date of a template."""
+    return datetime.date.fromisoformat(search.max_template_date)
+
+
+def template_query(need: ChainNeeds, search: Search) -> TemplateQuery:
+    """A chain and the alignment its templates are searched with.
+
+    Raises:
+        LookupError: the alignment is not in the store.
+    """
+    polymer = need.polymer
+    if polymer.unpaired_msa:
+        return TemplateQuery(polymer.sequence, parse_a3m(polymer.unpaired_msa))
+    if polymer.unpaired_msa is not None:
+        return TemplateQuery(polymer.sequence, Msa(("query",), (polymer.sequence,)))
+    return TemplateQuery(polymer.sequence, _unpaired(polymer, search))
+
+
 def evidence_keys(job: Job, settings: Settings) -> list[Key]:
-    """The store's key of everything that was searched for a job."""
+    """The store's key of everything that was searched for a job.
+
+    Raises:
+        LookupError: a result is not in the store.
+    """
     return [key for need in chain_needs(job) for key in _keys(need, settings.search)]
 
 
 def _keys(need: ChainNeeds, search: Search) -> Iterator[Key]:
-    sequence, databases = need.polymer.sequence, databases_of(search)
     roles = []
     if need.search_unpaired:
         roles.append("rna" if need.polymer.kind == "rna" else "unpaired")
     if need.search_paired:
         roles.append("paired")
     for role in roles:
-        for database in with_role(databases, role):
-            yield hits_key(sequence, database, search.profile)
-    if need.search_templates:
-        yield templates_key(need.polymer, databases, search)
+        for database in with_role(databases_of(search), role):
+            yield hits_key(need.polymer.sequence, database, search.profile)
+    databases = template_databases(search)
+    if need.search_templates and databases is not None:
+        query = template_query(need, search)
+        yield templates_key(query, databases, max_template_date(search))
 
 
 def add_evidence(job: Job, settings: Settings) -> Job:
@@ -55,16 +95,29 @@ def add_evidence(job: Job, settings: Settings) -> Job:
 
 
 def _complete(need: ChainNeeds, search: Search) -> Polymer:
-    polymer, databases, store = need.polymer, databases_of(search), Store(search.store)
+    polymer, store = need.polymer, Store(search.store)
     found: dict[str, object] = {}
     if need.search_unpaired:
-        found["unpaired_msa"] = unpaired_msa(
-            polymer.sequence, polymer.kind, databases, store, search.profile
-        ).to_a3m()
+        found["unpaired_msa"] = format_a3m(_unpaired(polymer, search))
     if need.search_paired:
-        found["paired_msa"] = paired_msa(
-            polymer.sequence, databases, store, search.profile
-        ).to_a3m()
+        paired = paired_msa(
+            polymer.sequence, databases_of(search), store, search.profile
+        )
+        found["paired_msa"] = format_a3m(paired)
     if need.search_templates:
-        found["templates"] = read_templates(polymer, databases, search, store)
+        databases = template_databases(search)
+        query = template_query(need, search)
+        max_date = max_template_date(search)
+        found["templates"] = (
+            read_templates(query, databases, store, max_date=max_date)
+            if databases is not None
+            else ()
+        )
     return replace(polymer, **found)
+
+
+def _unpaired(polymer: Polymer, search: Search) -> Msa:
+    databases, store = databases_of(search), Store(search.store)
+    return unpaired_msa(
+        polymer.sequence, polymer.kind, databases, store, search.profile
+    )

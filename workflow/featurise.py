@@ -13,7 +13,7 @@ from af3_core.contracts import FEATURES
 from af3_core.features import featurise, reference_positions
 from af3_core.job import Job
 from workflow.campaign import features_path, split_item
-from workflow.evidence import add_evidence
+from workflow.evidence import add_evidence, evidence_keys
 from workflow.features_file import features_table
 from workflow.items import Item, commit_outcomes, work_through
 from workflow.settings import Settings, digest_of
@@ -30,7 +30,8 @@ from workflow.step import (
 
 def features_key(row: Row, settings: Settings) -> str:
     """Names everything a job's features are made from."""
-    return digest_of(FEATURES.version, row["json"], evidence_key(job_of(row), settings))
+    keys = [key.digest for key in evidence_keys(job_of(row), settings)]
+    return digest_of(FEATURES.version, row["json"], keys)
 
 
 def make_features(job: Job) -> pa.Table:

@@ -83,6 +83,16 @@ def read_chain_rows() -> list[Row]:
     return read_table(PLAN / "chains.parquet", CHAINS).to_pylist()
 
 
+def read_jobs_with_templates(template_ids: set[str]) -> list[Row]:
+    """Rows of the jobs that have a chain with one of these template searches."""
+    chains = pq.read_table(
+        PLAN / "chains.parquet",
+        columns=["job_id"],
+        filters=pc.field("template_id").isin(list(template_ids)),
+    )
+    return list(read_job_rows(set(chains["job_id"].to_pylist())).values())
+
+
 def read_sequences(sequence_ids: Iterable[str]) -> dict[str, str]:
     """Sequences by their ids."""
     wanted = set(sequence_ids)
