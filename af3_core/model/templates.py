@@ -4,7 +4,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from af3_core.batch import Templates
 from af3_core.model import config as settings
@@ -40,27 +40,57 @@ def one_hot_distances(
 
 
 def backbone_directions(
-    atoms: Float[Array, "n 3 3"],
+    positions: Float[Array, "n x 3"], slots: Int[Array, "n 3"]
 ) -> Float[Array, "n n 3"]:
     """Unit vectors from each frame to every other frame's origin, seen in the frame.
 
-    `atoms` holds the frame's three atoms (N, C-alpha, C). The origin is the second,
+    `slots` names the frame's three atoms (N, C-alpha, C). The origin is the second,
     the x axis points to the third, the first lies in the half plane of positive y.
+
+    The vector from a frame to itself is zero but for rounding, and the published code
+    gives that rounding unit length. So that equal weights see equal numbers, products
+    are summed here in its order, component by component.
     """
+    pick = jax.vmap(lambda row, slot: row[slot])
+    first, origin, last = (
+        tuple(pick(positions[..., axis], slots[:, atom]) for axis in range(3))
+        for atom in range(3)
+    )
+    x_axis = _normalise(_subtract(last, origin))
+    to_first = _subtract(first, origin)
+    along = _dot(to_first, x_axis)
+    y_axis = _normalise(_subtract(to_first, tuple(x * along for x in x_axis)))
+    directions = []
+    for axis in (x_axis, y_axis, _cross(x_axis, y_axis)):
+        column = tuple(x[:, None] for x in axis)
+        row = tuple(x[None] for x in origin)
+        shift = _dot(column, tuple(-x[:, None] for x in origin))
+        directions.append(_dot(column, row) + shift)
+    return jnp.stack(_normalise(tuple(directions)), axis=-1)
 
-    def normalise(x: Array) -> Array:
-        squared = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
-        return x / jnp.sqrt(jnp.maximum(squared, 1e-12))
 
-    origin = atoms[:, 1]
-    x_axis = normalise(atoms[:, 2] - origin)
-    to_first = atoms[:, 0] - origin
-    along = jnp.sum(to_first * x_axis, axis=-1, keepdims=True)
-    y_axis = normalise(to_first - along * x_axis)
-    axes = jnp.stack([x_axis, y_axis, jnp.cross(x_axis, y_axis)], axis=1)
-    offsets = origin[None, :] - origin[:, None]
-    highest = jax.lax.Precision.HIGHEST
-    return normalise(jnp.einsum("ijc,iac->ija", offsets, axes, precision=highest))
+Vector = tuple[Array, Array, Array]
+
+
+def _dot(a: Vector, b: Vector) -> Array:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def _subtract(a: Vector, b: Vector) -> Vector:
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
+
+
+def _cross(a: Vector, b: Vector) -> Vector:
+    return (
+        a[1] * b[2] - a[2] * b[1],
+        a[2] * b[0] - a[0] * b[2],
+        a[0] * b[1] - a[1] * b[0],
+    )
+
+
+def _normalise(a: Vector) -> Vector:
+    length = jnp.sqrt(jnp.maximum(_dot(a, a), 1e-12))
+    return a[0] / length, a[1] / length, a[2] / length
 
 
 class SingleTemplateEmbedder(hk.Module):
@@ -118,7 +148,9 @@ class SingleTemplateEmbedder(hk.Module):
         )
         frame_mask = jnp.all(take(atom_mask, _FRAME_SLOTS), axis=1)
         frame_mask_2d = frame_mask[:, None] & frame_mask[None, :] & same_chain
-        directions = backbone_directions(take(positions, _FRAME_SLOTS))
+        directions = backbone_directions(
+            positions, jnp.asarray(_FRAME_SLOTS)[residue_type]
+        )
         directions = jnp.where(frame_mask_2d[..., None], directions, 0.0).astype(dtype)
         classes = jax.nn.one_hot(residue_type, NUM_RESIDUE_TYPES, dtype=dtype)
 
