@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, islice, takewhile
 
 import gemmi
+import numpy as np
 
 from af3_core.residue_letters import residue_letters
 
@@ -285,7 +286,7 @@ def _choose_conformation(atoms: list[_AtomSite]) -> list[_AtomSite]:
     for _, run in groupby(atoms, key=lambda a: a.component):
         candidates = list(run)
         means = _mean_occupancies(candidates)
-        total = sum(means.values())
+        total = sum(means.values(), np.float32(0))
         if total > best or (total == best and min(means) < letter):
             best, chosen = total, candidates
             letter = min(means, key=lambda name: (-means[name], name))
@@ -295,11 +296,16 @@ def _choose_conformation(atoms: list[_AtomSite]) -> list[_AtomSite]:
     ]
 
 
-def _mean_occupancies(atoms: Sequence[_AtomSite]) -> dict[str, float]:
-    occupancies: dict[str, list[float]] = {}
+def _mean_occupancies(atoms: Sequence[_AtomSite]) -> dict[str, np.float32]:
+    """By letter. Single precision, as published: ties are decided by the letter."""
+    occupancies: dict[str, list[np.float32]] = {}
     for atom in atoms:
-        occupancies.setdefault(atom.alternative[0], []).append(atom.occupancy)
-    return {letter: sum(v) / len(v) for letter, v in occupancies.items()}
+        letter = atom.alternative[0]
+        occupancies.setdefault(letter, []).append(np.float32(atom.occupancy))
+    return {
+        letter: sum(values, np.float32(0)) / np.float32(len(values))
+        for letter, values in occupancies.items()
+    }
 
 
 def _read_scheme(
@@ -370,13 +376,16 @@ def _parent(component: str) -> str:
 
 
 def _named_atoms(atoms: Sequence[_AtomSite]) -> dict[str, Position]:
-    found = {a.name: a.position for a in atoms}
-    if _parent(atoms[0].component) == "MET" and "SE" in found:
-        found["SD"] = found.pop("SE")
-    if atoms[0].component == "ARG" and {"CD", "NH1", "NH2"} <= found.keys():
-        nearest = sorted(("NH1", "NH2"), key=lambda n: _distance(found[n], found["CD"]))
-        found["NH1"], found["NH2"] = found[nearest[0]], found[nearest[1]]
-    return found
+    names = [a.name for a in atoms]
+    if _parent(atoms[0].component) == "MET":
+        names = ["SD" if name == "SE" else name for name in names]
+    if atoms[0].component == "ARG" and {"CD", "NH1", "NH2"} <= set(names):
+        cd, nh1, nh2 = (names.index(name) for name in ("CD", "NH1", "NH2"))
+        centre = atoms[cd].position
+        far, near = (_distance(atoms[i].position, centre) for i in (nh1, nh2))
+        if far > near:
+            names[nh1], names[nh2] = "NH2", "NH1"
+    return {name: a.position for name, a in zip(names, atoms, strict=True)}
 
 
 def _distance(a: Position, b: Position) -> float:
