@@ -1,10 +1,16 @@
 """Atoms of one complex, flat, in the order of the output."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
+
+from af3_core.chemistry import Components
+from af3_core.conformers import Reference
+from af3_core.feature_values import Features
+from af3_core.molecules import smiles_component
 
 POLYMERS = ("protein", "rna", "dna")
 
@@ -25,11 +31,55 @@ class Structure:
     kind: Shaped[ndarray, "a"]
     """Of the chain: "protein", "rna", "dna" or "ligand" (ions and waters too)."""
     positions: Float[ndarray, "a 3"]
+    links: Int[ndarray, "e 2"] = field(default_factory=lambda: np.zeros((0, 2), int))
+    """Covalent bonds between residues that no chain implies, as the user stated."""
 
     @property
     def num_atoms(self) -> int:
         """How many atoms there are."""
         return len(self.atom_name)
+
+
+@dataclass(frozen=True, eq=False)
+class Chemistry:
+    """What the residues of a structure are made of."""
+
+    components: Components
+    smiles: Mapping[str, str] = field(default_factory=dict)
+    """SMILES of ligands that are in no dictionary, by residue name."""
+
+    def reference(self, residue_name: str) -> Reference:
+        """Looks a residue up; KeyError where nothing is known of it."""
+        if residue_name in self.smiles:
+            smiles = self.smiles[residue_name]
+            return Reference(smiles_component(smiles, residue_name), smiles)
+        return Reference(self.components[residue_name])
+
+
+def structure_of(features: Features, positions: Float[ndarray, "a 3"]) -> Structure:
+    """Puts positions on the atoms of a job."""
+    atoms, chains = features.atoms, features.chains
+    return Structure(
+        chain_id=np.array(chains.chain_id)[atoms.chain_index],
+        residue_id=np.asarray(atoms.residue_id),
+        residue_name=np.array(atoms.residue_name),
+        atom_name=np.array(atoms.atom_name),
+        element=np.array(atoms.element),
+        kind=np.array(chains.kind)[atoms.chain_index],
+        positions=positions,
+        links=np.asarray(features.bonded_atoms, np.int64).reshape(-1, 2),
+    )
+
+
+def chemistry_of(features: Features, user_ccd: str | None = None) -> Chemistry:
+    """Collects the components of a job: the dictionary's, the user's, its SMILES."""
+    chains = features.chains
+    smiles = {
+        codes[0]: text
+        for codes, text in zip(chains.codes, chains.smiles, strict=True)
+        if text is not None
+    }
+    return Chemistry(Components.load(user_ccd), smiles)
 
 
 def moved(structure: Structure, positions: Float[ndarray, "a 3"]) -> Structure:
@@ -47,6 +97,7 @@ def select(structure: Structure, mask: Bool[ndarray, "a"]) -> Structure:
         element=structure.element[mask],
         kind=structure.kind[mask],
         positions=structure.positions[mask],
+        links=(np.cumsum(mask) - 1)[structure.links[mask[structure.links].all(-1)]],
     )
 
 
