@@ -14,7 +14,7 @@ from typing import Any
 
 import msgpack
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Integer, Shaped
 
 _BYTE_TYPES = {
     **{1: "i1", 2: "<i2", 3: "<i4", 4: "u1", 5: "<u2", 6: "<u4"},
@@ -29,14 +29,14 @@ Encoded = dict[str, Any]
 class Runs:
     """An array of repeated values, which is not written out."""
 
-    values: Int[np.ndarray, "runs"]
-    stops: Int[np.ndarray, "runs"]
+    values: Integer[np.ndarray, "runs"]
+    stops: Integer[np.ndarray, "runs"]
     """One past the last row of each run."""
 
     def __len__(self) -> int:
         return int(self.stops[-1])
 
-    def __getitem__(self, rows: slice) -> Int[np.ndarray, "rows"]:
+    def __getitem__(self, rows: slice) -> Integer[np.ndarray, "rows"]:
         first = np.searchsorted(self.stops, rows.start, side="right")
         last = np.searchsorted(self.stops, rows.stop, side="left") + 1
         bounds = np.clip(self.stops[first:last], rows.start, rows.stop)
@@ -49,7 +49,7 @@ class Strings:
     """A table of distinct strings."""
 
     text: str
-    offsets: Int[np.ndarray, "strings_and_one"]
+    offsets: Integer[np.ndarray, "strings_and_one"]
 
     def __getitem__(self, index: int) -> str:
         return self.text[self.offsets[index] : self.offsets[index + 1]]
