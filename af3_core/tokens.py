@@ -88,7 +88,8 @@ class TokenTable:
     is_split: Bool[np.ndarray, "n"]
     """True for tokens of a single atom."""
     column: Int[np.ndarray, "n"]
-    """MSA column, counted through all chains (AF3's code: standard_token_idxs)."""
+    """MSA column, counted through all chains (AF3's code: standard_token_idxs). Atoms
+    of a ligand's component take as many columns as there are, but all use the first."""
     slot_atoms: Int[np.ndarray, "n x"]
     """Flat index of the atom in each slot; -1 for an empty slot."""
 
@@ -195,10 +196,8 @@ class _Builder:
                 centre = first + (names.index(wanted) if wanted in names else 0)
                 self._add_token(residue, chain_index, centre, column, slots)
             return 1
-        for offset in range(len(names)):
-            own_column = column if chain.is_polymer else column + offset
-            atom = first + offset
-            self._add_token(residue, chain_index, atom, own_column, [atom], True)
+        for atom in range(first, first + len(names)):
+            self._add_token(residue, chain_index, atom, column, [atom], is_split=True)
         return 1 if chain.is_polymer else len(names)
 
     def _add_token(
@@ -208,6 +207,7 @@ class _Builder:
         centre: int,
         column: int,
         slots: list[int],
+        *,
         is_split: bool = False,
     ) -> None:
         self.chain_indices.append(chain_index)
