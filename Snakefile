@@ -14,7 +14,13 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from workflow import resources
-from workflow.dag import manifest_for, results_of_needs, sized, version_of
+from workflow.dag import (
+    manifest_for,
+    results_of_needs,
+    results_of_same_jobs,
+    sized,
+    version_of,
+)
 from workflow.plan import inputs_digest
 from workflow.settings import check_settings, digest_of
 

@@ -129,7 +129,7 @@ CHAINS = Contract(
 OUTCOMES = Contract(
     "outcomes",
     1,
-    ("stage", "item"),
+    ("stage", "batch_id", "item"),
     (
         Column("stage", _TEXT, "plan, search, templates, featurise, predict, …"),
         Column("batch_id", _TEXT, "the batch that did the work"),

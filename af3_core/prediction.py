@@ -13,7 +13,7 @@ from af3_core.confidence import (
     prediction_columns,
 )
 from af3_core.feature_values import Features
-from af3_core.structure import Structure
+from af3_core.structure import Structure, structure_of
 
 
 def flatten_atoms(
@@ -30,20 +30,6 @@ def flatten_atoms(
         values = values.astype(np.float32)
         values[unplaced] = np.nan
     return values
-
-
-def structure_of(features: Features, positions: Float[ndarray, "a 3"]) -> Structure:
-    """The job's atoms at these positions, Å."""
-    chains, atoms = features.chains, features.atoms
-    return Structure(
-        chain_id=np.array(chains.chain_id)[atoms.chain_index],
-        residue_id=atoms.residue_id,
-        residue_name=np.array(atoms.residue_name),
-        atom_name=np.array(atoms.atom_name),
-        element=np.array(atoms.element),
-        kind=np.array(chains.kind)[atoms.chain_index],
-        positions=positions,
-    )
 
 
 def sample_confidence(

@@ -50,7 +50,7 @@ rule score:
 rule export:
     input:
         plan=ancient("results/plan/manifest.json"),
-        scores="results/score/{batch}.scores.parquet",
+        scores=results_of_same_jobs(MANIFEST, "results/score/{batch}.scores.parquet"),
     output:
         outcomes="results/export/{batch}.parquet",
     log:

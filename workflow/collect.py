@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from af3_core.contracts import INTERFACES, OUTCOMES, SCORES
 from workflow.campaign import RESULTS, TABLES, outcomes_path
 from workflow.manifest import Manifest
+from workflow.ranking import rank_rows
 from workflow.step import read_plan, run_step
 from workflow.tables import concatenate, write_table
 
@@ -32,7 +33,8 @@ def main(argv: list[str] | None = None) -> int:
 def collect_tables() -> None:
     """Writes the campaign's tables from the batches of the plan."""
     manifest = read_plan()
-    scores = concatenate(_batch_files(manifest, "scores"), SCORES)
+    rows = concatenate(_batch_files(manifest, "scores"), SCORES).to_pylist()
+    scores = SCORES.table(rank_rows(rows))
     order = [
         ("ranking_score", "descending"),
         ("name", "ascending"),
@@ -41,9 +43,9 @@ def collect_tables() -> None:
     write_table(TABLES / "scores.parquet", SCORES, scores.sort_by(order))
     interfaces = concatenate(_batch_files(manifest, "interfaces"), INTERFACES)
     write_table(TABLES / "interfaces.parquet", INTERFACES, interfaces)
-    outcomes = _without_repeats(concatenate(outcome_files(manifest), OUTCOMES))
+    outcomes = concatenate(outcome_files(manifest), OUTCOMES)
     write_table(TABLES / "outcomes.parquet", OUTCOMES, outcomes)
-    failures = outcomes.filter(pc.equal(outcomes["status"], "failed"))
+    failures = _without_repeats(outcomes.filter(pc.equal(outcomes["status"], "failed")))
     write_table(TABLES / "failures.parquet", OUTCOMES, failures)
 
 
@@ -56,7 +58,7 @@ def outcome_files(manifest: Manifest) -> list[Path]:
     ]
     for stage in JOB_STAGES:
         files += [outcomes_path(stage, name) for name in manifest.jobs]
-    return files
+    return [file for file in files if file.is_file()]
 
 
 def _batch_files(manifest: Manifest, table: str) -> list[Path]:
@@ -64,7 +66,7 @@ def _batch_files(manifest: Manifest, table: str) -> list[Path]:
 
 
 def _without_repeats(outcomes: pa.Table) -> pa.Table:
-    """One row per stage and item: a job's features may be counted by two batches."""
+    """One row per stage and item: two batches may have made one job's features."""
     seen: set[tuple[str, str]] = set()
     keep = []
     for stage, item in zip(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from af3_core.contracts import CONTRACTS, OUTCOMES
-from workflow.campaign import outcomes_path, prediction_path
+from workflow.campaign import outcomes_path, prediction_path, split_item
 from workflow.manifest import Batch, Manifest, load_manifest
 from workflow.plan import current_manifest
 from workflow.settings import Settings
@@ -73,6 +73,21 @@ def results_of_needs(batches: Mapping[str, Batch], manifest: Manifest) -> InputF
         ]
 
     return needs
+
+
+def results_of_same_jobs(manifest: Manifest, path: str) -> InputFunction:
+    """Files, by the pattern `path`, of all batches that hold seeds of the same jobs."""
+    holders: dict[str, list[str]] = {}
+    for name, batch in manifest.jobs.items():
+        for job_id in {split_item(item)[0] for item in batch.items}:
+            holders.setdefault(job_id, []).append(name)
+
+    def results(wildcards: Any) -> list[str]:
+        job_ids = [split_item(item)[0] for item in manifest.jobs[wildcards.batch].items]
+        names = dict.fromkeys(name for job in job_ids for name in holders[job])
+        return [path.format(batch=name) for name in names]
+
+    return results
 
 
 def sized(

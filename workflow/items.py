@@ -103,39 +103,38 @@ def work_through(
         batch: id of the batch.
         items: in the order they are worked on.
         make: computes an item's table; may raise any of `ITEM_ERRORS`.
-        blocked: outcomes, by job id, of earlier stages that left nothing to work on.
+        blocked: unfinished items or jobs of the stage before.
     """
+    blocked = blocked or {}
     progress = Progress(stage, batch, len(items))
     rows = []
     for item in items:
-        start = time.monotonic()
-        failure = status = None
-        if item.job_id in (blocked or {}):
-            before = (blocked or {})[item.job_id]
-            status = "skipped"
-            failure = Failure(before["cause"], before["evidence"], before["remedy"])
-        elif not item.is_done:
-            try:
-                table = make(item)
-                write_table(item.path, item.contract, table, made_from=item.made_from)
-            except ITEM_ERRORS as error:
-                failure = classify(error)
-                log(f"{stage} {item.name} failed: {failure.cause}: {failure.evidence}")
-            else:
-                log(f"{stage} {item.name} done in {time.monotonic() - start:.1f} s")
-        rows.append(
-            outcome(
-                stage,
-                batch,
-                item.name,
-                job_id=item.job_id,
-                seconds=time.monotonic() - start,
-                failure=failure,
-                status=status,
-            )
-        )
+        before = blocked.get(item.name) or blocked.get(item.job_id or "")
+        if before is not None:
+            rows.append(skipped(stage, batch, item.name, before))
+        else:
+            rows.append(_work_on(stage, batch, item, make))
         progress.advance()
     return rows
+
+
+def _work_on(
+    stage: str, batch: str, item: Item, make: Callable[[Item], pa.Table]
+) -> Row:
+    began, failure = time.monotonic(), None
+    if not item.is_done:
+        try:
+            table = make(item)
+            write_table(item.path, item.contract, table, made_from=item.made_from)
+        except ITEM_ERRORS as error:
+            failure = classify(error)
+            log(f"{stage} {item.name} failed: {failure.cause}: {failure.evidence}")
+        else:
+            log(f"{stage} {item.name} done in {time.monotonic() - began:.1f} s")
+    seconds = time.monotonic() - began
+    return outcome(
+        stage, batch, item.name, job_id=item.job_id, seconds=seconds, failure=failure
+    )
 
 
 def commit_outcomes(stage: str, batch: str, rows: Sequence[Row]) -> None:
@@ -143,14 +142,17 @@ def commit_outcomes(stage: str, batch: str, rows: Sequence[Row]) -> None:
     write_table(outcomes_path(stage, batch), OUTCOMES, OUTCOMES.table(list(rows)))
 
 
-def blocked_jobs(outcomes: Iterable[Path]) -> dict[str, Row]:
-    """Jobs that an earlier stage could not bring to an end, with its outcome."""
-    return {
-        row["job_id"]: row
-        for path in outcomes
-        for row in read_rows(path, OUTCOMES)
-        if row["status"] != "done" and row["job_id"] is not None
-    }
+def unfinished(outcomes: Path) -> dict[str, Row]:
+    """Items (or jobs) that an earlier stage could not bring to an end, by name."""
+    rows = read_rows(outcomes, OUTCOMES)
+    return {row["item"]: row for row in rows if row["status"] != "done"}
+
+
+def skipped(stage: str, batch: str, item: str, before: Row) -> Row:
+    """The outcome of an item for which an earlier stage left nothing to work on."""
+    failure = Failure(before["cause"], before["evidence"], before["remedy"])
+    job_id = before["job_id"]
+    return outcome(stage, batch, item, job_id=job_id, failure=failure, status="skipped")
 
 
 class Progress:

@@ -34,10 +34,10 @@ from workflow.campaign import (
 from workflow.features_file import read_job_arrays
 from workflow.items import (
     Item,
-    blocked_jobs,
     commit_outcomes,
     items_from,
     log,
+    unfinished,
     work_through,
 )
 from workflow.provenance import provenance
@@ -71,7 +71,7 @@ def predict_batch(batch: str) -> None:
         batch,
         items,
         Worker(checkpoint, config, runtime, planned.bucket, settings).make_table,
-        blocked=blocked_jobs([outcomes_path("featurise", batch)]),
+        blocked=unfinished(outcomes_path("featurise", batch)),
     )
     commit_outcomes("predict", batch, rows)
 

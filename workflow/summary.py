@@ -71,7 +71,7 @@ def _print_refusals(console: Console) -> None:
 
 def _results_table(rows: list[dict[str, object]]) -> Table:
     table = Table(title="Best sample of each job", title_justify="left")
-    table.add_column("job")
+    table.add_column("job", overflow="fold")
     for heading in ("tokens", "ranking", "pTM", "ipTM", "pLDDT", "clashes", "relaxed"):
         table.add_column(heading, justify="right")
     for row in rows:

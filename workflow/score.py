@@ -1,0 +1,102 @@
+"""Scores the predictions of a batch, relaxed or not.
+
+    python -m workflow.score --batch ID
+
+writes `results/score/ID.scores.parquet` and `results/score/ID.interfaces.parquet`.
+"""
+
+import time
+
+from af3_core.contracts import INTERFACES, PREDICTIONS, RELAXED, SCORES
+from af3_core.scores import score_prediction
+from af3_core.structure import chemistry_of
+from workflow.campaign import (
+    RESULTS,
+    features_path,
+    outcomes_path,
+    prediction_path,
+    relaxed_path,
+    split_item,
+)
+from workflow.failures import ITEM_ERRORS, classify
+from workflow.features_file import read_features
+from workflow.items import Progress, commit_outcomes, outcome, skipped, unfinished
+from workflow.ranking import rank_rows
+from workflow.step import (
+    Row,
+    job_of,
+    parse_step,
+    read_job_rows,
+    read_plan,
+    run_step,
+)
+from workflow.tables import read_rows, write_table
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Scores one batch."""
+    arguments = parse_step("score", __doc__, argv)
+    return run_step(lambda: score_batch(arguments.batch))
+
+
+def score_batch(batch: str) -> None:
+    """Scores every prediction there is and writes the batch's tables."""
+    planned = read_plan().jobs[batch]
+    jobs = read_job_rows({split_item(item)[0] for item in planned.items})
+    blocked = unfinished(outcomes_path("predict", batch))
+    progress = Progress("score", batch, len(planned.items))
+    scores: list[Row] = []
+    interfaces: list[Row] = []
+    outcomes: list[Row] = []
+    for item in planned.items:
+        job_id, _ = split_item(item)
+        if item in blocked:
+            outcomes.append(skipped("score", batch, item, blocked[item]))
+        else:
+            began, failure = time.monotonic(), None
+            try:
+                found = score_item(item, jobs[job_id])
+                scores += found[0]
+                interfaces += found[1]
+            except ITEM_ERRORS as error:
+                failure = classify(error)
+            outcomes.append(
+                outcome(
+                    *("score", batch, item),
+                    job_id=job_id,
+                    seconds=time.monotonic() - began,
+                    failure=failure,
+                )
+            )
+        progress.advance()
+    folder = RESULTS / "score"
+    write_table(
+        folder / f"{batch}.scores.parquet", SCORES, SCORES.table(rank_rows(scores))
+    )
+    write_table(
+        folder / f"{batch}.interfaces.parquet",
+        INTERFACES,
+        INTERFACES.table(interfaces),
+    )
+    commit_outcomes("score", batch, outcomes)
+
+
+def score_item(item: str, job: Row) -> tuple[list[Row], list[Row]]:
+    """Rows of `scores` (not yet ranked) and `interfaces` of one (job, seed)."""
+    features = read_features(features_path(str(job["job_id"])))
+    chemistry = chemistry_of(features, job_of(job).user_ccd)
+    relaxed = {}
+    if relaxed_path(item).is_file():
+        relaxed = {row["sample"]: row for row in read_rows(relaxed_path(item), RELAXED)}
+    scores, interfaces = [], []
+    for sample in read_rows(prediction_path(item), PREDICTIONS):
+        row, pairs = score_prediction(
+            sample, features, chemistry, relaxed.get(sample["sample"])
+        )
+        scores.append(row | {"name": job["name"], "rank": 0})
+        interfaces += pairs
+    return scores, interfaces
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
