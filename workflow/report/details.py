@@ -23,7 +23,6 @@ from af3_core.structure import Structure, moved, select
 from workflow.report.encode import encode_matrix, pack_sections
 from workflow.report.jobs import JobRow, read_columns
 from workflow.report.layout import read_layout
-from workflow.tables import read_table
 
 MAX_PAE_SIDE = 768
 """Larger PAE matrices are averaged over squares of tokens before embedding."""
@@ -35,6 +34,19 @@ class Detail:
 
     packed: str
     provenance: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is shown of one sample."""
+
+    positions: Float[ndarray, "a 3"]
+    """Å."""
+    atom_plddt: Float[ndarray, "a"]
+    pae: UInt16[ndarray, "n n"]
+    """0.1 Å."""
+    provenance: str
+    """JSON."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +86,15 @@ def pack_details(results: Path, job: JobRow, tables: Tables) -> Detail | None:
     layout = read_layout(results / "features" / f"{job.job_id}.parquet")
     placed = layout.token_index >= 0
     atoms, token_index = select(layout.structure, placed), layout.token_index[placed]
-    positions = np.asarray(prediction["positions"], np.float32).reshape(-1, 3)[placed]
-    plddt = np.asarray(prediction["atom_plddt"], np.float32)[placed]
-    pae = np.asarray(prediction["pae"], np.uint16)
-    side = math.isqrt(len(pae))
-    pae, stride = shrink_matrix(pae.reshape(side, side), MAX_PAE_SIDE)
-    provenance = json.loads(prediction["provenance"])
+    positions = prediction.positions[placed]
+    plddt = prediction.atom_plddt[placed]
+    pae, stride = shrink_matrix(prediction.pae, MAX_PAE_SIDE)
+    provenance = json.loads(prediction.provenance)
     head = {
-        "seed": prediction["seed"],
-        "sample": prediction["sample"],
-        "pae": {"side": len(pae), "stride": stride, "tokens": side},
-        "atoms": _atoms(moved(atoms, positions), token_index, plddt),
+        "seed": job.best["seed"],
+        "sample": job.best["sample"],
+        "pae": {"side": len(pae), "stride": stride, "tokens": len(prediction.pae)},
+        "atoms": _atoms(moved(atoms, lay_flat(positions)), token_index, plddt),
         "tokens": _tokens(atoms, token_index, plddt),
         "msa_depth": layout.msa_depth.tolist(),
         "provenance": provenance,
@@ -94,16 +104,42 @@ def pack_details(results: Path, job: JobRow, tables: Tables) -> Detail | None:
     return Detail(pack_sections(head, encode_matrix(pae)), provenance)
 
 
-def read_prediction(results: Path, job: JobRow) -> dict[str, object] | None:
-    """The predictions row of a job's best sample, if its file is there."""
+def prediction_path(results: Path, job: JobRow) -> Path | None:
+    """The file that holds a job's best sample; None for a job without scores."""
     if job.best is None:
         return None
-    path = results / "predictions" / f"{job.job_id}.{job.best['seed']}.parquet"
-    if not path.is_file():
+    return results / "predictions" / f"{job.job_id}.{job.best['seed']}.parquet"
+
+
+def read_prediction(results: Path, job: JobRow) -> Prediction | None:
+    """A job's best sample, if its file is there."""
+    path = prediction_path(results, job)
+    if path is None or not path.is_file():
         return None
-    rows = read_table(path, PREDICTIONS)
-    found = rows.filter(pc.field("sample") == job.best["sample"]).to_pylist()
-    return found[0] if found else None
+    columns = ["positions", "atom_plddt", "pae", "provenance"]
+    is_best = pc.field("sample") == job.best["sample"]
+    rows = read_columns(path, PREDICTIONS, columns, is_best)
+    if rows.num_rows == 0:
+        return None
+    positions, plddt, pae = (rows[name][0].values.to_numpy() for name in columns[:3])
+    side = math.isqrt(len(pae))
+    return Prediction(
+        positions.reshape(-1, 3),
+        plddt,
+        pae.reshape(side, side),
+        rows["provenance"][0].as_py(),
+    )
+
+
+def lay_flat(positions: Float[ndarray, "a 3"]) -> Float[ndarray, "a 3"]:
+    """Turns atoms so that they are widest along x and thinnest along z, the view."""
+    finite = positions[np.isfinite(positions).all(axis=-1)]
+    if len(finite) < 3:
+        return positions
+    _, axes = np.linalg.eigh(np.cov(finite, rowvar=False))
+    rotation = axes[:, ::-1].copy()
+    rotation[:, 2] *= np.sign(np.linalg.det(rotation))  # no mirror images
+    return (positions - finite.mean(axis=0)) @ rotation.astype(positions.dtype)
 
 
 def _tables_of(job: JobRow, tables: Tables) -> dict[str, object]:

@@ -187,10 +187,10 @@ def _jobs_of_sequences(results: Path) -> dict[str, list[str]]:
 
 
 def failures_by_cause(campaign: Campaign) -> list[tuple[str, str, int]]:
-    """(stage, cause, number of failures), the most frequent first."""
+    """(stage, cause, number of jobs where it came first), the most frequent first."""
     counts = Counter(
-        (failure.stage, failure.cause)
+        (row.failures[0].stage, row.failures[0].cause)
         for row in campaign.rows
-        for failure in row.failures
+        if row.failures
     )
     return [(stage, cause, n) for (stage, cause), n in counts.most_common()]

@@ -19,9 +19,16 @@ _LABELS = {
     "chain_2": "Chain 2",
     "pae_min": "Lowest PAE",
     "rmsd": "RMSD",
+    "seconds": "Time",
 }
 
-_DIGITS = {"mean_plddt": 1, "pae_min": 1, "energy_before": 0, "energy_after": 0}
+_DIGITS = {
+    "mean_plddt": 1,
+    "pae_min": 1,
+    "energy_before": 0,
+    "energy_after": 0,
+    "seconds": 1,
+}
 
 _OF_THE_ROW = ("job_id", "seed", "sample", "name", "rank", "num_tokens")
 _ALWAYS_SHOWN = frozenset(
@@ -52,12 +59,16 @@ def describe(campaign: Campaign, detailed: list[str]) -> dict[str, object]:
             field["key"]: [_score(row, field["key"]) for row in rows]
             for field in fields
         },
+        "problem": [_problem(row) for row in rows],
         "failures": {
             index: [list(vars(failure).values()) for failure in row.failures]
             for index, row in enumerate(rows)
             if row.failures
         },
-        "causes": failures_by_cause(campaign),
+        "causes": [
+            (problem_label(stage, cause), number)
+            for stage, cause, number in failures_by_cause(campaign)
+        ],
     }
 
 
@@ -80,6 +91,18 @@ def describe_column(column: Column) -> dict[str, object]:
     }
 
 
+def _problem(row: JobRow) -> str | None:
+    """The first failure in two words; the details have all."""
+    if not row.failures:
+        return None
+    return problem_label(row.failures[0].stage, row.failures[0].cause)
+
+
+def problem_label(stage: str, cause: str) -> str:
+    """How a kind of failure is written in the table and its filter."""
+    return f"{stage}: {cause.replace('_', ' ') or 'failed'}"
+
+
 def _score(row: JobRow, key: str) -> object:
     value = row.best[key] if row.best else None
-    return round(value, 4) if isinstance(value, float) else value
+    return round(value, 6) if isinstance(value, float) else value

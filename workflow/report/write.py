@@ -1,12 +1,19 @@
 """Writes the page: tables in, one HTML file out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import batched
 from pathlib import Path
 
-from workflow.report.details import Detail, pack_details, read_tables
+from workflow.report.details import (
+    Detail,
+    pack_details,
+    prediction_path,
+    read_tables,
+)
 from workflow.report.encode import pack_json
-from workflow.report.jobs import Campaign, choose_jobs, read_campaign
+from workflow.report.jobs import Campaign, JobRow, choose_jobs, read_campaign
 from workflow.report.overview import describe
 from workflow.report.page import render_page
 from workflow.tables import replacing
@@ -67,11 +74,9 @@ def write_report(
 
 def embed_details(results: Path, campaign: Campaign, budget: int) -> dict[str, Detail]:
     """Details by job id, in the order of the table, until the budget is spent."""
-    scored = [row for row in campaign.rows if row.best is not None]
     details: dict[str, Detail] = {}
     spent = 0
-    for start in range(0, len(scored), _JOBS_AT_ONCE):
-        group = scored[start : start + _JOBS_AT_ONCE]
+    for group in batched(_predicted(results, campaign), _JOBS_AT_ONCE):
         tables = read_tables(results, [row.job_id for row in group])
         for row in group:
             detail = pack_details(results, row, tables)
@@ -82,3 +87,11 @@ def embed_details(results: Path, campaign: Campaign, budget: int) -> dict[str, D
                 return details
             details[row.job_id] = detail
     return details
+
+
+def _predicted(results: Path, campaign: Campaign) -> Iterator[JobRow]:
+    """Jobs whose prediction is there, looked for only as far as the budget goes."""
+    for row in campaign.rows:
+        path = prediction_path(results, row)
+        if path is not None and path.is_file():
+            yield row

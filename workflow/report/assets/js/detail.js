@@ -46,7 +46,19 @@ function structureCard(detail, link, view) {
     type: "button", class: "quiet", onclick: () => view.current.home() }, "Reset view");
   return make("section", { class: "card" },
     make("div", { class: "card-head" }, make("h3", {}, "Structure"), colour, home),
-    borrowStage().host, legend);
+    borrowStage().host, legend, atomReadout(detail.tokens, link));
+}
+
+function atomReadout(tokens, link) {
+  const readout = make("p", { class: "readout", role: "status" });
+  const rest = "Point at a residue; drag to turn, scroll to zoom.";
+  readout.textContent = rest;
+  link.subscribe(({ hover }) => {
+    const token = hover?.scored;
+    readout.textContent = token === undefined ? rest
+      : `${tokenLabel(tokens, token)}, pLDDT ${formatNumber(tokens.plddt[token], 1)}`;
+  });
+  return readout;
 }
 
 function swatch(colour, label, onPick = null) {
@@ -92,7 +104,8 @@ function interfaceCard(detail, overview, link) {
   return card_;
 }
 
-async function showDetail(jobs, row, overview) {
+// Shows a job; `isCurrent` says whether the user has moved on while data was unpacked.
+async function showDetail(jobs, row, overview, isCurrent) {
   const panel = byId("detail");
   const failures = failureCard(overview.failures[row]);
   if (!jobs.values("detailed")[row]) {
@@ -101,20 +114,21 @@ async function showDetail(jobs, row, overview) {
     return null;
   }
   const detail = await readDetail(jobs.values("job_id")[row]);
+  if (!isCurrent()) return null;
   const link = makeLink();
   const view = { current: null };
   const { tokens } = detail;
+  const width = Math.max(480, panel.clientWidth - 30);
   panel.replaceChildren(headCard(jobs, row), ...present([
     failures,
     make("div", { class: "pair" }, structureCard(detail, link, view),
       paeCard(detail, link)),
-    traceCard("pLDDT along the sequence", plddtTrace(tokens, link)),
-    detail.msa_depth && traceCard("MSA depth", depthTrace(detail.msa_depth, tokens, link)),
+    traceCard("pLDDT along the sequence", plddtTrace(tokens, link, width)),
+    traceCard("MSA depth", depthTrace(detail.msa_depth, tokens, link, width)),
     interfaceCard(detail, overview, link),
     card("Samples", factTable(detail.scores, overview.labels.scores.filter(
       ({ key }) => !["job_id", "name", "num_tokens", "num_chains"].includes(key)))),
-    detail.relaxed.length > 0 ? card("Relaxation", factTable(
-      detail.relaxed, overview.labels.relaxed)) : null,
+    relaxCard(detail.relaxed[0], overview.labels.relaxed),
     chainCard(detail.chains),
     card("Provenance", factList(flatten(detail.provenance))),
   ]));

@@ -2,7 +2,8 @@
 
 function card(title, ...children) {
   return make("section", { class: "card" },
-    make("div", { class: "card-head" }, make("h3", {}, title)), ...children);
+    make("div", { class: "card-head" }, make("h3", {}, title)),
+    ...children.filter(Boolean));
 }
 
 function factTable(rows, fields, onPick = null) {
@@ -16,16 +17,47 @@ function factTable(rows, fields, onPick = null) {
     class: onPick ? "pick" : null, tabindex: onPick ? 0 : null,
     onclick: onPick && (() => onPick(row)),
     onkeydown: onPick && ((event) => { if (event.key === "Enter") onPick(row); }),
-  }, ...used.map((field) => make("td", { class: numeric(field) },
-    formatValue(row[field.key], field)))));
+  }, ...used.map((field) => factCell(formatValue(row[field.key], field), field))));
   return make("div", { class: "facts-scroll" },
     make("table", { class: "facts" }, make("thead", {}, head),
       make("tbody", {}, ...lines)));
 }
 
+function factCell(text, field) {
+  const style = field.kind === "number" ? "number" : text.length > 24 ? "long" : null;
+  return make("td", { class: style }, text);
+}
+
+// Columns `x_before` and `x_after` as one line each.
+function beforeAndAfter(row, fields) {
+  const pairs = fields.filter(({ key }) => key.endsWith("_before")).map((field) => {
+    const after = fields.find(({ key }) => key === field.key.replace("_before", "_after"));
+    return { quantity: field.label.replace(" before", ""), unit: field.unit,
+      before: formatValue(row[field.key], field),
+      after: after ? formatValue(row[after.key], after) : DASH };
+  });
+  const lines = pairs.map(({ quantity, unit, before, after }) => make("tr", {},
+    make("th", { scope: "row" }, unit ? `${quantity}, ${unit}` : quantity),
+    make("td", { class: "number" }, before), make("td", { class: "number" }, after)));
+  return make("table", { class: "facts" },
+    make("thead", {}, make("tr", {}, make("th"), make("th", { class: "number" }, "Before"),
+      make("th", { class: "number" }, "After"))), make("tbody", {}, ...lines));
+}
+
+function relaxCard(row, fields) {
+  if (!row) return null;
+  const shown = ["rmsd", "seconds"].map((key) => fields.find((field) => field.key === key))
+    .filter((field) => field && row[field.key] !== null)
+    .map((field) => `${field.label} ${formatValue(row[field.key], field)} ${field.unit}`);
+  const status = [String(row.status).replaceAll("_", " "), ...shown].join(", ");
+  return card("Relaxation", make("p", {}, status),
+    row.reason ? make("p", { class: "hint" }, row.reason) : null,
+    beforeAndAfter(row, fields));
+}
+
 function factList(facts) {
   return make("table", { class: "facts" }, make("tbody", {}, ...facts.map(([key, value]) =>
-    make("tr", {}, make("th", { scope: "row" }, key), make("td", {}, value)))));
+    make("tr", {}, make("th", { scope: "row" }, key), make("td", { class: "long" }, value)))));
 }
 
 // A tree of plain values as rows of dotted names.

@@ -5,7 +5,7 @@ const NUM_BINS = 20;
 
 function makeHistogram({ label, key, alias, range, colour }, jobs, onPick) {
   const values = jobs.values(key);
-  const width = 240, height = 84, base = 68;
+  const width = 240, height = 76, base = 75;
   const [low, high] = range;
   const step = (high - low) / NUM_BINS;
   const binOf = (value) =>

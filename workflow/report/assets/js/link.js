@@ -26,6 +26,25 @@ function chainRuns(tokens) {
   return runs;
 }
 
+// What to write along an axis of tokens, and where (0 to 1): chain ids in the middle of
+// each chain that has room, or residue numbers where there is one chain only.
+function axisMarks(tokens) {
+  const total = tokens.chain.length;
+  const runs = chainRuns(tokens);
+  if (runs.length > 1) {
+    return runs.filter(({ first, last }) => last - first > total / 30)
+      .map(({ chain, first, last }) => ({ at: (first + last + 1) / 2 / total, text: chain }));
+  }
+  const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].find((n) => total / n <= 6);
+  const marks = [];
+  tokens.residue.forEach((residue, index) => {
+    const isFirst = tokens.residue[index - 1] !== residue;
+    if (isFirst && (residue % step === 0)) marks.push({
+      at: (index + 0.5) / total, text: String(residue) });
+  });
+  return marks;
+}
+
 function tokenLabel(tokens, index) {
   return `${tokens.chain[index]} ${tokens.name[index]} ${tokens.residue[index]}`;
 }

@@ -7,15 +7,18 @@ function indexJobs(overview) {
     { key: "name", label: "Job", kind: "text", shown: true, doc: "the job's label" },
     { key: "num_tokens", label: "Tokens", kind: "number", digits: 0, shown: true,
       doc: "tokens before padding" },
+    { key: "problem", label: "Problem", kind: "text", shown: false,
+      doc: "stage and cause of the first failure" },
   ];
   const fields = [...own, ...overview.fields].map((field) => ({ unit: "", ...field }));
   const columns = new Map([
-    ...["status", "name", "num_tokens", "job_id", "source", "detailed"].map(
+    ...["status", "name", "num_tokens", "problem", "job_id", "source", "detailed"].map(
       (key) => [key, overview[key]]),
     ...Object.entries(overview.scores),
   ]);
   const searchable = overview.name.map((name, row) =>
-    `${name} ${overview.source[row]} ${overview.job_id[row] ?? ""}`.toLowerCase());
+    [name, overview.source[row], overview.job_id[row], overview.problem[row]]
+      .join(" ").toLowerCase());
   return {
     fields, searchable, order: overview.name.map((_, row) => row),
     fieldByKey: new Map(fields.map((field) => [field.key, field])),
@@ -35,6 +38,15 @@ function tallyCard(overview, onPick) {
     tally((counts.failed ?? 0) + (counts.partial ?? 0), "with failures",
       counts.partial ? "status != done" : "status = failed"),
     tally(counts.waiting ?? 0, "waiting", "status = waiting"));
+}
+
+// What went wrong how often; each a way to the jobs concerned.
+function causesCard(overview, onPick) {
+  if (overview.causes.length === 0) return null;
+  return make("div", { class: "card causes" }, make("h3", {}, "Failures"),
+    ...overview.causes.map(([label, number]) => make("button", {
+      type: "button", class: "quiet", onclick: () => onPick(`problem = "${label}"`) },
+    `${label} `, make("b", {}, formatNumber(number)))));
 }
 
 const unit = () => cssColour("--accent");
@@ -92,8 +104,8 @@ async function start() {
   const setQuery = (text) => { byId("filter").value = text; applyFilter(); };
   const charts = CHARTS.filter(({ key }) => jobs.values(key))
     .map((chart) => makeHistogram(chart, jobs, setQuery));
-  byId("overview").append(tallyCard(overview, setQuery),
-    ...charts.map((chart) => chart.node));
+  byId("overview").append(...present([tallyCard(overview, setQuery),
+    ...charts.map((chart) => chart.node), causesCard(overview, setQuery)]));
 
   const showRows = () => {
     app.rows = sortRows(app.rows, app.sort.key, app.sort.descending, jobs);
@@ -118,7 +130,11 @@ async function start() {
     app.row = row;
     table.select(row);
     writeAddress();
-    app.shown = await showDetail(jobs, row, overview);
+    const isCurrent = () => app.row === row;
+    const shown = await showDetail(jobs, row, overview, isCurrent);
+    if (!isCurrent()) return;
+    app.shown = shown;
+    document.documentElement.dataset.shown = jobs.values("name")[row];
   };
   const writeAddress = () => {
     const state = new URLSearchParams();
@@ -152,8 +168,11 @@ async function start() {
   applyFilter();
   const wanted = jobs.values("name").indexOf(address.get("job"));
   const first = wanted >= 0 ? wanted : app.rows[0];
-  if (first !== undefined) await select(first);
-  document.documentElement.dataset.ready = "true";
+  document.documentElement.dataset.ready = String(Math.round(performance.now()));
+  // The table is drawn before the first structure, which takes longer.
+  requestAnimationFrame(() => setTimeout(() => {
+    if (first !== undefined && app.row === null) select(first);
+  }));
 }
 
 start().catch((error) => {

@@ -29,7 +29,11 @@ function makePae(detail, link) {
     class: "stage pae-stage", id: "pae", role: "img",
     "aria-label": "Predicted aligned error between all pairs of tokens",
   }, canvas, overlay);
-  const readout = make("p", { class: "readout", role: "status" });
+  const frame = make("div", { class: "pae-frame" },
+    make("span", { class: "pae-axis vertical" }, "Aligned on"), chainNames(tokens, "top"),
+    node, chainNames(tokens, "left"), make("span", { class: "pae-axis" }, "Scored"));
+  const readout = make("p", {
+    class: "readout", id: "pae-readout", role: "status" });
 
   let start = null;
   const tokenAt = (event) => {
@@ -68,7 +72,16 @@ function makePae(detail, link) {
     readout.textContent = describePae(state, tokens, valueAt, pae);
   });
   readout.textContent = describePae(link.state, tokens, valueAt, pae);
-  return { node, readout };
+  return { node: frame, readout };
+}
+
+function chainNames(tokens, side) {
+  const names = axisMarks(tokens).map(({ at, text }) => {
+    const name = make("span", {}, text);
+    name.style[side] = `${100 * at}%`;
+    return name;
+  });
+  return make("div", { class: `chain-names ${side}`, "aria-hidden": "true" }, ...names);
 }
 
 function paintMatrix(canvas, { side, values }) {

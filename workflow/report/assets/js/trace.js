@@ -1,30 +1,27 @@
 // Values along the sequence: pLDDT as a line over AlphaFold's bands, MSA depth as area.
 
-const TRACE = { width: 800, left: 34, right: 6, top: 6 };
+const TRACE = { left: 34, right: 6, top: 6 };
 
-function makeTrace({ values, top, height, ticks, low, paint, describe }, tokens, link) {
+function makeTrace({ values, top, height, ticks, paint, describe, width }, tokens, link) {
   const bottom = height - 18;
-  const inner = TRACE.width - TRACE.left - TRACE.right;
+  const inner = width - TRACE.left - TRACE.right;
   const x = (index) => TRACE.left + (inner * (index + 0.5)) / values.length;
   const edge = (index) => TRACE.left + (inner * index) / values.length;
   const y = (value) => bottom - (bottom - TRACE.top) * (value / top);
   const picture = draw("svg", {
-    viewBox: `0 0 ${TRACE.width} ${height}`, preserveAspectRatio: "none", role: "img" });
+    viewBox: `0 0 ${width} ${height}`, role: "img" });
   const marks = draw("g");
   const cursor = draw("line", {
     class: "cursor", y1: TRACE.top, y2: bottom, "vector-effect": "non-scaling-stroke",
     visibility: "hidden" });
   const axes = ticks.map((tick) => draw("g", {},
-    draw("line", { class: "axis", x1: TRACE.left, x2: TRACE.width - TRACE.right,
+    draw("line", { class: "axis", x1: TRACE.left, x2: width - TRACE.right,
       y1: y(tick), y2: y(tick) }),
     draw("text", { x: TRACE.left - 5, y: y(tick) + 4, "text-anchor": "end" },
       formatNumber(tick))));
-  const chains = chainRuns(tokens);
-  const names = chains.filter((run) => edge(run.last + 1) - edge(run.first) > 24)
-    .map((run) => draw("text", {
-      x: (edge(run.first) + edge(run.last + 1)) / 2, y: height - 4,
-      "text-anchor": "middle" }, `chain ${run.chain}`));
-  const borders = chains.slice(1).map((run) => draw("line", {
+  const names = axisMarks(tokens).map(({ at, text }) => draw("text", {
+    x: TRACE.left + inner * at, y: height - 4, "text-anchor": "middle" }, text));
+  const borders = chainRuns(tokens).slice(1).map((run) => draw("line", {
     class: "axis", x1: edge(run.first), x2: edge(run.first), y1: TRACE.top, y2: bottom }));
   picture.append(...paint({ x, y, edge, bottom, inner }), ...axes, ...borders, ...names,
     marks, cursor);
@@ -32,7 +29,7 @@ function makeTrace({ values, top, height, ticks, low, paint, describe }, tokens,
 
   picture.addEventListener("pointermove", (event) => {
     const box = picture.getBoundingClientRect();
-    const place = ((event.clientX - box.left) / box.width) * TRACE.width - TRACE.left;
+    const place = ((event.clientX - box.left) / box.width) * width - TRACE.left;
     const token = Math.floor((place / inner) * values.length);
     link.point(token >= 0 && token < values.length ? { scored: token } : null);
   });
@@ -48,7 +45,7 @@ function makeTrace({ values, top, height, ticks, low, paint, describe }, tokens,
     }
     if (what === "region") shade(marks, region, edge, bottom);
   });
-  return { node: make("div", { class: low ? "trace low" : "trace" }, picture), readout };
+  return { node: make("div", { class: "trace" }, picture), readout };
 }
 
 function shade(marks, region, edge, bottom) {
@@ -66,7 +63,7 @@ function points(values, { x, y }) {
     .join(" ");
 }
 
-function plddtTrace(tokens, link) {
+function plddtTrace(tokens, link, width) {
   const paint = (scale) => [
     ...PLDDT_BANDS.map((band, index) => {
       const upper = index === 0 ? 100 : PLDDT_BANDS[index - 1].from;
@@ -79,18 +76,18 @@ function plddtTrace(tokens, link) {
       "vector-effect": "non-scaling-stroke" }),
   ];
   return makeTrace({
-    values: tokens.plddt, top: 100, height: 130, ticks: [0, 50, 70, 90],
+    values: tokens.plddt, width, top: 100, height: 130, ticks: [0, 50, 70, 90],
     paint, describe: (value) => formatNumber(value, 1),
   }, tokens, link);
 }
 
-function depthTrace(depth, tokens, link) {
+function depthTrace(depth, tokens, link, width) {
   const top = Math.max(1, ...depth);
   const paint = (scale) => [draw("polygon", { class: "area", points:
     `${scale.edge(0)},${scale.bottom} ${points(depth, scale)} `
     + `${scale.edge(depth.length)},${scale.bottom}` })];
   return makeTrace({
-    values: depth, top, height: 84, ticks: [0, top], low: true,
-    paint, describe: (value) => `${formatNumber(value)} sequences`,
+    values: depth, width, top, height: 84, ticks: [0, top], paint,
+    describe: (value) => `${formatNumber(value)} sequences`,
   }, tokens, link);
 }

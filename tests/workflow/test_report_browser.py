@@ -1,0 +1,307 @@
+"""The report in a browser: opened from disk in headless Chromium and used."""
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from af3_core.contracts import CHAINS, INTERFACES, JOBS, OUTCOMES, SCORES
+from tests.workflow.synthetic_campaign import (
+    THREE_JOBS,
+    Chain,
+    MadeUpJob,
+    filled,
+    outcome,
+    write_campaign,
+)
+from workflow.report import write_report
+from workflow.tables import write_table
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="Playwright is not installed"
+)
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+    None,
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on the PATH (apt install chromium)"
+)
+FLAGS = [
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+NUM_MANY = 20_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser) -> Iterator[object]:
+    """A page that fails the test if anything went wrong in it."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("dialog", lambda dialog: faults.append(f"dialog {dialog.message}"))
+    page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
+    yield page
+    page.close()
+    assert faults == []
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> str:
+    """Address of the report of three jobs and one refused input."""
+    folder = tmp_path_factory.mktemp("report")
+    broken = outcome(
+        "plan",
+        "inputs/broken.json",
+        "failed",
+        cause="input",
+        evidence="got 'MKV1'",
+        remedy="Mend the sequence.",
+    )
+    write_campaign(folder / "results", THREE_JOBS, [broken])
+    return write_report(folder / "results", folder / "report.html").path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def long_report(tmp_path_factory) -> str:
+    """Address of a report of 20,000 jobs without details."""
+    results = tmp_path_factory.mktemp("long")
+    write_scores_only(results)
+    return write_report(results, results / "report.html").path.as_uri()
+
+
+def write_scores_only(results: Path) -> None:
+    jobs = [
+        {"job_id": f"{i:016x}", "name": f"job_{i:05d}", "source": "x.fasta"}
+        for i in range(NUM_MANY)
+    ]
+    scores = [
+        {**job, "rank": 1, "ranking_score": i / NUM_MANY, "mean_plddt": 100.0 * (i % 2)}
+        for i, job in enumerate(jobs)
+    ]
+    for folder, contract, rows in (
+        ("plan", JOBS, jobs),
+        ("plan", CHAINS, []),
+        ("tables", SCORES, scores),
+        ("tables", INTERFACES, []),
+        ("tables", OUTCOMES, []),
+    ):
+        path = results / folder / f"{contract.name}.parquet"
+        write_table(path, contract, filled(contract, rows))
+
+
+def open_report(page, address: str, job: str | None = None) -> None:
+    page.goto(address + (f"#job={job}" if job else ""))
+    page.wait_for_selector("html[data-ready]")
+    if job:
+        page.wait_for_selector(f'html[data-shown="{job}"]')
+
+
+def shown_names(page) -> list[str]:
+    return page.locator("tr.row td.name").all_inner_texts()
+
+
+def colours_of(page, selector: str) -> set[tuple[int, int, int]]:
+    picture = Image.open(io.BytesIO(page.locator(selector).screenshot()))
+    return {colour for _, colour in picture.convert("RGB").getcolors(2**24)}
+
+
+def test_jobs_come_best_first_and_failed_inputs_last(page, report) -> None:
+    open_report(page, report)
+    assert shown_names(page) == [
+        "with_ligand",
+        "trimer",
+        "monomer",
+        "inputs/broken.json",
+    ]
+
+
+def test_a_filter_keeps_the_jobs_it_describes(page, report) -> None:
+    open_report(page, report)
+    page.fill("#filter", "iptm > 0.4")
+    assert shown_names(page) == ["with_ligand"]
+    page.fill("#filter", "mono")
+    assert shown_names(page) == ["monomer"]
+    page.fill("#filter", "status = failed")
+    assert shown_names(page) == ["inputs/broken.json"]
+    assert page.inner_text("#matches") == "1 of 4 jobs"
+
+
+def test_a_filter_with_an_unknown_column_is_answered_with_the_known(
+    page, report
+) -> None:
+    open_report(page, report)
+    page.fill("#filter", "plddd > 70")
+    assert "no column “plddd”" in page.inner_text("#matches")
+    assert len(shown_names(page)) == 4
+
+
+def test_a_click_on_a_heading_sorts(page, report) -> None:
+    open_report(page, report)
+    page.click("th >> text=Tokens")
+    assert shown_names(page)[:3] == ["trimer", "with_ligand", "monomer"]
+    page.click("th >> text=Tokens")
+    assert shown_names(page)[:3] == ["monomer", "with_ligand", "trimer"]
+
+
+def test_a_bar_of_a_distribution_filters_to_its_jobs(page, report) -> None:
+    open_report(page, report)
+    page.locator(".chart", has_text="Ranking score").locator(".bin").nth(11).click()
+    assert page.input_value("#filter") == "score >= 0.55 score < 0.6"
+    assert shown_names(page) == ["with_ligand"]
+
+
+def test_a_click_selects_a_job_and_the_address_remembers_it(page, report) -> None:
+    open_report(page, report, "with_ligand")
+    page.click("tr.row >> text=trimer")
+    page.wait_for_selector('html[data-shown="trimer"]')
+    assert page.inner_text("#job-name") == "trimer"
+    page.reload()
+    page.wait_for_selector('html[data-shown="trimer"]')
+
+
+def test_arrow_keys_walk_through_the_jobs(page, report) -> None:
+    open_report(page, report, "with_ligand")
+    page.focus("#scroller")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector('html[data-shown="trimer"]')
+
+
+def test_a_failed_input_shows_cause_evidence_and_remedy(page, report) -> None:
+    open_report(page, report, "inputs/broken.json")
+    text = page.inner_text("#detail")
+    assert "plan: input" in text
+    assert "got 'MKV1'" in text
+    assert "Mend the sequence." in text
+
+
+def test_the_structure_is_drawn_in_the_colours_of_plddt_or_chain(page, report) -> None:
+    open_report(page, report, "trimer")
+    by_plddt = colours_of(page, "#viewer")
+    page.click("button[data-choice=chain]")
+    by_chain = colours_of(page, "#viewer")
+    assert len(by_plddt) > 100
+    assert len(by_chain - by_plddt) > 100
+    assert page.locator(".legend >> text=chain B").count() == 1
+
+
+def test_dragging_over_the_pae_marks_the_region_everywhere(page, report) -> None:
+    open_report(page, report, "trimer")
+    before = colours_of(page, "#viewer")
+    box = page.locator("#pae").bounding_box()
+    page.mouse.move(box["x"] + 0.5, box["y"] + box["height"] * 0.5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.7)
+    page.mouse.up()
+    page.mouse.move(0, 0)
+    readout = page.locator("#pae-readout").inner_text()
+    assert readout.startswith("Scored A LEU 1 to A ")
+    assert "; aligned on B " in readout
+    assert page.locator(".mark-scored").count() == 2
+    assert len(colours_of(page, "#viewer") - before) > 100
+    page.keyboard.press("Escape")
+    assert page.locator(".mark-scored").count() == 0
+
+
+def test_pointing_at_the_pae_names_the_pair_and_its_error(page, report) -> None:
+    open_report(page, report, "with_ligand")
+    box = page.locator("#pae").bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 1, box["y"] + 1)
+    readout = page.locator("#pae-readout").inner_text()
+    assert readout.startswith("C MG 1 when aligned on A LEU 1: ")
+    assert readout.endswith(" Å")
+
+
+def test_an_interface_is_found_in_the_structure(page, report) -> None:
+    open_report(page, report, "trimer")
+    page.locator("#interfaces tbody tr").nth(1).click()
+    readout = page.locator("#pae-readout").inner_text()
+    assert readout.startswith("Scored C LEU 1 to C ")
+    assert "aligned on A LEU 1 to A " in readout
+
+
+def test_the_pae_in_the_page_is_that_of_the_table(page, report) -> None:
+    open_report(page, report, "monomer")
+    box = page.locator("#pae").bounding_box()
+    page.mouse.move(box["x"] + 1, box["y"] + 1)
+    assert "A LEU 1 when aligned on A LEU 1" in page.inner_text("#pae-readout")
+    assert 0.0 <= float(page.inner_text("#pae-readout").split()[-2]) <= 1.0
+
+
+def test_the_filtered_jobs_are_saved_as_csv(page, report, tmp_path) -> None:
+    open_report(page, report)
+    page.fill("#filter", "status = done")
+    with page.expect_download() as download:
+        page.click("#download")
+    download.value.save_as(tmp_path / "jobs.csv")
+    rows = list(csv.DictReader((tmp_path / "jobs.csv").open()))
+    assert [row["name"] for row in rows] == ["with_ligand", "trimer", "monomer"]
+    assert float(rows[0]["ranking_score"]) > float(rows[1]["ranking_score"])
+
+
+def test_nothing_but_the_file_itself_is_asked_for(page, report) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    open_report(page, report, "trimer")
+    assert asked == [report]
+
+
+def test_hostile_names_are_shown_as_text(page, tmp_path) -> None:
+    job = MadeUpJob(HOSTILE, (Chain("A", 36),), source=HOSTILE)
+    failure = outcome("plan", HOSTILE, "failed", evidence=HOSTILE, remedy=HOSTILE)
+    write_campaign(tmp_path, (job,), [failure])
+    made = write_report(tmp_path, tmp_path / "r.html", title=HOSTILE)
+    open_report(page, made.path.as_uri())
+    page.wait_for_selector("html[data-shown]")
+    assert page.inner_text("#job-name") == HOSTILE
+    assert page.inner_text("h1") == HOSTILE
+    assert shown_names(page) == [HOSTILE, HOSTILE]
+    assert page.locator("img").count() == 0
+
+
+def test_20000_jobs_are_usable_within_3_seconds(page, long_report) -> None:
+    open_report(page, long_report)
+    ready = float(page.get_attribute("html", "data-ready"))
+    assert ready < 3000, f"the table took {ready:.0f} ms"
+    assert page.locator("tr.row").count() < 100
+
+
+def test_the_last_of_20000_jobs_is_one_key_away(page, long_report) -> None:
+    open_report(page, long_report)
+    page.focus("#scroller")
+    page.keyboard.press("End")
+    page.wait_for_selector('html[data-shown="job_00000"]')
+    assert shown_names(page)[-1] == "job_00000"
+
+
+def test_a_filter_over_20000_jobs_answers_at_once(page, long_report) -> None:
+    open_report(page, long_report)
+    page.fill("#filter", "score >= 0.99 plddt > 50")
+    assert page.inner_text("#matches") == "100 of 20,000 jobs"
+
+
+def test_a_job_without_details_says_how_to_get_them(page, long_report) -> None:
+    open_report(page, long_report, "job_12345")
+    assert f"--jobs {12345:016x}" in page.inner_text("#detail")
