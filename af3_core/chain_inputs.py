@@ -1,13 +1,12 @@
 """One chain as MSA and template features see it: its tokens and what was found for it.
 
 Alignments and templates have one column per residue of a polymer and one per token of
-a ligand; the tokens of a modified residue share its column.
+a ligand. The tokens of one residue share a column, in ligands the first.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
@@ -56,7 +55,7 @@ def chain_inputs(job: Job, table: TokenTable) -> tuple[ChainInput, ...]:
 def _chain_input(
     entity: Polymer | Ligand, chain: ChainTokens, table: TokenTable
 ) -> ChainInput:
-    columns = _columns(chain, table)
+    columns = table.column[chain.tokens] - chain.columns.start
     names = table.residue_name[chain.tokens]
     chain_id, kind = chain.chain.chain_id, chain.chain.kind
     letters = chain.chain.sequence
@@ -73,21 +72,6 @@ def _chain_input(
         entity.paired_msa or "",
         entity.templates or (),
     )
-
-
-def _columns(chain: ChainTokens, table: TokenTable) -> Int[ndarray, "n"]:
-    """Columns within the chain. The atoms of a ligand's component take its first one.
-
-    All columns of a ligand are gaps; which it is matters to templates alone, where the
-    published code looks beside the chain (see `template_features`).
-    """
-    columns = table.column[chain.tokens] - chain.columns.start
-    if chain.chain.kind != "ligand":
-        return columns
-    _, first, component = np.unique(
-        table.residue_id[chain.tokens], return_index=True, return_inverse=True
-    )
-    return columns[first[component]]
 
 
 def _require_found(polymer: Polymer, chain_id: str) -> None:
