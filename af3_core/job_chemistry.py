@@ -8,7 +8,7 @@ import difflib
 from functools import cache
 
 from af3_core.chemistry import Components
-from af3_core.job import Ligand, Polymer
+from af3_core.job import InputError, Ligand, Polymer
 from af3_core.job_entry import Entry
 from af3_core.job_rules import check_code
 from af3_core.residues import residue_codes
@@ -29,7 +29,9 @@ def load_components(entry: Entry, user_ccd: str) -> Components:
     try:
         return Components.load(user_ccd)
     except UserComponentError as error:
-        raise entry.refuse(f"components in the CCD's mmCIF format ({error})") from error
+        block = f"data_{error.block}" if error.block else ""
+        path = " ".join(filter(None, (entry.path, block, error.item)))
+        raise InputError(entry.file, path, error.value, error.allowed) from error
 
 
 def check_component(entry: Entry, components: Components) -> str:

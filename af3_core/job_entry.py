@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from reprlib import repr as short_repr
 
 from af3_core.job import InputError
 
@@ -125,10 +126,12 @@ def read_fields(
     dot = f"{entry.path}." if entry.path else ""
     if isinstance(entry.value, RepeatedKeys):
         key = entry.value.first_repeated
-        raise InputError(entry.file, dot + key, "(twice)", "each field at most once")
+        path = dot + _show_key(key)
+        raise InputError(entry.file, path, "(twice)", "each field at most once")
     for key, value in entry.value.items():
         if key not in fields:
-            raise InputError(entry.file, dot + key, value, suggest(key, fields))
+            path = dot + _show_key(key)
+            raise InputError(entry.file, path, value, suggest(key, fields))
     for key in fields:
         if key in required and key not in entry.value:
             raise InputError(entry.file, dot + key, "(missing)", fields[key])
@@ -136,6 +139,10 @@ def read_fields(
         key: Entry(entry.file, dot + key, value, fields[key])
         for key, value in entry.value.items()
     }
+
+
+def _show_key(key: str) -> str:
+    return key if re.fullmatch(r"[\w-]{1,60}", key) else short_repr(key)
 
 
 def suggest(key: str, fields: Mapping[str, str]) -> str:
