@@ -19,13 +19,13 @@ function headCard(jobs, row) {
     keyFigures(jobs, row));
 }
 
-function choice(label, options, onPick) {
+function choice(label, options, onPick, chosen = options[0][0]) {
   const buttons = options.map(([key, text]) => make("button", {
     type: "button", "data-choice": key, "aria-pressed": "false",
     onclick: () => { press(key); onPick(key); } }, text));
   const press = (key) => buttons.forEach((button) =>
     button.setAttribute("aria-pressed", String(button.dataset.choice === key)));
-  press(options[0][0]);
+  press(chosen);
   return make("span", { class: "choice", role: "group", "aria-label": label }, ...buttons);
 }
 
@@ -42,11 +42,15 @@ function structureCard(detail, link, view) {
     view.current.restyle();
     showLegend(mode);
   });
+  const form = choice("Form", [["cartoon", "Cartoon"], ["atoms", "Atoms"]], (kind) => {
+    view.current.form = kind;
+    view.current.restyle();
+  }, firstForm(detail));
   const home = make("button", {
-    type: "button", class: "quiet", onclick: () => view.current.home() }, "Reset view");
+    type: "button", class: "quiet corner", onclick: () => view.current.home() }, "Reset");
   return make("section", { class: "card" },
-    make("div", { class: "card-head" }, make("h3", {}, "Structure"), colour, home),
-    borrowStage().host, legend, atomReadout(detail.tokens, link));
+    make("div", { class: "card-head" }, make("h3", {}, "Structure"), form, colour),
+    make("div", { class: "viewer-frame" }, borrowStage().host, home), legend, atomReadout(detail.tokens, link));
 }
 
 function atomReadout(tokens, link) {
@@ -129,7 +133,7 @@ async function showDetail(jobs, row, overview, isCurrent) {
     card("Samples", factTable(detail.scores, overview.labels.scores.filter(
       ({ key }) => !["job_id", "name", "num_tokens", "num_chains"].includes(key)))),
     relaxCard(detail.relaxed[0], overview.labels.relaxed),
-    chainCard(detail.chains),
+    chainCard(detail.chains, tokens),
     card("Provenance", factList(flatten(detail.provenance))),
   ]));
   view.current = showStructure(detail, link);

@@ -82,14 +82,17 @@ function failureCard(failures) {
         remedy ? make("p", {}, `What to do: ${remedy}`) : null)));
 }
 
-function chainCard(chains) {
+function chainCard(chains, tokens) {
+  const components = (ids) => [...new Set(
+    tokens.name.filter((_, at) => ids.includes(tokens.chain[at])))].join(", ");
   const fields = [
     { key: "ids", label: "Chains", kind: "text" }, { key: "kind", label: "Kind", kind: "text" },
     { key: "length", label: "Residues", kind: "number", digits: 0 },
-    { key: "sequence", label: "Sequence", kind: "text" },
+    { key: "content", label: "Sequence or components", kind: "text" },
   ];
   return card("Chains", factTable(chains.map((chain) => ({
     ids: chain.chain_ids.join(", "), kind: chain.kind,
-    length: chain.sequence?.length ?? null, sequence: chain.sequence,
+    length: chain.sequence?.length ?? null,
+    content: chain.sequence ?? components(chain.chain_ids),
   })), fields));
 }

@@ -55,7 +55,7 @@ function showStructure(detail, link) {
   const runs = chainRuns(tokens);
   const chainOfToken = new Int32Array(tokens.chain.length);
   runs.forEach((run, index) => chainOfToken.fill(index, run.first, run.last + 1));
-  const view = { colour: "plddt", restyle() {}, home() {} };
+  const view = { colour: "plddt", form: firstForm(detail), restyle() {}, home() {} };
   if (!viewer) return view;
 
   viewer.removeAllModels();
@@ -63,7 +63,10 @@ function showStructure(detail, link) {
   viewer.removeAllLabels();
   const drawn = atoms.token.map((_, at) => at)
     .filter((at) => !atoms.xyz.slice(3 * at, 3 * at + 3).includes(null));
-  const model = viewer.addModel(writeMmcif(detail), "cif");
+  viewer.addModel(writeMmcif(detail), "cif");
+  const isSplit = splitResidues(tokens);
+  const splitAtoms = drawn.map((at, serial) => [atoms.token[at], serial])
+    .filter(([token]) => isSplit[token]).map(([, serial]) => serial);
   const inRange = (token, range) => range && token >= range[0] && token <= range[1];
   const colourOf = (atom) => {
     const at = drawn[atom.serial];
@@ -79,21 +82,48 @@ function showStructure(detail, link) {
   };
   view.restyle = () => {
     const colorfunc = colourOf;
-    viewer.setStyle({}, { cartoon: { colorfunc, thickness: 0.4 } });
-    viewer.setStyle({ hetflag: true }, {
-      stick: { radius: 0.22, colorfunc },
-      sphere: { radius: 0.5, colorfunc },
-    });
+    const balls = { stick: { radius: 0.2, colorfunc }, sphere: { radius: 0.45, colorfunc } };
+    viewer.setStyle({}, view.form === "cartoon"
+      ? { cartoon: { colorfunc, thickness: 0.4 } } : balls);
+    viewer.setStyle({ hetflag: true }, balls);
+    viewer.setStyle({ serial: splitAtoms }, balls);
     viewer.render();
   };
   view.home = () => { viewer.zoomTo(); viewer.render(); };
-  view.model = model;
   pointAtAtoms(viewer, link, (atom) => atoms.token[drawn[atom.serial]]);
   markHoveredTokens(viewer, link, tokenCentres(atoms, tokens.chain.length));
   link.subscribe((_, what) => { if (what === "region") view.restyle(); });
   view.restyle();
   view.home();
   return view;
+}
+
+// True for tokens of a polymer that are single atoms: modified residues.
+function splitResidues(tokens) {
+  const same = (a, b) => tokens.chain[a] === tokens.chain[b]
+    && tokens.residue[a] === tokens.residue[b];
+  return tokens.chain.map((_, at) =>
+    tokens.kind[at] !== "ligand" && (same(at, at - 1) || same(at, at + 1)));
+}
+
+// A cartoon needs a backbone that holds together; atoms can always be drawn.
+const MAX_BACKBONE_STEP = { protein: 5, rna: 9, dna: 9 }; // Å
+const BACKBONE_ATOM = { protein: "CA", rna: "C1'", dna: "C1'" };
+
+function firstForm({ atoms, tokens }) {
+  let steps = 0, breaks = 0, before = null;
+  atoms.token.forEach((token, at) => {
+    const kind = tokens.kind[token];
+    if (atoms.name[at] !== BACKBONE_ATOM[kind]) return;
+    const here = atoms.xyz.slice(3 * at, 3 * at + 3);
+    if (before && before.chain === tokens.chain[token]) {
+      const step = Math.hypot(...here.map((value, axis) => value - before.here[axis])) / 100;
+      steps += 1;
+      breaks += step > MAX_BACKBONE_STEP[kind] ? 1 : 0;
+    }
+    before = { chain: tokens.chain[token], here };
+  });
+  return breaks > 0.3 * steps ? "atoms" : "cartoon";
 }
 
 const cssColour = (name) =>

@@ -89,7 +89,7 @@ function spacer(numRows, span) {
 
 function headCell(field, sort, onSort) {
   const sorted = sort.key === field.key;
-  const arrow = sorted ? (sort.descending ? " ↓" : " ↑") : "";
+  const arrow = sorted ? (sort.descending ? "\u00a0↓" : "\u00a0↑") : "";
   return make("th", {
     scope: "col", class: field.kind === "number" ? "number" : null,
     "aria-sort": sorted ? (sort.descending ? "descending" : "ascending") : null,
