@@ -182,6 +182,8 @@ def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
         "BIAS_KEY": bias.key,
         "DENSE_KEY": dense.key,
         "KEY_MULTIPLE": math.gcd(spec.num_keys, 16),
+        "BIAS_MULTIPLE": math.gcd(*bias[:4], 16),
+        "DENSE_MULTIPLE": math.gcd(*dense[:4], 16),
         "BLOCK_QUERIES": tile.queries,
         "BLOCK_KEYS": tile.keys,
         "BLOCK_CHANNELS": padded_channels(spec.num_channels),

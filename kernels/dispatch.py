@@ -7,7 +7,12 @@ from typing import Literal, NamedTuple
 
 from jaxtyping import Array
 
-from kernels import attention_naive, attention_triton, attention_xla
+from kernels import (
+    attention_cudnn,
+    attention_naive,
+    attention_triton,
+    attention_xla,
+)
 from kernels.spec import AttentionSpec
 
 Backend = Literal["auto", "naive", "xla", "cudnn", "triton"]
@@ -25,6 +30,7 @@ class Implementation(NamedTuple):
 # nothing.
 BACKENDS: dict[str, Implementation] = {
     "triton": Implementation(attention_triton.unsupported, attention_triton.run),
+    "cudnn": Implementation(attention_cudnn.unsupported, attention_cudnn.run),
     "xla": Implementation(attention_xla.unsupported, attention_xla.run),
     "naive": Implementation(attention_naive.unsupported, attention_naive.run),
 }

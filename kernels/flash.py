@@ -52,6 +52,8 @@ def flash_attention(
     BIAS_KEY: tl.constexpr,
     DENSE_KEY: tl.constexpr,
     KEY_MULTIPLE: tl.constexpr,
+    BIAS_MULTIPLE: tl.constexpr,
+    DENSE_MULTIPLE: tl.constexpr,
     BLOCK_QUERIES: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
     BLOCK_CHANNELS: tl.constexpr,
@@ -81,21 +83,21 @@ def flash_attention(
     inner = batch % inner_batch
     key_head = head // (NUM_HEADS // NUM_KEY_HEADS)
 
-    # Rows of a bias or mask start at multiples of num_keys: its divisibility decides
-    # whether they can be read in whole vectors.
-    if KEY_MULTIPLE > 1:
-        bias_query = tl.multiple_of(bias_query, KEY_MULTIPLE)
-        dense_query = tl.multiple_of(dense_query, KEY_MULTIPLE)
-        bias_head = tl.multiple_of(bias_head, KEY_MULTIPLE)
-        dense_head = tl.multiple_of(dense_head, KEY_MULTIPLE)
-        bias_outer = tl.multiple_of(bias_outer, KEY_MULTIPLE)
-        bias_inner = tl.multiple_of(bias_inner, KEY_MULTIPLE)
-        dense_outer = tl.multiple_of(dense_outer, KEY_MULTIPLE)
-        dense_inner = tl.multiple_of(dense_inner, KEY_MULTIPLE)
+    # These are divisible already; said like this, the compiler sees it and reads rows
+    # of a bias or mask in whole vectors. (`tl.multiple_of` has no effect on arguments.)
+    num_keys = num_keys // KEY_MULTIPLE * KEY_MULTIPLE
+    bias_query = bias_query // BIAS_MULTIPLE * BIAS_MULTIPLE
+    bias_start = outer * bias_outer + inner * bias_inner + head * bias_head
+    bias_start = bias_start // BIAS_MULTIPLE * BIAS_MULTIPLE
+    dense_query = dense_query // DENSE_MULTIPLE * DENSE_MULTIPLE
+    dense_start = outer * dense_outer + inner * dense_inner + head * dense_head
+    dense_start = dense_start // DENSE_MULTIPLE * DENSE_MULTIPLE
 
     queries = query_block * BLOCK_QUERIES + tl.arange(0, BLOCK_QUERIES)
     channels = tl.arange(0, BLOCK_CHANNELS)
     is_query = queries < num_queries
+    # Rows beyond the last query repeat it, so that reads need no mask along queries.
+    rows = tl.minimum(queries, num_queries - 1)
     is_channel = channels < NUM_CHANNELS
     query_row = (batch * num_queries + queries) * (NUM_HEADS * NUM_CHANNELS)
     query_offsets = query_row[:, None] + head * NUM_CHANNELS + channels[None, :]
@@ -106,17 +108,15 @@ def flash_attention(
     k_ptr += key_row + key_head * NUM_CHANNELS
     v_ptr += key_row + key_head * NUM_CHANNELS
     if HAS_BIAS:
-        bias_ptr += outer * bias_outer + inner * bias_inner + head * bias_head
-        bias_rows = bias_ptr + queries.to(tl.int64) * bias_query
+        bias_rows = bias_ptr + bias_start + rows.to(tl.int64) * bias_query
     if HAS_DENSE_MASK:
-        dense_mask_ptr += outer * dense_outer + inner * dense_inner + head * dense_head
-        dense_rows = dense_mask_ptr + queries.to(tl.int64) * dense_query
+        dense_rows = dense_mask_ptr + dense_start + rows.to(tl.int64) * dense_query
     if HAS_SEGMENTS:
         query_segments_ptr += (
             outer * query_segments_outer + inner * query_segments_inner
         )
         key_segments_ptr += outer * key_segments_outer + inner * key_segments_inner
-        query_segment = tl.load(query_segments_ptr + queries, mask=is_query, other=0)
+        query_segment = tl.load(query_segments_ptr + rows)
 
     last_key = num_keys
     if IS_CAUSAL:
@@ -132,10 +132,20 @@ def flash_attention(
                 last_real, tl.max(tl.where(is_real != 0, keys + 1, 0))
             )
         last_key = last_real
+    last_key = tl.cdiv(last_key, KEY_MULTIPLE) * KEY_MULTIPLE
 
+    scale_log2 = scale * LOG2_E
+    inverse_scale = 1.0 / scale
     maximum = tl.full([BLOCK_QUERIES], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_QUERIES], tl.float32)
     output = tl.zeros([BLOCK_QUERIES, BLOCK_CHANNELS], tl.float32)
+    if HAS_BIAS:
+        first_keys = tl.arange(0, BLOCK_KEYS)
+        bias = tl.load(
+            bias_rows[:, None] + first_keys[None, :] * BIAS_KEY,
+            mask=(first_keys < last_key)[None, :],
+            other=0.0,
+        )
     for start in range(0, last_key, BLOCK_KEYS):
         keys = start + tl.arange(0, BLOCK_KEYS)
         is_key = keys < last_key
@@ -146,15 +156,21 @@ def flash_attention(
         k = tl.load(
             k_ptr + key_offsets[:, None] + channels[None, :], mask=key_mask, other=0.0
         )
-        logits = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
-        may_attend = is_key[None, :] & is_query[:, None]
+        may_attend = is_key[None, :]
         if HAS_BIAS:
+            # The bias starts the accumulator: added afterwards, it would drag the
+            # logits out of the layout in which tensor cores leave them.
+            start_from = bias.to(tl.float32) * inverse_scale
+            # Fetched one block ahead: the compiler's pipeline covers k and v only.
+            next_keys = keys + BLOCK_KEYS
             bias = tl.load(
-                bias_rows[:, None] + keys[None, :] * BIAS_KEY,
-                mask=may_attend,
+                bias_rows[:, None] + next_keys[None, :] * BIAS_KEY,
+                mask=(next_keys < last_key)[None, :],
                 other=0.0,
             )
-            logits += bias.to(tl.float32)
+            logits = tl.dot(q, tl.trans(k), start_from, input_precision=PRECISION)
+        else:
+            logits = tl.dot(q, tl.trans(k), input_precision=PRECISION)
         if HAS_DENSE_MASK:
             dense = tl.load(
                 dense_rows[:, None] + keys[None, :] * DENSE_KEY,
@@ -167,7 +183,7 @@ def flash_attention(
             may_attend &= query_segment[:, None] == segment[None, :]
         if IS_CAUSAL:
             may_attend &= keys[None, :] <= queries[:, None]
-        logits = tl.where(may_attend, logits * LOG2_E, float("-inf"))
+        logits = tl.where(may_attend, logits * scale_log2, float("-inf"))
 
         new_maximum = tl.maximum(maximum, tl.max(logits, axis=1))
         # −inf − −inf would be NaN where nothing has been attended yet.

@@ -160,20 +160,26 @@ def gather_operands(
         ones = (1,) * len(batch)
         query_index = jnp.arange(num_queries).reshape(*ones, num_queries)
         key_index = jnp.arange(num_keys).reshape(*ones, num_keys)
+    per_query, per_key = (*batch, num_queries), (*batch, num_keys)
+    key_mask = _vector("mask.keys", structured.keys, per_key)
+    dense_mask = _same_rank("mask", structured.dense, full)
+    if dense_mask is not None and dense_mask.shape[-3:-1] == (1, 1):
+        # A mask without heads and queries is key padding, however it was written.
+        padding = _vector("mask", dense_mask[..., 0, 0, :], per_key)
+        key_mask = padding if key_mask is None else key_mask & padding
+        dense_mask = None
     return Operands(
         q=q,
         k=k,
         v=v,
         gate=gate,
         bias=_same_rank("bias", bias, full),
-        dense_mask=_same_rank("mask", structured.dense, full),
-        key_mask=_same_rank("mask.keys", structured.keys, (*batch, num_keys)),
-        query_segments=_same_rank(
-            "mask.query_segments", structured.query_segments, (*batch, num_queries)
+        dense_mask=dense_mask,
+        key_mask=key_mask,
+        query_segments=_vector(
+            "mask.query_segments", structured.query_segments, per_query
         ),
-        key_segments=_same_rank(
-            "mask.key_segments", structured.key_segments, (*batch, num_keys)
-        ),
+        key_segments=_vector("mask.key_segments", structured.key_segments, per_key),
         query_index=query_index,
         key_index=key_index,
     )
@@ -221,3 +227,9 @@ def _same_rank(name: str, x: Array | None, full: tuple[int, ...]) -> Array | Non
             f"{name} must broadcast to {list(full)}, got shape {list(x.shape)}"
         )
     return x.reshape(padded)
+
+
+def _vector(name: str, x: Array | None, full: tuple[int, ...]) -> Array | None:
+    """Like `_same_rank`, with the last axis written out: it costs one vector."""
+    x = _same_rank(name, x, full)
+    return None if x is None else jnp.broadcast_to(x, (*x.shape[:-1], full[-1]))
