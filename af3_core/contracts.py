@@ -182,6 +182,23 @@ PREDICTIONS = Contract(
     ),
 )
 
+TIMINGS = Contract(
+    "timings",
+    1,
+    ("batch_id", "item", "phase"),
+    (
+        Column("batch_id", _TEXT, "the batch that did the work"),
+        Column("item", _TEXT, "job.seed"),
+        Column("phase", _TEXT, "load, compute or finish"),
+        Column("start", pa.float64(), "since the batch began", "s"),
+        Column("end", pa.float64(), "since the batch began", "s"),
+        Column("bucket", _INT, "tokens after padding"),
+        Column("num_tokens", _INT, "tokens before padding; -1 if never loaded"),
+        Column("compiled", _BOOL, "the network was compiled in this phase"),
+        Column("device", _TEXT, "kind of device"),
+    ),
+)
+
 RELAXED = Contract(
     "relaxed",
     1,
@@ -324,6 +341,7 @@ CONTRACTS = {
         OUTCOMES,
         FEATURES,
         PREDICTIONS,
+        TIMINGS,
         RELAXED,
         SCORES,
         INTERFACES,

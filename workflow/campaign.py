@@ -34,6 +34,11 @@ def outcomes_path(stage: str, batch: str) -> Path:
     return RESULTS / stage / f"{batch}.parquet"
 
 
+def timings_path(batch: str) -> Path:
+    """When each item of a predict batch was loaded, computed and finished."""
+    return RESULTS / "timings" / f"{batch}.parquet"
+
+
 def split_item(item: str) -> tuple[str, int]:
     """The job id and seed of a `job.seed` item."""
     job_id, seed = item.split(".")

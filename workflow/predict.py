@@ -3,47 +3,35 @@
     python -m workflow.predict --batch ID
 
 All items of a batch share a bucket, so the weights are loaded and the network is
-compiled once. The samples of each item are committed to
-`results/predictions/JOB.SEED.parquet`.
+compiled once. While the device computes, the next item is loaded and the last one is
+written: its samples are committed to `results/predictions/JOB.SEED.parquet`.
 """
 
-import dataclasses
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-import numpy as np
-import pyarrow as pa
-
-from af3_core.batch import Batch, pad
-from af3_core.contracts import PREDICTIONS
-from af3_core.feature_values import Features
-from af3_core.model.checkpoint import Checkpoint, load_checkpoint
-from af3_core.model.config import ModelConfig, Runtime
-from af3_core.model.model import Params, Prediction, compile_predict
-from af3_core.prediction import sample_confidence, sample_row
-from workflow.buckets import AF3_BUCKETS, bucket_for
+from af3_core.contracts import PREDICTIONS, TIMINGS
 from workflow.campaign import (
     features_path,
     outcomes_path,
     prediction_path,
     split_item,
+    timings_path,
 )
-from workflow.features_file import read_job_arrays
+from workflow.inference import Worker, prediction_key, start_worker
 from workflow.items import (
     Item,
+    Progress,
     commit_outcomes,
     items_from,
     log,
+    outcome,
+    skipped,
     unfinished,
-    work_through,
 )
-from workflow.provenance import provenance
-from workflow.settings import Model, Settings, digest_of
-from workflow.step import parse_step, read_plan, read_planned_settings, run_step
-from workflow.tables import read_made_from
+from workflow.manifest import Batch
+from workflow.step import Row, parse_step, read_plan, read_planned_settings, run_step
+from workflow.stream import Passage, stream
+from workflow.tables import write_table
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,26 +41,29 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def predict_batch(batch: str) -> None:
-    """Makes what is missing and writes the batch's outcomes."""
+    """Makes what is missing and writes the batch's timings and outcomes."""
     settings, planned = read_planned_settings(), read_plan().jobs[batch]
-    checkpoint = load_checkpoint(settings.model.checkpoint)
-    log(f"weights {checkpoint.digest[:16]} from {settings.model.checkpoint}")
-    config = configure(checkpoint.config, settings.model)
-    runtime = Runtime(
-        dtype=settings.predict.dtype, attention_backend=settings.predict.attention
-    )
-    key = digest_of(
-        *(checkpoint.digest, dataclasses.asdict(config)),
-        *(runtime.dtype, PREDICTIONS.version),
-    )
+    key = prediction_key(settings)
     items = items_from(planned.items, _features_of, prediction_path, PREDICTIONS, key)
-    rows = work_through(
-        "predict",
-        batch,
-        items,
-        Worker(checkpoint, config, runtime, planned.bucket, settings).make_table,
-        blocked=unfinished(outcomes_path("featurise", batch)),
-    )
+    blocked = unfinished(outcomes_path("featurise", batch))
+    todo = [i for i in items if i.job_id not in blocked and not i.is_done]
+    progress = Progress("predict", batch, len(items))
+    progress.advance(len(items) - len(todo))
+    passages: dict[str, Passage[Item]] = {}
+    if todo:
+        worker = start_worker(settings, planned.bucket)
+        for passage in stream(todo, worker.phases):
+            passages[passage.item.name] = passage
+            log(f"{passage.item.name}: {_describe(passage)}")
+            progress.advance()
+        write_timings(batch, planned, worker, list(passages.values()))
+    rows = []
+    for item in items:
+        if item.job_id in blocked:
+            rows.append(skipped("predict", batch, item.name, blocked[item.job_id]))
+        else:
+            passage = passages.get(item.name, Passage(item))
+            rows.append(_outcome(batch, passage))
     commit_outcomes("predict", batch, rows)
 
 
@@ -80,90 +71,44 @@ def _features_of(item: str) -> Path:
     return features_path(split_item(item)[0])
 
 
-def configure(config: ModelConfig, overrides: Model) -> ModelConfig:
-    """The network's configuration with what the campaign sets differently."""
-    sampler = config.sampler
-    if overrides.num_diffusion_steps is not None:
-        sampler = dataclasses.replace(sampler, num_steps=overrides.num_diffusion_steps)
-    if overrides.num_samples is not None:
-        sampler = dataclasses.replace(sampler, num_samples=overrides.num_samples)
-    if overrides.num_recycles is not None:
-        config = dataclasses.replace(config, num_recycles=overrides.num_recycles)
-    return dataclasses.replace(config, sampler=sampler)
+def _describe(passage: Passage[Item]) -> str:
+    if passage.failure is not None:
+        return f"failed: {passage.failure.cause}: {passage.failure.evidence}"
+    start, end = passage.spans["compute"]
+    return f"done, {end - start:.1f} s on the device"
 
 
-@dataclass(frozen=True)
-class Worker:
-    """Weights on the device, and how they are used."""
-
-    checkpoint: Checkpoint
-    config: ModelConfig
-    runtime: Runtime
-    bucket: int
-    settings: Settings
-
-    def make_table(self, item: Item) -> pa.Table:
-        """Predicts one (job, seed); a row per sample."""
-        job_id, seed = split_item(item.name)
-        path = features_path(job_id)
-        features, positions = read_job_arrays(path, seed)
-        runtime = self._runtime_for(features.num_tokens)
-        predict = _compiled(self.config, runtime)
-        prediction = jax.device_get(
-            predict(
-                self.checkpoint.params,
-                pad(features, positions, self.bucket),
-                jax.random.PRNGKey(seed),
-            )
-        )
-        facts = provenance(
-            *(self.checkpoint, runtime, self.settings),
-            bucket=self.bucket,
-            features=read_made_from(path),
-        )
-        return PREDICTIONS.table(
-            [
-                {
-                    **{"job_id": job_id, "seed": seed, "sample": sample},
-                    **_sample_columns(features, prediction, sample),
-                    "provenance": facts,
-                }
-                for sample in range(len(prediction.positions))
-            ]
-        )
-
-    def _runtime_for(self, num_tokens: int) -> Runtime:
-        """Random numbers as AlphaFold 3 draws them for its own bucket.
-
-        So a seed gives the same structure whatever bucket it is computed in.
-        """
-        noise_tokens = num_tokens
-        if num_tokens <= AF3_BUCKETS[-1]:
-            noise_tokens = bucket_for(num_tokens, AF3_BUCKETS)
-        return dataclasses.replace(self.runtime, noise_tokens=noise_tokens)
-
-
-@functools.cache
-def _compiled(
-    config: ModelConfig, runtime: Runtime
-) -> Callable[[Params, Batch, jax.Array], Prediction]:
-    return compile_predict(config, runtime)
-
-
-def _sample_columns(
-    features: Features, prediction: Prediction, sample: int
-) -> dict[str, object]:
-    heads = {
-        field.name: np.asarray(getattr(prediction.confidence, field.name)[sample])
-        for field in dataclasses.fields(prediction.confidence)
-    }
-    structure, confidence = sample_confidence(
-        features,
-        prediction.positions[sample],
-        heads,
-        prediction.distogram.contact_probs,
+def _outcome(batch: str, passage: Passage[Item]) -> Row:
+    return outcome(
+        *("predict", batch, passage.item.name),
+        job_id=passage.item.job_id,
+        seconds=passage.seconds,
+        failure=passage.failure,
     )
-    return sample_row(structure, confidence)
+
+
+def write_timings(
+    batch: str, planned: Batch, worker: Worker, passages: list[Passage[Item]]
+) -> None:
+    """Records when each phase of each item began and ended."""
+    spans = [span for passage in passages for span in passage.spans.values()]
+    origin = min(start for start, _ in spans)
+    rows = [
+        {
+            "batch_id": batch,
+            "item": passage.item.name,
+            "phase": phase,
+            "start": start - origin,
+            "end": end - origin,
+            "bucket": planned.bucket,
+            "num_tokens": worker.num_tokens.get(passage.item.name, -1),
+            "compiled": phase == "compute" and passage.item.name in worker.compiled_for,
+            "device": worker.device,
+        }
+        for passage in passages
+        for phase, (start, end) in passage.spans.items()
+    ]
+    write_table(timings_path(batch), TIMINGS, TIMINGS.table(rows))
 
 
 if __name__ == "__main__":

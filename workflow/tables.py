@@ -6,6 +6,7 @@ renamed. `made_from` is a digest of everything the table was computed from; it l
 in the file's metadata, so a stale table is recognised without reading its rows.
 """
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -110,6 +111,12 @@ def read_made_from(path: Path) -> str:
     return (pq.read_schema(path).metadata or {}).get(b"made_from", b"").decode()
 
 
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def concatenate(paths: list[Path], contract: Contract) -> pa.Table:
     """All rows of several files of one contract."""
     tables = [read_table(path, contract) for path in paths]
@@ -125,6 +132,7 @@ def concatenate(paths: list[Path], contract: Contract) -> pa.Table:
 __all__ = [
     "ContractError",
     "concatenate",
+    "digest_file",
     "is_current",
     "read_made_from",
     "read_rows",

@@ -1,0 +1,89 @@
+"""Small real campaigns for tests: demo databases, a toy model, short chains."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from af3_core.model.checkpoint import write_random_checkpoint
+from af3_core.model.config import config_from_dict
+
+ROOT = Path(__file__).resolve().parents[2]
+DATABASES = ROOT / "tests/data/databases/databases.tsv"
+
+NO_SEARCH = {"unpairedMsa": "", "pairedMsa": "", "templates": []}
+
+
+def protein(sequence: str, *ids: str, **fields: object) -> dict[str, object]:
+    """One protein entity; nothing is searched unless `fields` says otherwise."""
+    entity = {"id": list(ids or "A"), "sequence": sequence, **NO_SEARCH, **fields}
+    return {"protein": entity}
+
+
+def job(name: str, *entities: dict[str, object], **fields: object) -> str:
+    """The text of an AlphaFold 3 JSON."""
+    return json.dumps(
+        {
+            "name": name,
+            "modelSeeds": [1],
+            "sequences": list(entities),
+            "dialect": "alphafold3",
+            "version": 4,
+            **fields,
+        }
+    )
+
+
+def make_campaign(folder: Path, inputs: dict[str, str]) -> Path:
+    """Writes inputs, configuration and a toy checkpoint into a folder."""
+    (folder / "inputs").mkdir(parents=True)
+    for name, text in inputs.items():
+        (folder / "inputs" / name).write_text(text, encoding="utf-8")
+    toy = json.loads((ROOT / "config/demo/model.json").read_text(encoding="utf-8"))
+    write_random_checkpoint(folder / "toy.bin.zst", config_from_dict(toy), seed=1)
+    settings = {
+        "inputs": ["inputs"],
+        "search": {"databases": str(DATABASES), "store": "store"},
+        "model": {
+            "checkpoint": "toy.bin.zst",
+            "num_recycles": 0,
+            "num_diffusion_steps": 3,
+            "num_samples": 2,
+        },
+        "predict": {"dtype": "float32"},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return folder
+
+
+def run_campaign(
+    folder: Path, *options: str, timeout: float = 900
+) -> subprocess.CompletedProcess[str]:
+    """`foldmill run` on a campaign, without conftest's switches."""
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "workflow.cli",
+            "run",
+            "--directory",
+            str(folder),
+            *options,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        cwd=ROOT,
+    )
+
+
+def dry_run(folder: Path) -> str:
+    """What Snakemake would do now."""
+    return (
+        run_campaign(folder, "-n").stdout + (folder / "logs/snakemake.log").read_text()
+    )

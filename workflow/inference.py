@@ -1,0 +1,185 @@
+"""One process with the weights on its device: from features to rows of predictions."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+
+from af3_core.batch import Batch, pad
+from af3_core.contracts import PREDICTIONS
+from af3_core.feature_values import Features
+from af3_core.model.checkpoint import (
+    Checkpoint,
+    find_parts,
+    load_checkpoint,
+    read_config,
+)
+from af3_core.model.config import ModelConfig, Runtime, config_to_dict
+from af3_core.model.model import Params, Prediction, compile_predict
+from af3_core.prediction import sample_confidence, sample_row
+from workflow.buckets import AF3_BUCKETS, bucket_for
+from workflow.campaign import features_path, split_item
+from workflow.features_file import read_job_arrays
+from workflow.items import Item, log
+from workflow.provenance import provenance
+from workflow.settings import Model, Settings, digest_of
+from workflow.step import Row
+from workflow.stream import Phases
+from workflow.tables import digest_file, read_made_from, write_table
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One item, ready for the device."""
+
+    features: Features
+    batch: Batch
+
+
+@dataclass(frozen=True)
+class Computed:
+    """One item, back from the device."""
+
+    features: Features
+    prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Weights on the device, how they are used, and what was seen on the way."""
+
+    checkpoint: Checkpoint
+    config: ModelConfig
+    runtime: Runtime
+    settings: Settings
+    bucket: int
+    num_tokens: dict[str, int] = field(default_factory=dict)
+    """Tokens of the items loaded so far."""
+    compiled_for: set[str] = field(default_factory=set)
+    """Items for which the network had to be compiled."""
+
+    @property
+    def phases(self) -> Phases[Item, Loaded, Computed]:
+        """What `stream` does with every item."""
+        return Phases(self._load, self._compute, self._finish)
+
+    @property
+    def device(self) -> str:
+        """Kind of the device."""
+        return jax.devices()[0].device_kind
+
+    def _load(self, item: Item) -> Loaded:
+        job_id, seed = split_item(item.name)
+        features, positions = read_job_arrays(features_path(job_id), seed)
+        self.num_tokens[item.name] = features.num_tokens
+        return Loaded(features, pad(features, positions, self.bucket))
+
+    def _compute(self, item: Item, loaded: Loaded) -> Computed:
+        _, seed = split_item(item.name)
+        run = _compiled(self.config, self._runtime_for(loaded.features))
+        already = run._cache_size()
+        prediction = jax.device_get(
+            run(self.checkpoint.params, loaded.batch, jax.random.PRNGKey(seed))
+        )
+        if run._cache_size() > already:
+            self.compiled_for.add(item.name)
+        return Computed(loaded.features, prediction)
+
+    def _finish(self, item: Item, computed: Computed) -> None:
+        job_id, seed = split_item(item.name)
+        facts = provenance(
+            self.checkpoint,
+            self._runtime_for(computed.features),
+            self.settings,
+            bucket=self.bucket,
+            features=read_made_from(features_path(job_id)),
+        )
+        samples = range(len(computed.prediction.positions))
+        rows = [
+            {
+                **{"job_id": job_id, "seed": seed, "sample": sample},
+                **_sample_columns(computed, sample),
+                "provenance": facts,
+            }
+            for sample in samples
+        ]
+        table = PREDICTIONS.table(rows)
+        write_table(item.path, PREDICTIONS, table, made_from=item.made_from)
+
+    def _runtime_for(self, features: Features) -> Runtime:
+        """Random numbers as AlphaFold 3 draws them for its own bucket.
+
+        So a seed gives the same structure whatever bucket it is computed in.
+        """
+        noise_tokens = features.num_tokens
+        if noise_tokens <= AF3_BUCKETS[-1]:
+            noise_tokens = bucket_for(noise_tokens, AF3_BUCKETS)
+        return dataclasses.replace(self.runtime, noise_tokens=noise_tokens)
+
+
+def start_worker(settings: Settings, bucket: int) -> Worker:
+    """Loads the weights onto the device.
+
+    Raises:
+        InputError: the checkpoint cannot be used; see `load_checkpoint`.
+    """
+    checkpoint = load_checkpoint(settings.model.checkpoint)
+    log(f"weights {checkpoint.digest[:16]} from {settings.model.checkpoint}")
+    runtime = Runtime(
+        dtype=settings.predict.dtype, attention_backend=settings.predict.attention
+    )
+    config = configure(checkpoint.config, settings.model)
+    return Worker(checkpoint, config, runtime, settings, bucket)
+
+
+def prediction_key(settings: Settings) -> str:
+    """Names everything but the features that decides a prediction's numbers.
+
+    Raises:
+        InputError: there is no checkpoint.
+    """
+    checkpoint = settings.model.checkpoint
+    return digest_of(
+        [digest_file(part) for part in find_parts(checkpoint)],
+        config_to_dict(read_config(checkpoint)),
+        settings.model.model_dump(exclude={"checkpoint"}),
+        settings.predict.dtype,
+        PREDICTIONS.version,
+    )
+
+
+def configure(config: ModelConfig, overrides: Model) -> ModelConfig:
+    """The network's configuration with what the campaign sets differently."""
+    sampler = config.sampler
+    if overrides.num_diffusion_steps is not None:
+        sampler = dataclasses.replace(sampler, num_steps=overrides.num_diffusion_steps)
+    if overrides.num_samples is not None:
+        sampler = dataclasses.replace(sampler, num_samples=overrides.num_samples)
+    if overrides.num_recycles is not None:
+        config = dataclasses.replace(config, num_recycles=overrides.num_recycles)
+    return dataclasses.replace(config, sampler=sampler)
+
+
+@functools.cache
+def _compiled(
+    config: ModelConfig, runtime: Runtime
+) -> Callable[[Params, Batch, jax.Array], Prediction]:
+    return compile_predict(config, runtime)
+
+
+def _sample_columns(computed: Computed, sample: int) -> Row:
+    prediction = computed.prediction
+    heads = {
+        name: np.asarray(getattr(prediction.confidence, name)[sample])
+        for name in (f.name for f in dataclasses.fields(prediction.confidence))
+    }
+    structure, confidence = sample_confidence(
+        computed.features,
+        prediction.positions[sample],
+        heads,
+        prediction.distogram.contact_probs,
+    )
+    return sample_row(structure, confidence)
