@@ -41,9 +41,17 @@ class InputError(ValueError):
 
     def __init__(self, file: str, field: str, value: object, allowed: str) -> None:
         shown = value if isinstance(value, str) else short_repr(value)
-        self.file, self.field, self.allowed = file, field, allowed
-        self.value = shown if len(shown) <= 80 else shown[:77] + "..."
-        super().__init__(f"{file}: {field}: got {self.value!r}; allowed: {allowed}")
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        self.file, self.field = _printable(file), _printable(field)
+        self.value, self.allowed = _printable(shown), _printable(allowed)
+        super().__init__(
+            f"{self.file}: {self.field}: got {self.value!r}; allowed: {self.allowed}"
+        )
+
+
+def _printable(text: str) -> str:
+    """Text that any file can hold, whatever a file name or an escape was made of."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def find_inputs(
             allowed = f"a folder with files that end in {_ENDINGS}"
             errors.append(InputError(str(path), "(folder)", "no such file", allowed))
         for file in files:
-            found.setdefault(os.path.realpath(file), file)
+            found.setdefault(str(file.absolute()), file)
     return list(found.values()), errors
 
 
@@ -91,6 +91,8 @@ def iterate_jobs(
     file = str(path)
     suffix = path.suffix.lower()
     try:
+        if not file.isprintable():
+            raise InputError(file, "(file)", path.name, "a printable UTF-8 file name")
         if suffix not in INPUT_SUFFIXES:
             allowed = f"a file that ends in {_ENDINGS}"
             raise InputError(file, "(file)", path.name, allowed)
