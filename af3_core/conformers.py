@@ -105,7 +105,7 @@ def _random_rotation(
 
 def embed_all(
     references: Sequence[Reference], poses: Sequence[Pose], *, threads: int = 1
-) -> list[Float[np.ndarray, "rows 3"]]:
+) -> list[Float[np.ndarray, "_ 3"]]:
     """Returns the placed conformer of every residue, rows as in `Reference.rows`, Å."""
     if threads == 1:
         return [embed(*pair) for pair in zip(references, poses, strict=True)]
@@ -113,7 +113,7 @@ def embed_all(
         return list(pool.map(embed, references, poses))
 
 
-def embed(reference: Reference, pose: Pose) -> Float[np.ndarray, "rows 3"]:
+def embed(reference: Reference, pose: Pose) -> Float[np.ndarray, "_ 3"]:
     """Makes one conformer, centred, turned and moved by its pose, Å."""
     positions = None
     if pose.conformer_seed is not None:

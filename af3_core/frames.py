@@ -33,7 +33,7 @@ def find_frames(
     is_known = _is_known(residues, centre_slot)
     for residue in ligand_residues:
         (members,) = np.nonzero(residues.of_token == residue)
-        for member in members:
+        for member in members.tolist():
             has_frame[member] = _has_frame(member, members, centres, is_known)
     return has_frame
 
@@ -73,4 +73,4 @@ def _has_frame(
     if np.isclose(lengths, 0).any():
         return False
     cosine = np.dot(first / lengths[0], second / lengths[1])
-    return not 1 - np.abs(cosine) < _COLINEARITY
+    return bool(1 - np.abs(cosine) >= _COLINEARITY)

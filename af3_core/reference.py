@@ -105,7 +105,7 @@ def _describe(
 
 
 def place_conformers(
-    residues: Residues, conformers: Sequence[Float[np.ndarray, "rows 3"]]
+    residues: Residues, conformers: Sequence[Float[np.ndarray, "_ 3"]]
 ) -> Float32[np.ndarray, "n x 3"]:
     """Puts conformers, one per residue, into the slots of tokens, Å."""
     positions = np.zeros((len(residues.of_token), NUM_ATOM_SLOTS, 3), np.float32)

@@ -44,13 +44,13 @@ def make_windows(atom_mask: Bool[np.ndarray, "n x"], num_tokens: int) -> Windows
         atom_mask: real atoms of the unpadded tokens.
 
     Raises:
-        ValueError: fewer than six padded tokens, which hold no window of keys.
+        ValueError: fewer than five padded tokens, which hold no window of keys.
     """
     num_flat = _padded_num_atoms(num_tokens)
     if num_flat < KEYS_PER_WINDOW:
         raise ValueError(
             f"{num_tokens} tokens have {num_flat} atom slots, but atom attention needs "
-            f"{KEYS_PER_WINDOW}: pad to 6 tokens or more"
+            f"{KEYS_PER_WINDOW}: pad to 5 tokens or more"
         )
     has_padding = num_tokens > len(atom_mask)
     padded = np.zeros((num_tokens, NUM_ATOM_SLOTS), dtype=bool)
