@@ -22,7 +22,7 @@ from af3_core.contracts import (
 from af3_core.structure import Structure, moved, select
 from workflow.report.encode import encode_matrix, pack_sections
 from workflow.report.jobs import JobRow, read_columns
-from workflow.report.layout import read_layout
+from workflow.report.layout import msa_depth, read_layout
 
 MAX_PAE_SIDE = 768
 """Larger PAE matrices are averaged over squares of tokens before embedding."""
@@ -96,7 +96,7 @@ def pack_details(results: Path, job: JobRow, tables: Tables) -> Detail | None:
         "pae": {"side": len(pae), "stride": stride, "tokens": len(prediction.pae)},
         "atoms": _atoms(moved(atoms, lay_flat(positions)), token_index, plddt),
         "tokens": _tokens(atoms, token_index, plddt),
-        "msa_depth": layout.msa_depth.tolist(),
+        "msa_depth": msa_depth(layout.msa_rows).tolist(),
         "provenance": provenance,
         "relaxed": _relaxed(results, job),
         **_tables_of(job, tables),

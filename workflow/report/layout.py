@@ -1,4 +1,4 @@
-"""What the report needs of a job's features: its atoms, its tokens, its MSA depth."""
+"""What the report needs of a job's features: its atoms, tokens and alignment."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +35,8 @@ class Layout:
     """Without positions: all are zero."""
     token_index: Int[ndarray, "a"]
     """0-based token of each atom; -1 for atoms the model cannot place."""
-    msa_depth: Int[ndarray, "n"]
-    """Rows of the alignment without a gap at each token, the query among them."""
+    msa_rows: Int8[ndarray, "s n"]
+    """The stacked alignment, the query first."""
 
 
 def read_layout(path: Path) -> Layout:
@@ -59,10 +59,9 @@ def read_layout(path: Path) -> Layout:
         kind=np.array(arrays["chains.kind"])[chain_index],
         positions=np.zeros((len(chain_index), 3), np.float32),
     )
-    depth = msa_depth(arrays["msa.rows"])
-    return Layout(structure, arrays["atoms.token_index"], depth)
+    return Layout(structure, arrays["atoms.token_index"], arrays["msa.rows"])
 
 
 def msa_depth(rows: Int8[ndarray, "s n"]) -> Int[ndarray, "n"]:
-    """How many rows have no gap at each token."""
+    """How many rows, the query among them, have no gap at each token."""
     return (rows != GAP).sum(axis=0)
