@@ -19,10 +19,11 @@ from rich.console import Console
 from af3_core.job import InputError
 from workflow.demo import prepare_demo
 from workflow.progress import watch
-from workflow.summary import print_results
+from workflow.summary import print_plan, print_results
 
 ROOT = Path(__file__).resolve().parent.parent
 _LOG = Path("logs/snakemake.log")
+INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,8 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.command == "demo":
             prepare_demo(console)
         if arguments.command == "plan":
-            rest = ["plan", *rest]
-        return _run_workflow(config, rest, console)
+            return _plan(config, rest, console)
+        return _run(config, rest, console)
     except InputError as error:
         console.print(f"[red]{error}", soft_wrap=True)
         return 2
@@ -62,13 +63,30 @@ def _find_config(directory: Path, given: Path | None) -> Path:
     raise InputError(str(candidates[0]), "--configfile", "no such file", allowed)
 
 
-def _run_workflow(config: Path, options: list[str], console: Console) -> int:
-    """Runs Snakemake on the campaign in the current folder and shows its progress."""
+def _plan(config: Path, options: list[str], console: Console) -> int:
+    """Plans the campaign in the current folder and shows what would run."""
+    status = _snakemake(config, ["plan", *options], Console(quiet=True))
+    if status == 0:
+        print_plan(console)
+    return status
+
+
+def _run(config: Path, options: list[str], console: Console) -> int:
+    """Runs the campaign in the current folder and shows its results."""
+    status = _snakemake(config, options, console)
+    if status != INTERRUPTED:
+        print_results(console)
+    return status
+
+
+def _snakemake(config: Path, options: list[str], console: Console) -> int:
+    """Runs Snakemake and shows progress; its own output goes to a log."""
     command = [
         *(sys.executable, "-m", "snakemake"),
-        *("--snakefile", str(ROOT / "Snakefile")),
+        # --configfile takes any number of files, so another flag has to follow it.
         *("--configfile", str(config)),
-        *options,
+        *("--snakefile", str(ROOT / "Snakefile")),
+        *_profile_of_clone(options),
     ]
     _LOG.parent.mkdir(exist_ok=True)
     with _LOG.open("wb") as log:
@@ -78,11 +96,20 @@ def _run_workflow(config: Path, options: list[str], console: Console) -> int:
         except KeyboardInterrupt:
             process.wait()
             console.print("Stopped. The same command goes on where this one ended.")
-            return 130
-    print_results(console)
+            return INTERRUPTED
     if status:
         console.print(f"Snakemake's own output: {_LOG}")
     return status
+
+
+def _profile_of_clone(options: list[str]) -> list[str]:
+    """`--profile NAME` means the clone's profile of that name, wherever one works."""
+    found = list(options)
+    for flag, name in zip(options, options[1:], strict=False):
+        folder = ROOT / "config/profiles" / name
+        if flag == "--profile" and not Path(name).exists() and folder.is_dir():
+            found[found.index(name)] = str(folder)
+    return found
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from af3_core.contracts import OUTCOMES, SCORES
+from af3_core.contracts import JOBS, OUTCOMES, SCORES
 from workflow.campaign import PLAN, REPORT, TABLES
+from workflow.forecast import print_forecast
+from workflow.manifest import load_manifest
 from workflow.tables import read_rows, read_table
 
 _SHOWN_ROWS = 20
@@ -59,6 +61,24 @@ def print_results(console: Console) -> None:
         console.print(f"failed ({row['cause']}): {row['evidence']}", markup=False)
     console.print(read_verdict().sentence, soft_wrap=True)
     console.print(f"Report: {REPORT.resolve()}", soft_wrap=True)
+
+
+def print_plan(console: Console) -> None:
+    """Shows what the plan comes to, and what it refused."""
+    manifest = load_manifest()
+    if manifest is None:
+        return
+    jobs = read_table(PLAN / "jobs.parquet", JOBS)
+    tokens = [
+        count
+        for count, seeds in zip(
+            jobs["num_tokens"].to_pylist(), jobs["seeds"].to_pylist(), strict=True
+        )
+        for _ in seeds
+    ]
+    refused = read_rows(PLAN / "outcomes.parquet", OUTCOMES)
+    print_forecast(manifest, tokens, len(refused), console)
+    _print_refusals(console)
 
 
 def _print_refusals(console: Console) -> None:
