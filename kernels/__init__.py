@@ -3,21 +3,38 @@
 Backends that need more (CUDA, Triton) say so when they are asked for.
 """
 
-from kernels.api import attention
+from kernels.api import attention, gated_transition
 from kernels.devices import Device, current_device, lowering_for
-from kernels.dispatch import BACKENDS, Backend, choose_backend, explain
+from kernels.dispatch import (
+    BACKENDS,
+    TRANSITION_BACKENDS,
+    Backend,
+    TransitionBackend,
+    choose_backend,
+    explain,
+    record_choices,
+)
+from kernels.hazards import Hazard, hazards_of, require_safe
 from kernels.operands import Mask
-from kernels.spec import AttentionSpec
+from kernels.spec import AttentionSpec, TransitionSpec
 
 __all__ = [
     "BACKENDS",
+    "TRANSITION_BACKENDS",
     "AttentionSpec",
     "Backend",
     "Device",
+    "Hazard",
     "Mask",
+    "TransitionBackend",
+    "TransitionSpec",
     "attention",
     "choose_backend",
     "current_device",
     "explain",
+    "gated_transition",
+    "hazards_of",
     "lowering_for",
+    "record_choices",
+    "require_safe",
 ]

@@ -1,11 +1,11 @@
-"""The one attention function of the model."""
+"""The operations the model calls, each one typed function."""
 
 from jaxtyping import Array, Bool, Float
 
 from kernels.devices import current_device
-from kernels.dispatch import BACKENDS, Backend, choose_backend
+from kernels.dispatch import Backend, TransitionBackend, dispatch
 from kernels.operands import Mask, gather_operands
-from kernels.spec import spec_of
+from kernels.spec import spec_of, transition_spec_of
 
 
 def attention(
@@ -36,8 +36,40 @@ def attention(
     Raises ValueError when shapes or dtypes do not fit, or when `backend` is named and
     cannot run; the message is the reason.
     """
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    if not 0.0 < scale < float("inf"):
+        raise ValueError(f"scale must be positive and finite, got {scale}")
     operands = gather_operands(q, k, v, bias=bias, mask=mask, gate=gate)
     spec = spec_of(operands, current_device())
-    chosen = BACKENDS[choose_backend(spec, backend)]
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    return chosen.run(operands, scale=scale, spec=spec)
+    return dispatch(spec, backend).run(operands, scale=scale, spec=spec)
+
+
+def gated_transition(
+    x: Float[Array, "*batch c"],
+    expand: Float[Array, "c twice_f"],
+    contract: Float[Array, "f d"],
+    *,
+    backend: TransitionBackend = "auto",
+) -> Float[Array, "*batch d"]:
+    """SwiGLU transition (silu(x Wa) · x Wb) Wc. AF3 SI Algorithm 11, lines 2-4.
+
+    `expand` holds Wa in its first f columns and Wb in the others. Matrix products
+    take the dtype of x and accumulate in float32.
+
+    Raises ValueError when shapes or dtypes do not fit, or when `backend` is named and
+    cannot run; the message is the reason.
+    """
+    num_channels, num_hidden = x.shape[-1], contract.shape[0]
+    if expand.shape != (num_channels, 2 * num_hidden):
+        raise ValueError(
+            f"expand must have shape {[num_channels, 2 * num_hidden]} for x"
+            f" {list(x.shape)} and contract {list(contract.shape)},"
+            f" got {list(expand.shape)}"
+        )
+    if not x.dtype == expand.dtype == contract.dtype:
+        raise ValueError(
+            "x, expand and contract must have one dtype, got"
+            f" {x.dtype.name}, {expand.dtype.name} and {contract.dtype.name}"
+        )
+    spec = transition_spec_of(x, expand, contract, current_device())
+    return dispatch(spec, backend).run(x, expand, contract, spec=spec)

@@ -7,7 +7,7 @@ a GPU, so the whole decision is tested on a CPU.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +15,12 @@ from jaxtyping import Array, Float
 
 from kernels import attention_xla
 from kernels.devices import Device, card_of
+from kernels.launch import Launch, call_triton, padded_channels, why_no_triton
 from kernels.operands import Operands
 from kernels.spec import AttentionSpec, spec_of
 
-OLDEST_CAPABILITY = (8, 0)
-DTYPES = ("bfloat16", "float16", "float32")
+# float32 as three TF32 products: tensor cores, and the exactness of float32.
+PRECISION = {"bfloat16": "tf32", "float16": "tf32", "float32": "tf32x3"}
 MAX_CHANNELS = 128
 
 
@@ -32,16 +33,6 @@ class Tile(NamedTuple):
     num_stages: int
 
 
-class Launch(NamedTuple):
-    """One call of the kernel, without its arrays."""
-
-    grid: tuple[int]
-    scalars: dict[str, int | float]
-    constants: dict[str, Any]
-    num_warps: int
-    num_stages: int
-
-
 class Strides(NamedTuple):
     """Elements between neighbours of a broadcast operand; 0 where it broadcasts."""
 
@@ -50,11 +41,6 @@ class Strides(NamedTuple):
     head: int
     query: int
     key: int
-
-
-def padded_channels(num_channels: int) -> int:
-    """The power of two, at least 16, that tensor cores multiply."""
-    return max(16, 1 << (num_channels - 1).bit_length())
 
 
 def choose_tile(spec: AttentionSpec) -> Tile | None:
@@ -98,20 +84,11 @@ def _candidates(spec: AttentionSpec) -> list[Tile]:
 
 def unsupported(spec: AttentionSpec) -> str | None:
     """Why the kernel cannot run `spec`; None when it can."""
-    device = spec.device
-    if device.platform != "cuda":
-        return f"the Triton kernel runs on NVIDIA GPUs, not on {device.platform}"
-    missing = [p for p in ("triton", "jax_triton") if p not in device.packages]
-    if missing:
-        names = " and ".join(name.replace("_", "-") for name in missing)
-        return f"{names} not installed: pip install 'foldmill[triton]'"
-    if device.compute_capability < OLDEST_CAPABILITY:
-        return (
-            "Triton compiles for compute capability 8.0 and newer;"
-            f" this card has {device.capability_name}"
-        )
-    if spec.dtype not in DTYPES:
-        return f"the kernel reads {', '.join(DTYPES)}; q is {spec.dtype}"
+    refusal = why_no_triton(spec.device)
+    if refusal is not None:
+        return refusal
+    if spec.dtype not in PRECISION:
+        return f"the kernel reads {', '.join(PRECISION)}; q is {spec.dtype}"
     if spec.num_channels > MAX_CHANNELS:
         return (
             f"the kernel holds at most {MAX_CHANNELS} channels a head;"
@@ -125,8 +102,8 @@ def unsupported(spec: AttentionSpec) -> str | None:
     if choose_tile(spec) is None:
         return (
             f"no tile of {spec.num_channels} channels in {spec.dtype} fits the"
-            f" {card_of(device).shared_memory_kib} KiB of shared memory of a block on"
-            f" compute capability {device.capability_name}"
+            f" {card_of(spec.device).shared_memory_kib} KiB of shared memory of a block on"
+            f" compute capability {spec.device.capability_name}"
         )
     return None
 
@@ -188,7 +165,7 @@ def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
         "BLOCK_KEYS": tile.keys,
         "BLOCK_CHANNELS": padded_channels(spec.num_channels),
         "BATCH_GROUP": group,
-        "PRECISION": "ieee" if spec.dtype == "float32" else "tf32",
+        "PRECISION": PRECISION[spec.dtype],
     }
     return Launch((programs,), scalars, constants, tile.num_warps, tile.num_stages)
 
@@ -319,25 +296,17 @@ def _batchable(scale: float, device: Device) -> Callable[[Operands], Array]:
 
 def _call_kernel(operands: Operands, scale: float, spec: AttentionSpec) -> Array:
     # Imported here: a machine without Triton imports this module to be told so.
-    import jax_triton
-
     from kernels.flash import flash_attention
 
-    launch = plan_launch(spec, scale)
     # An absent operand is never read: any pointer will do.
     arrays = {
         name: operands.q if x is None else x
         for name, x in kernel_arrays(operands).items()
     }
-    major, minor = spec.device.compute_capability
-    return jax_triton.triton_call(
-        kernel=flash_attention,
-        out_type=jax.ShapeDtypeStruct(operands.q.shape, operands.q.dtype),
-        grid=launch.grid,
-        num_warps=launch.num_warps,
-        num_stages=launch.num_stages,
-        compute_capability=10 * major + minor,
-        **arrays,
-        **launch.scalars,
-        **launch.constants,
+    return call_triton(
+        flash_attention,
+        plan_launch(spec, scale),
+        arrays,
+        jax.ShapeDtypeStruct(operands.q.shape, operands.q.dtype),
+        spec.device,
     )

@@ -120,7 +120,7 @@ def _logits(
         "...qngc,...knc->...ngqk",
         grouped,
         k,
-        precision=_precision(q),
+        precision=precision_of(q),
         preferred_element_type=jnp.float32,
     )
     may_attend = allowed(operands)
@@ -140,7 +140,7 @@ def _weigh(
         "...ngqk,...knc->...qngc",
         weights.astype(v.dtype),
         v,
-        precision=_precision(v),
+        precision=precision_of(v),
         preferred_element_type=jnp.float32,
     )
 
@@ -220,7 +220,7 @@ def _group_heads(
     return x.reshape(*x.shape[:-3], *groups, *x.shape[-2:])
 
 
-def _precision(x: Array) -> jax.lax.Precision:
+def precision_of(x: Array) -> jax.lax.Precision:
     """float32 means float32: without this a GPU would take TF32, a TPU bfloat16."""
     is_float32 = x.dtype == jnp.float32
     return jax.lax.Precision.HIGHEST if is_float32 else jax.lax.Precision.DEFAULT

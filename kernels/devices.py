@@ -30,6 +30,12 @@ class Device(NamedTuple):
         major, minor = self.compute_capability or (0, 0)
         return f"{major}.{minor}"
 
+    def __str__(self) -> str:
+        capability = self.compute_capability
+        return (
+            f"{self.platform} {self.capability_name}" if capability else self.platform
+        )
+
 
 class Card(NamedTuple):
     """What all cards of one compute capability have at least."""

@@ -1,9 +1,15 @@
-"""Which backend computes an attention: one table of plain-sentence refusals."""
+"""Which implementation computes an operation: tables of plain-sentence refusals.
 
+Nothing here looks at an array or at the machine: a spec says all there is to know,
+so every decision can be asked about, and tested, for devices that are not there.
+"""
+
+import contextlib
+import contextvars
 import functools
 import logging
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 from jaxtyping import Array
 
@@ -12,38 +18,79 @@ from kernels import (
     attention_naive,
     attention_triton,
     attention_xla,
+    transition_naive,
+    transition_triton,
+    transition_xla,
 )
-from kernels.spec import AttentionSpec
+from kernels.spec import AttentionSpec, TransitionSpec
 
 Backend = Literal["auto", "naive", "xla", "cudnn", "triton"]
+TransitionBackend = Literal["auto", "naive", "xla", "triton"]
+Spec = AttentionSpec | TransitionSpec
+
+_RECORD: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar(
+    "_RECORD", default=None
+)
+_LOGGER = logging.getLogger(__name__)
 
 
 class Implementation(NamedTuple):
-    """One way to compute attention."""
+    """One way to compute an operation."""
 
-    unsupported: Callable[[AttentionSpec], str | None]
+    unsupported: Callable[[Any], str | None]
     """Why it cannot run a spec, as a sentence; None when it can."""
     run: Callable[..., Array]
 
 
-# In order of preference. `naive` is last: "auto" never reaches it, for xla refuses
-# nothing.
+# Both in order of preference. "auto" never reaches `naive`, for xla refuses nothing.
 BACKENDS: dict[str, Implementation] = {
     "triton": Implementation(attention_triton.unsupported, attention_triton.run),
     "cudnn": Implementation(attention_cudnn.unsupported, attention_cudnn.run),
     "xla": Implementation(attention_xla.unsupported, attention_xla.run),
     "naive": Implementation(attention_naive.unsupported, attention_naive.run),
 }
+TRANSITION_BACKENDS: dict[str, Implementation] = {
+    "triton": Implementation(transition_triton.unsupported, transition_triton.run),
+    "xla": Implementation(transition_xla.unsupported, transition_xla.run),
+    "naive": Implementation(transition_naive.unsupported, transition_naive.run),
+}
+TABLES: dict[type, dict[str, Implementation]] = {
+    AttentionSpec: BACKENDS,
+    TransitionSpec: TRANSITION_BACKENDS,
+}
 
-_LOGGER = logging.getLogger(__name__)
 
-
-def explain(spec: AttentionSpec) -> dict[str, str | None]:
+def explain(spec: Spec) -> dict[str, str | None]:
     """For each backend in order of preference: why it refuses `spec`, or None."""
-    return {name: backend.unsupported(spec) for name, backend in BACKENDS.items()}
+    table = TABLES[type(spec)]
+    return {name: backend.unsupported(spec) for name, backend in table.items()}
 
 
-def choose_backend(spec: AttentionSpec, backend: Backend = "auto") -> str:
+@contextlib.contextmanager
+def record_choices() -> Iterator[dict[str, str]]:
+    """Collects, for provenance, which backend computed what inside the block.
+
+    Choices are made when JAX traces: enter the block before the first call. Keys say
+    the operation and its spec, values name the backend.
+    """
+    choices: dict[str, str] = {}
+    token = _RECORD.set(choices)
+    try:
+        yield choices
+    finally:
+        _RECORD.reset(token)
+
+
+def dispatch(spec: Spec, backend: str) -> Implementation:
+    """The implementation that `choose_backend` names; the choice is recorded."""
+    chosen = choose_backend(spec, backend)
+    record = _RECORD.get()
+    if record is not None:
+        record[f"{spec.operation}: {spec}"] = chosen
+    return TABLES[type(spec)][chosen]
+
+
+def choose_backend(spec: Spec, backend: str = "auto") -> str:
     """The name of the backend that computes `spec`.
 
     "auto" takes the first that does not refuse. Raises ValueError with the sentence
@@ -51,20 +98,21 @@ def choose_backend(spec: AttentionSpec, backend: Backend = "auto") -> str:
     """
     if backend == "auto":
         return _choose_automatically(spec)
-    if backend not in BACKENDS:
-        allowed = ", ".join(["auto", *BACKENDS])
-        raise ValueError(f"unknown attention backend {backend!r}; one of: {allowed}")
-    refusal = BACKENDS[backend].unsupported(spec)
+    table = TABLES[type(spec)]
+    if backend not in table:
+        allowed = ", ".join(["auto", *table])
+        raise ValueError(f"unknown {spec.operation} backend {backend!r}: {allowed}")
+    refusal = table[backend].unsupported(spec)
     if refusal is not None:
-        raise ValueError(f"attention backend {backend!r} cannot run here: {refusal}")
+        raise ValueError(f"{spec.operation} backend {backend!r} refused: {refusal}")
     return backend
 
 
 # Cached so that each shape is logged once.
 @functools.cache
-def _choose_automatically(spec: AttentionSpec) -> str:
+def _choose_automatically(spec: Spec) -> str:
     refusals = explain(spec)
     chosen = next(name for name, refusal in refusals.items() if refusal is None)
-    passed_over = [f"{n}: {why}" for n, why in refusals.items() if why is not None]
-    _LOGGER.info("attention %s → %s; %s", spec, chosen, "; ".join(passed_over))
+    reasons = [f"not {name}: {why}" for name, why in refusals.items() if why]
+    _LOGGER.info("; ".join([f"{spec.operation} by {chosen} for {spec}", *reasons]))
     return chosen

@@ -1,5 +1,6 @@
 """The facts of one attention that decide where it can run: no arrays, all hashable."""
 
+import math
 from typing import NamedTuple
 
 from jaxtyping import Array
@@ -35,6 +36,11 @@ class AttentionSpec(NamedTuple):
     has_gate: bool = False
 
     @property
+    def operation(self) -> str:
+        """What the log and error messages call it."""
+        return "attention"
+
+    @property
     def heads_per_key_head(self) -> int:
         """1 for multi-head, num_heads for multi-query, between for grouped-query."""
         return self.num_heads // self.num_key_heads
@@ -52,9 +58,30 @@ class AttentionSpec(NamedTuple):
         return (
             f"{self.dtype} batch {list(self.batch)}, {self.num_queries} queries,"
             f" {self.num_keys} keys, {self.num_heads}/{self.num_key_heads} heads,"
-            f" {self.num_channels} channels on {self.device.platform}"
-            f" {self.device.compute_capability or ''}".rstrip()
+            f" {self.num_channels} channels on {self.device}"
             + "".join(f", {extra}" for extra in extras)
+        )
+
+
+class TransitionSpec(NamedTuple):
+    """Shape, dtype and device of one call of `gated_transition`."""
+
+    num_rows: int
+    num_channels: int
+    num_hidden: int
+    num_outputs: int
+    dtype: str
+    device: Device
+
+    @property
+    def operation(self) -> str:
+        """What the log and error messages call it."""
+        return "gated transition"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.dtype} {self.num_rows} rows, {self.num_channels} →"
+            f" 2 × {self.num_hidden} → {self.num_outputs} channels on {self.device}"
         )
 
 
@@ -78,6 +105,20 @@ def spec_of(operands: Operands, device: Device) -> AttentionSpec:
         key_segments=_shape(operands.key_segments),
         is_causal=operands.query_index is not None,
         has_gate=operands.gate is not None,
+    )
+
+
+def transition_spec_of(
+    x: Array, expand: Array, contract: Array, device: Device
+) -> TransitionSpec:
+    """The facts about a transition that a backend may refuse."""
+    return TransitionSpec(
+        num_rows=math.prod(x.shape[:-1]),
+        num_channels=x.shape[-1],
+        num_hidden=contract.shape[0],
+        num_outputs=contract.shape[1],
+        dtype=x.dtype.name,
+        device=device,
     )
 
 

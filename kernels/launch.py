@@ -1,0 +1,69 @@
+"""What both of our Triton kernels share: when Triton runs, and how it is called."""
+
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import Array
+
+from kernels.devices import Device
+
+OLDEST_CAPABILITY = (8, 0)
+
+
+class Launch(NamedTuple):
+    """One call of a kernel, without its arrays."""
+
+    grid: tuple[int]
+    scalars: dict[str, int | float]
+    constants: dict[str, Any]
+    num_warps: int
+    num_stages: int
+
+
+def why_no_triton(device: Device) -> str | None:
+    """Why no Triton kernel runs on `device`, as a sentence; None when it can."""
+    if device.platform != "cuda":
+        return f"our Triton kernels run on NVIDIA GPUs, not on {device.platform}"
+    wanted = Device._field_defaults["packages"]
+    missing = [name for name in wanted if name not in device.packages]
+    if missing:
+        names = " and ".join(name.replace("_", "-") for name in missing)
+        return f"{names} not installed: pip install 'foldmill[triton]'"
+    if device.compute_capability < OLDEST_CAPABILITY:
+        return (
+            "Triton compiles for compute capability 8.0 and newer;"
+            f" this card has {device.capability_name}"
+        )
+    return None
+
+
+def padded_channels(num_channels: int) -> int:
+    """The power of two, at least 16, that tensor cores multiply."""
+    return max(16, 1 << (num_channels - 1).bit_length())
+
+
+def call_triton(
+    kernel: Any,
+    launch: Launch,
+    arrays: dict[str, Array],
+    output: jax.ShapeDtypeStruct,
+    device: Device,
+) -> Array:
+    """Calls `kernel` from JAX, compiled for `device` whether it is here or not."""
+    # Imported here: a machine without Triton imports this module to be told so.
+    import jax_triton
+
+    major, minor = device.compute_capability
+    return jax_triton.triton_call(
+        kernel=kernel,
+        out_type=output,
+        grid=launch.grid,
+        num_warps=launch.num_warps,
+        num_stages=launch.num_stages,
+        # Said, because Triton's own default is about to change.
+        backend_options={"enable_fp_fusion": True},
+        compute_capability=10 * major + minor,
+        **arrays,
+        **launch.scalars,
+        **launch.constants,
+    )

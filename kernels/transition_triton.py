@@ -1,0 +1,165 @@
+"""The SwiGLU transition in one kernel: when it can run, its tiles and its launch."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kernels import transition_xla
+from kernels.devices import Device, card_of
+from kernels.launch import Launch, call_triton, padded_channels, why_no_triton
+from kernels.spec import TransitionSpec, transition_spec_of
+
+DTYPES = ("bfloat16", "float16")
+# The kernel keeps a whole row of input and of output in registers.
+MAX_CHANNELS = 128
+
+
+class Tile(NamedTuple):
+    """Work of one program of the kernel, and the resources it is given."""
+
+    rows: int
+    hidden: int
+    num_warps: int
+    num_stages: int
+
+
+TILES = (Tile(128, 32, 8, 3), Tile(64, 32, 4, 3), Tile(64, 32, 4, 2))
+
+
+def unsupported(spec: TransitionSpec) -> str | None:
+    """Why the kernel cannot run `spec`; None when it can."""
+    refusal = why_no_triton(spec.device)
+    if refusal is not None:
+        return refusal
+    if spec.dtype not in DTYPES:
+        return f"the kernel reads {' and '.join(DTYPES)}; x is {spec.dtype}"
+    widest = max(spec.num_channels, spec.num_outputs)
+    if widest > MAX_CHANNELS:
+        return (
+            f"the kernel keeps rows of at most {MAX_CHANNELS} channels in registers;"
+            f" this has {widest}"
+        )
+    if choose_tile(spec) is None:
+        return (
+            f"no tile of {widest} channels fits the"
+            f" {card_of(spec.device).shared_memory_kib} KiB of shared memory of a block"
+            f" on compute capability {spec.device.capability_name}"
+        )
+    return None
+
+
+def choose_tile(spec: TransitionSpec) -> Tile | None:
+    """The first tile whose shared memory fits the card; None if none does."""
+    limit = card_of(spec.device).shared_memory_kib * 1024
+    return next((tile for tile in TILES if shared_memory(spec, tile) <= limit), None)
+
+
+def shared_memory(spec: TransitionSpec, tile: Tile) -> int:
+    """An upper bound on the shared memory of one program, in bytes.
+
+    Rows and results pass through it once; blocks of the three weights are held for
+    each stage of the software pipeline.
+    """
+    channels = padded_channels(spec.num_channels)
+    outputs = padded_channels(spec.num_outputs)
+    rows = 2 * tile.rows * max(channels, outputs)
+    weights = 2 * tile.hidden * (2 * channels + outputs)
+    return rows + tile.num_stages * weights + 4096
+
+
+def plan_launch(spec: TransitionSpec) -> Launch:
+    """Grid and compile-time constants of the kernel for `spec`."""
+    tile = choose_tile(spec)
+    constants = {
+        "NUM_CHANNELS": spec.num_channels,
+        "NUM_HIDDEN": spec.num_hidden,
+        "NUM_OUTPUT": spec.num_outputs,
+        "BLOCK_ROWS": tile.rows,
+        "BLOCK_HIDDEN": tile.hidden,
+        "BLOCK_CHANNELS": padded_channels(spec.num_channels),
+        "BLOCK_OUTPUT": padded_channels(spec.num_outputs),
+    }
+    return Launch(
+        (math.ceil(spec.num_rows / tile.rows),),
+        {"num_rows": spec.num_rows},
+        constants,
+        tile.num_warps,
+        tile.num_stages,
+    )
+
+
+def run(
+    x: Float[Array, "*batch c"],
+    expand: Float[Array, "c twice_f"],
+    contract: Float[Array, "f d"],
+    *,
+    spec: TransitionSpec,
+) -> Float[Array, "*batch d"]:
+    """(silu(x Wa) · x Wb) Wc; the expanded activations never reach memory.
+
+    Its derivative is that of the XLA backend, which recomputes the forward pass.
+    """
+    return _transition(spec, x, expand, contract)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _transition(
+    spec: TransitionSpec, x: Array, expand: Array, contract: Array
+) -> Array:
+    return _batchable(spec.device)(x, expand, contract)
+
+
+def _forward(spec: TransitionSpec, *arrays: Array) -> tuple[Array, tuple[Array, ...]]:
+    return _transition(spec, *arrays), arrays
+
+
+def _backward(
+    spec: TransitionSpec, arrays: tuple[Array, ...], gradient: Array
+) -> tuple[Array, ...]:
+    reference = functools.partial(transition_xla.run, spec=spec)
+    _, transpose = jax.vjp(reference, *arrays)
+    return transpose(gradient)
+
+
+_transition.defvjp(_forward, _backward)
+
+
+def _batchable(device: Device) -> Callable[[Array, Array, Array], Array]:
+    """The kernel's call, to which `jax.vmap` adds one more batch axis of x."""
+
+    @jax.custom_batching.custom_vmap
+    def call(x: Array, expand: Array, contract: Array) -> Array:
+        return _call_kernel(x, expand, contract, device)
+
+    @call.def_vmap
+    def batched_call(
+        axis_size: int, is_batched: list[bool], *arrays: Array
+    ) -> tuple[Array, bool]:
+        if is_batched == [True, False, False]:
+            return call(*arrays), True
+        full = [
+            x if batched else jnp.broadcast_to(x[None], (axis_size, *x.shape))
+            for x, batched in zip(arrays, is_batched, strict=True)
+        ]
+        return jax.lax.map(lambda one: call(*one), full), True
+
+    return call
+
+
+def _call_kernel(x: Array, expand: Array, contract: Array, device: Device) -> Array:
+    # Imported here: a machine without Triton imports this module to be told so.
+    from kernels.swiglu import gated_transition
+
+    launch = plan_launch(transition_spec_of(x, expand, contract, device))
+    return call_triton(
+        gated_transition,
+        launch,
+        {"x_ptr": x, "expand_ptr": expand, "contract_ptr": contract},
+        jax.ShapeDtypeStruct((*x.shape[:-1], contract.shape[-1]), x.dtype),
+        device,
+    )
