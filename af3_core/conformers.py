@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -22,6 +23,9 @@ from af3_core.molecules import atomic_number, component_molecule, smiles_molecul
 
 TRAINING_CUT_OFF = date(2021, 9, 30)
 """Deposited coordinates of components revised since then are not used."""
+
+Source = Literal["ETKDGv3", "ideal", "deposited", "none"]
+"""Where a conformer comes from; none means all atoms in one place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,28 +107,38 @@ def _random_rotation(
     return np.stack([first, second, np.cross(first, second)])
 
 
+@dataclass(frozen=True, eq=False)
+class Conformer:
+    """One placed conformer."""
+
+    positions: Float[np.ndarray, "_ 3"]
+    """Å, rows as in `Reference.rows`."""
+    source: Source
+
+
 def embed_all(
     references: Sequence[Reference], poses: Sequence[Pose], *, threads: int = 1
-) -> list[Float[np.ndarray, "_ 3"]]:
-    """Returns the placed conformer of every residue, rows as in `Reference.rows`, Å."""
+) -> list[Conformer]:
+    """Makes the conformer of every residue."""
     if threads == 1:
         return [embed(*pair) for pair in zip(references, poses, strict=True)]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(embed, references, poses))
 
 
-def embed(reference: Reference, pose: Pose) -> Float[np.ndarray, "_ 3"]:
-    """Makes one conformer, centred, turned and moved by its pose, Å."""
-    positions = None
-    if pose.conformer_seed is not None:
+def embed(reference: Reference, pose: Pose) -> Conformer:
+    """Makes one conformer, centred, turned and moved by its pose."""
+    positions, source = None, "ETKDGv3"
+    if reference.molecule is not None and pose.conformer_seed is not None:
         positions = _embed_molecule(reference.molecule, pose.conformer_seed)
     if positions is None:
-        by_component = fallback_positions(reference.component)
+        by_component, source = fallback_positions(reference.component)
         index = {n: i for i, n in enumerate(reference.component.atom_names)}
         positions = by_component[[index[name] for name in reference.rows]]
     positions = positions.astype(np.float32)
     centred = positions - np.mean(positions, axis=0)
-    return np.einsum("ij,kj->ki", pose.rotation, centred) + pose.translation
+    placed = np.einsum("ij,kj->ki", pose.rotation, centred) + pose.translation
+    return Conformer(placed, source)
 
 
 def _embed_molecule(molecule: Chem.Mol, seed: int) -> np.ndarray | None:
@@ -138,13 +152,17 @@ def _embed_molecule(molecule: Chem.Mol, seed: int) -> np.ndarray | None:
     return copy.GetConformer(conformer_id).GetPositions()
 
 
-def fallback_positions(component: Component) -> Float[np.ndarray, "a 3"]:
+def fallback_positions(
+    component: Component,
+) -> tuple[Float[np.ndarray, "a 3"], Source]:
     """Returns coordinates from the dictionary for want of a conformer, Å.
 
     Unknown coordinates become 0.
     """
-    positions = component.ideal_positions
+    positions, source = component.ideal_positions, "ideal"
     is_old = component.modified is not None and component.modified < TRAINING_CUT_OFF
     if component.deposited_positions is not None and is_old:
-        positions = component.deposited_positions
-    return np.nan_to_num(positions, nan=0.0)
+        positions, source = component.deposited_positions, "deposited"
+    if np.isnan(positions).all():
+        source = "none"
+    return np.nan_to_num(positions, nan=0.0), source

@@ -6,6 +6,8 @@
 Nothing here imports JAX; `af3_core.batch.pad` makes the model's batch of both.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float32, Int
 
@@ -88,22 +90,61 @@ def featurise(
     )
 
 
+@dataclass(frozen=True)
+class Fallback:
+    """A residue for which no conformer could be embedded."""
+
+    chain_id: str
+    residue_id: int
+    """1-based."""
+    code: str
+    source: str
+    """What stands in: ideal or deposited coordinates, or none."""
+
+
 def reference_positions(
     features: Features, components: Components, seed: int, *, threads: int = 1
 ) -> Float32[np.ndarray, "n x 3"]:
-    """Embeds the reference conformer of every residue and ligand, Å. AF3 SI 2.8.
+    """Returns the positions of `embed_references`, Å."""
+    return embed_references(features, components, seed, threads=threads)[0]
+
+
+def embed_references(
+    features: Features, components: Components, seed: int, *, threads: int = 1
+) -> tuple[Float32[np.ndarray, "n x 3"], tuple[Fallback, ...]]:
+    """Embeds the reference conformer of every residue and ligand. AF3 SI 2.8.
 
     Args:
         components: the same that the features were made with.
         seed: the model seed, 0 to 2³² − 1.
         threads: embeddings at a time; the result does not depend on it.
+
+    Returns:
+        Positions, Å, and the residues that RDKit could not embed.
     """
     residues = find_residues(
         features.tokens, features.chains, features.atoms, components
     )
     poses = draw_poses(residues.references, seed)
     conformers = embed_all(residues.references, poses, threads=threads)
-    return place_conformers(residues, conformers)
+    fallbacks = tuple(
+        _fallback(features, residues, residue, conformer.source)
+        for residue, conformer in enumerate(conformers)
+        if conformer.source != "ETKDGv3"
+    )
+    return place_conformers(residues, [c.positions for c in conformers]), fallbacks
+
+
+def _fallback(
+    features: Features, residues: Residues, residue: int, source: str
+) -> Fallback:
+    token = int(np.argmax(residues.of_token == residue))
+    return Fallback(
+        features.chains.chain_id[features.tokens.asym_id[token] - 1],
+        int(features.tokens.residue_index[token]),
+        residues.references[residue].component.code,
+        source,
+    )
 
 
 def _tokens(table: TokenTable) -> TokenFeatures:

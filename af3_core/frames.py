@@ -45,7 +45,8 @@ def _centre_positions(
     poses = draw_poses(residues.references, FRAMES_SEED)
     conformers = [np.zeros((len(r.rows), 3)) for r in residues.references]
     for residue in ligand_residues:
-        conformers[residue] = embed(residues.references[residue], poses[residue])
+        placed = embed(residues.references[residue], poses[residue])
+        conformers[residue] = placed.positions
     positions = place_conformers(residues, conformers)
     return positions[np.arange(len(positions)), centre_slot]
 
