@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from numpy import ndarray
 
 from af3_core.feature_values import Features
@@ -159,11 +159,11 @@ def _texts(values: Sequence[str]) -> str:
     return json.dumps(values, separators=(",", ":"))
 
 
-def _numbers(values: Int[ndarray, "a"], texts: Sequence[str]) -> str:
+def _numbers(values: Integer[ndarray, "a"], texts: Sequence[str]) -> str:
     return "[" + ",".join([texts[v] for v in values.tolist()]) + "]"
 
 
-def _matrix(values: Int[ndarray, "n n"], texts: Sequence[str]) -> str:
+def _matrix(values: Integer[ndarray, "n n"], texts: Sequence[str]) -> str:
     return "[" + ",".join(_numbers(row, texts) for row in values) + "]"
 
 
