@@ -54,6 +54,8 @@ class MadeUpJob:
     seed: int = 1
     samples: int = 2
     source: str = "inputs/jobs.fasta"
+    quality: float = 0.7
+    """pTM and ranking score of the best sample."""
 
     @property
     def job_id(self) -> str:
@@ -65,8 +67,8 @@ class MadeUpJob:
 
 
 THREE_JOBS = (
-    MadeUpJob("monomer", (Chain("A", 90),), source="inputs/monomer.fasta"),
-    MadeUpJob("trimer", (Chain("A", 54), Chain("B", 54), Chain("C", 36))),
+    MadeUpJob("monomer", (Chain("A", 90),), source="inputs/a.fasta", quality=0.92),
+    MadeUpJob("trimer", (Chain("A", 54), Chain("B", 54), Chain("C", 36)), quality=0.81),
     MadeUpJob(
         "with_ligand",
         (
@@ -74,6 +76,7 @@ THREE_JOBS = (
             Chain("B", 31, "ligand"),
             Chain("C", 1, "ligand", "MG"),
         ),
+        quality=0.58,
     ),
 )
 
@@ -275,10 +278,9 @@ def prediction_rows(job: MadeUpJob) -> list[dict[str, object]]:
     distance = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
     rng = np.random.default_rng(int(job.job_id[:8], 16))
     num_chains = len(job.chains)
-    base = rng.uniform(0.35, 0.95)
     rows = []
     for sample in range(job.samples):
-        quality = base - 0.1 * sample
+        quality = job.quality - 0.1 * sample
         wave = np.sin(np.arange(len(first)) / 9.0)[columns["token_index"]]
         noise = rng.normal(0.0, 3.0, len(columns["token_index"]))
         plddt = np.clip(100 * quality + 14 * wave + noise, 5, 98)

@@ -44,6 +44,7 @@ FLAGS = [
     "--enable-unsafe-swiftshader",
 ]
 HOSTILE = "</script><img src=x onerror=alert(1)>"
+BROKEN = "inputs/broken.json"
 NUM_MANY = 20_000
 
 
@@ -74,7 +75,7 @@ def report(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("report")
     broken = outcome(
         "plan",
-        "inputs/broken.json",
+        BROKEN,
         "failed",
         cause="input",
         evidence="got 'MKV1'",
@@ -112,11 +113,11 @@ def write_scores_only(results: Path) -> None:
         write_table(path, contract, filled(contract, rows))
 
 
-def open_report(page, address: str, job: str | None = None) -> None:
-    page.goto(address + (f"#job={job}" if job else ""))
+def open_report(page, address: str, job: str = BROKEN) -> None:
+    """Opens a job; by default one without a structure, which is quicker."""
+    page.goto(f"{address}#job={job}")
     page.wait_for_selector("html[data-ready]")
-    if job:
-        page.wait_for_selector(f'html[data-shown="{job}"]')
+    page.wait_for_selector("html[data-shown]")
 
 
 def shown_names(page) -> list[str]:
@@ -131,21 +132,21 @@ def colours_of(page, selector: str) -> set[tuple[int, int, int]]:
 def test_jobs_come_best_first_and_failed_inputs_last(page, report) -> None:
     open_report(page, report)
     assert shown_names(page) == [
-        "with_ligand",
-        "trimer",
         "monomer",
-        "inputs/broken.json",
+        "trimer",
+        "with_ligand",
+        BROKEN,
     ]
 
 
 def test_a_filter_keeps_the_jobs_it_describes(page, report) -> None:
     open_report(page, report)
-    page.fill("#filter", "iptm > 0.4")
-    assert shown_names(page) == ["with_ligand"]
+    page.fill("#filter", "iptm > 0.6")
+    assert shown_names(page) == ["trimer"]
     page.fill("#filter", "mono")
     assert shown_names(page) == ["monomer"]
     page.fill("#filter", "status = failed")
-    assert shown_names(page) == ["inputs/broken.json"]
+    assert shown_names(page) == [BROKEN]
     assert page.inner_text("#matches") == "1 of 4 jobs"
 
 
@@ -183,14 +184,14 @@ def test_a_click_selects_a_job_and_the_address_remembers_it(page, report) -> Non
 
 
 def test_arrow_keys_walk_through_the_jobs(page, report) -> None:
-    open_report(page, report, "with_ligand")
+    open_report(page, report, "monomer")
     page.focus("#scroller")
     page.keyboard.press("ArrowDown")
     page.wait_for_selector('html[data-shown="trimer"]')
 
 
 def test_a_failed_input_shows_cause_evidence_and_remedy(page, report) -> None:
-    open_report(page, report, "inputs/broken.json")
+    open_report(page, report)
     text = page.inner_text("#detail")
     assert "plan: input" in text
     assert "got 'MKV1'" in text
@@ -257,7 +258,7 @@ def test_the_filtered_jobs_are_saved_as_csv(page, report, tmp_path) -> None:
         page.click("#download")
     download.value.save_as(tmp_path / "jobs.csv")
     rows = list(csv.DictReader((tmp_path / "jobs.csv").open()))
-    assert [row["name"] for row in rows] == ["with_ligand", "trimer", "monomer"]
+    assert [row["name"] for row in rows] == ["monomer", "trimer", "with_ligand"]
     assert float(rows[0]["ranking_score"]) > float(rows[1]["ranking_score"])
 
 
@@ -274,7 +275,6 @@ def test_hostile_names_are_shown_as_text(page, tmp_path) -> None:
     write_campaign(tmp_path, (job,), [failure])
     made = write_report(tmp_path, tmp_path / "r.html", title=HOSTILE)
     open_report(page, made.path.as_uri())
-    page.wait_for_selector("html[data-shown]")
     assert page.inner_text("#job-name") == HOSTILE
     assert page.inner_text("h1") == HOSTILE
     assert shown_names(page) == [HOSTILE, HOSTILE]
