@@ -69,4 +69,5 @@ def _name_rows(first: list[str], rows: Sequence[Row]) -> list[str]:
         names = [f"{index:0{width}d}|{name}" for index, name in enumerate(names)]
     found_in = [f"[subseq from] {row.description or row.target}" for row in rows]
     described = zip(names[len(first) :], found_in, strict=True)
-    return [*names[: len(first)], *(f"{name} {text}" for name, text in described)]
+    rest = (f"{name} {text}".strip() for name, text in described)
+    return [*names[: len(first)], *rest]

@@ -24,6 +24,7 @@ from pyhmmer.plan7 import (
 )
 from pyhmmer.plan7 import Hit as HmmerHit
 
+from af3_core.search.denormals import flush_denormals
 from af3_core.search.hits import BestHits, Hit, Region
 from af3_core.search.settings import SearchSettings, rna_filters
 
@@ -75,7 +76,7 @@ def search_stream(
     """
     make = _MAKERS[kind]
     replicas = max(1, threads // max(1, len(queries)))
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads, initializer=flush_denormals) as pool:
         lanes = {
             query_id: list(
                 pool.map(lambda s: make(s, settings, z), [sequence] * replicas)
