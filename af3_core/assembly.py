@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from af3_core.chains import Chain, chains_of
-from af3_core.chemistry import HYDROGENS, Component, Components
+from af3_core.chemistry import Components
+from af3_core.component import HYDROGENS, Component
 from af3_core.job import BondAtom, Job
 from af3_core.residues import UNKNOWN_CODES
 

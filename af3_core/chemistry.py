@@ -8,60 +8,15 @@ over it. Nothing is read before a component is asked for.
 import re
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from af3_core.binary_cif import Column, Encoded, decode_column, read_categories
-
-HYDROGENS = ("H", "D")
-
-
-@dataclass(frozen=True)
-class ComponentBond:
-    """A bond within a component, in the dictionary's own words."""
-
-    atom_1: str
-    atom_2: str
-    order: str
-    """SING, DOUB or TRIP."""
-    aromatic: str
-    """Y or N."""
-
-
-@dataclass(frozen=True, eq=False)
-class Component:
-    """One entry of the dictionary; atoms in the dictionary's order, hydrogens too."""
-
-    code: str
-    name: str
-    type: str
-    parent: str | None
-    """Code of the standard residue it derives from."""
-    formula: str | None
-    formula_weight: str | None
-    synonyms: str | None
-    modified: date | None
-    """Day of the last revision."""
-    atom_names: tuple[str, ...]
-    elements: tuple[str, ...]
-    """As written, usually upper case."""
-    charges: tuple[int | None, ...]
-    leaving: tuple[str, ...]
-    """Y, N or ? for every atom."""
-    ideal_positions: Float[np.ndarray, "a 3"]
-    """Å; NaN where unknown."""
-    deposited_positions: Float[np.ndarray, "a 3"] | None
-    """Å, of a structure in the PDB, NaN where unknown; None if the ideal ones do."""
-    bonds: tuple[ComponentBond, ...]
-
-    @cached_property
-    def heavy_atoms(self) -> tuple[int, ...]:
-        """Indices of all atoms but hydrogen and deuterium."""
-        return tuple(i for i, e in enumerate(self.elements) if e not in HYDROGENS)
+from af3_core.component import Component, ComponentBond
+from af3_core.user_components import parse_user_components
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +36,7 @@ class Components:
         Raises:
             UserComponentError: the text is not mmCIF or lacks needed items.
         """
-        if user_ccd is None:
-            return cls()
-        from af3_core.user_components import parse_user_components
-
-        return cls(user=parse_user_components(user_ccd))
+        return cls() if user_ccd is None else cls(parse_user_components(user_ccd))
 
     def __contains__(self, code: object) -> bool:
         return code in self.user or code in _dictionary().rows
@@ -197,17 +148,11 @@ class _Dictionary:
         )
 
 
-_DICTIONARY: list[_Dictionary] = []
-
-
+@cache
 def _dictionary() -> _Dictionary:
     """Returns the process's one dictionary; found without importing biotite."""
-    if not _DICTIONARY:
-        spec = find_spec("biotite")
-        if spec is None or spec.origin is None:
-            raise RuntimeError(
-                "biotite is not installed; it carries the component dictionary"
-            )
-        path = Path(spec.origin).parent / "structure" / "info" / "components.bcif"
-        _DICTIONARY.append(_Dictionary(path))
-    return _DICTIONARY[0]
+    spec = find_spec("biotite")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("biotite, which carries the dictionary, is not installed")
+    path = Path(spec.origin).parent / "structure" / "info" / "components.bcif"
+    return _Dictionary(path)

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom
 
-from af3_core.chemistry import Component
+from af3_core.component import Component
 from af3_core.molecules import atomic_number, component_molecule, smiles_molecule
 
 TRAINING_CUT_OFF = date(2021, 9, 30)

@@ -7,7 +7,7 @@ charges a molecule ends up with, and so which conformer a seed gives.
 import numpy as np
 from rdkit import Chem, rdBase
 
-from af3_core.chemistry import Component, ComponentBond
+from af3_core.component import Component, ComponentBond
 
 MAX_NAME_LENGTH = 4
 """Characters of an atom name that the model can be told."""

@@ -6,7 +6,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Float
 
-from af3_core.chemistry import Component, ComponentBond
+from af3_core.component import Component, ComponentBond
 
 
 class UserComponentError(ValueError):

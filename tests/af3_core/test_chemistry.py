@@ -87,13 +87,13 @@ def test_deposited_coordinates_are_read_where_ideal_ones_are_incomplete() -> Non
 
 PLAIN = """
 import sys
-from af3_core.chemistry import Components, _DICTIONARY
+from af3_core.chemistry import Components, _dictionary
 from af3_core.features import count_tokens
 from af3_core.job import Job, Polymer
 chains = Polymer("protein", ("A",), "MKV"), Polymer("dna", ("B",), "ACGT")
 job = Job("x", (1,), chains)
 assert count_tokens(job, Components.load()) == 7
-assert not _DICTIONARY, "the dictionary was read"
+assert not _dictionary.cache_info().currsize, "the dictionary was read"
 assert "jax" not in sys.modules, "JAX was imported"
 """
 
