@@ -1,7 +1,7 @@
-"""AlphaFold 3's flat dictionary of features as a `Batch`, and its outputs by name."""
+"""AlphaFold 3's flat dictionary of features as a `Batch`."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -17,72 +17,56 @@ from af3_core.batch import (
     Tokens,
 )
 
-# Fields of our groups whose name differs from AlphaFold 3's.
-_TOKEN_NAMES = {"mask": "seq_mask", "residue_type": "aatype"}
-_MSA_NAMES = {"rows": "msa", "mask": "msa_mask"}
-_TEMPLATE_NAMES = {"residue_type": "aatype"}
-_REFERENCE_NAMES = {"positions": "pos", "space_uid": "space_uid"}
 
-FEATURE_PATHS: dict[str, str] = {
-    **{f"tokens.{f.name}": _TOKEN_NAMES.get(f.name, f.name) for f in fields(Tokens)},
-    **{f"msa.{f.name}": _MSA_NAMES.get(f.name, f.name) for f in fields(Msa)},
-    **{
-        f"templates.{f.name}": f"template_{_TEMPLATE_NAMES.get(f.name, f.name)}"
-        for f in fields(Templates)
-    },
-    **{
-        f"reference.{f.name}": f"ref_{_REFERENCE_NAMES.get(f.name, f.name)}"
-        for f in fields(ReferenceConformers)
-    },
-    **{
-        f"windows.{f.name}.{part}": f"{f.name}:gather_{theirs}"
-        for f in fields(AtomWindows)
-        for part, theirs in (("index", "idxs"), ("mask", "mask"))
-    },
-    **{
-        f"{ours}.{part}": f"{theirs}:gather_{key}"
-        for ours, theirs in (
-            ("bonds.polymer_ligand", "tokens_to_polymer_ligand_bonds"),
-            ("bonds.ligand_ligand", "tokens_to_ligand_ligand_bonds"),
-            ("pseudo_beta", "token_atoms_to_pseudo_beta"),
-        )
-        for part, key in (("index", "idxs"), ("mask", "mask"))
-    },
-    "predicted_atom_mask": "pred_dense_atom_mask",
-    "residue_center_index": "residue_center_index",
-    "frames_mask": "frames_mask",
+def _names(kind: type, prefix: str = "", **renamed: str) -> dict[str, str]:
+    return {f.name: renamed.get(f.name, prefix + f.name) for f in fields(kind)}
+
+
+# AlphaFold 3's name of each array, by group and field of a `Batch`.
+_TOKENS = _names(Tokens, mask="seq_mask", residue_type="aatype")
+_MSA = _names(Msa, rows="msa", mask="msa_mask")
+_TEMPLATES = _names(Templates, "template_", residue_type="template_aatype")
+_REFERENCE = _names(ReferenceConformers, "ref_", positions="ref_pos")
+_WINDOWS = _names(AtomWindows)
+_BONDS = {
+    "polymer_ligand": "tokens_to_polymer_ligand_bonds",
+    "ligand_ligand": "tokens_to_ligand_ligand_bonds",
 }
-"""Path of every array of a `Batch` → the name AlphaFold 3 gives it."""
+_PSEUDO_BETA = "token_atoms_to_pseudo_beta"
+_ATOM_MASK = "pred_dense_atom_mask"
 
 
 def batch_from_features(features: Mapping[str, np.ndarray]) -> Batch:
     """A `Batch` of AlphaFold 3's arrays; `features` is keyed by its names."""
 
-    def group(kind: Callable[..., Any], prefix: str) -> Any:
-        return kind(
-            **{
-                field.name: features[FEATURE_PATHS[f"{prefix}{field.name}"]]
-                for field in fields(kind)
-            }
-        )
+    def take(names: Mapping[str, str]) -> dict[str, np.ndarray]:
+        return {ours: features[theirs] for ours, theirs in names.items()}
 
-    def layout(path: str) -> Gather:
-        return Gather(
-            features[FEATURE_PATHS[f"{path}.index"]],
-            features[FEATURE_PATHS[f"{path}.mask"]],
-        )
+    def layout(name: str) -> Gather:
+        return Gather(features[f"{name}:gather_idxs"], features[f"{name}:gather_mask"])
 
     return Batch(
-        tokens=group(Tokens, "tokens."),
-        msa=group(Msa, "msa."),
-        templates=group(Templates, "templates."),
-        reference=group(ReferenceConformers, "reference."),
-        windows=AtomWindows(
-            **{f.name: layout(f"windows.{f.name}") for f in fields(AtomWindows)}
-        ),
-        bonds=Bonds(layout("bonds.polymer_ligand"), layout("bonds.ligand_ligand")),
-        pseudo_beta=layout("pseudo_beta"),
-        predicted_atom_mask=features["pred_dense_atom_mask"],
+        tokens=Tokens(**take(_TOKENS)),
+        msa=Msa(**take(_MSA)),
+        templates=Templates(**take(_TEMPLATES)),
+        reference=ReferenceConformers(**take(_REFERENCE)),
+        windows=AtomWindows(**{k: layout(v) for k, v in _WINDOWS.items()}),
+        bonds=Bonds(**{k: layout(v) for k, v in _BONDS.items()}),
+        pseudo_beta=layout(_PSEUDO_BETA),
+        predicted_atom_mask=features[_ATOM_MASK],
         residue_center_index=features["residue_center_index"],
         frames_mask=features["frames_mask"],
     )
+
+
+def batch_arrays(batch: Batch) -> dict[str, np.ndarray]:
+    """Every array of a batch by its path, such as `msa.rows`."""
+    return dict(_walk(batch, ""))
+
+
+def _walk(value: Any, path: str) -> Iterator[tuple[str, np.ndarray]]:
+    if not is_dataclass(value):
+        yield path.removesuffix("."), np.asarray(value)
+        return
+    for field in fields(value):
+        yield from _walk(getattr(value, field.name), f"{path}{field.name}.")
