@@ -47,7 +47,7 @@ class EncodedAtoms:
     """What SI Algorithm 5 returns."""
 
     tokens: Float[Array, "b n c"]
-    skip: Float[Array, "b w q c"]
+    skip: Float[Array, "b w q ca"]
 
 
 class AtomConditioning(hk.Module):

@@ -21,20 +21,20 @@ CONTACT_DISTANCE = 8.0
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Confidence:
-    """What the network expects its errors to be, for one sample."""
+    """What the network expects its errors to be, for one sample or several (b)."""
 
-    predicted_lddt: Float[Array, "n x"]
+    predicted_lddt: Float[Array, "*b n x"]
     """0 to 100."""
-    predicted_experimentally_resolved: Float[Array, "n x"]
+    predicted_experimentally_resolved: Float[Array, "*b n x"]
     """Probability."""
-    full_pae: Float[Array, "n n"]
+    full_pae: Float[Array, "*b n n"]
     """Error (Å) of token j when aligned on the frame of token i (row)."""
-    full_pde: Float[Array, "n n"]
+    full_pde: Float[Array, "*b n n"]
     """Error (Å) of the distance between tokens."""
-    average_pde: Float[Array, ""]
-    tmscore_adjusted_pae_global: Float[Array, "n n"]
+    average_pde: Float[Array, "*b"]
+    tmscore_adjusted_pae_global: Float[Array, "*b n n"]
     """Expected TM-score term of each aligned pair, d0 from the whole complex."""
-    tmscore_adjusted_pae_interface: Float[Array, "n n"]
+    tmscore_adjusted_pae_interface: Float[Array, "*b n n"]
     """The same, d0 from the two chains of the pair."""
 
 

@@ -52,7 +52,6 @@ class Prediction:
     """Å; meaningless where `mask` is False."""
     mask: Bool[Array, "b n x"]
     confidence: Confidence
-    """Every array with a leading axis b."""
     distogram: Distogram
     embeddings: Embeddings | None
 

@@ -1,5 +1,7 @@
 """The template embedder. SI Algorithm 16."""
 
+from collections.abc import Callable
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -132,9 +134,8 @@ class SingleTemplateEmbedder(hk.Module):
     ) -> Float[Array, "n n c"]:
         """Lines 1-8; the projection of a concatenation is a sum of projections."""
         dtype, num_channels = pair.dtype, self.config.num_channels
-        atom_mask = jnp.asarray(template.atom_mask)
-        positions = jnp.where(atom_mask[..., None], template.atom_positions, 0.0)
-        residue_type = jnp.asarray(template.residue_type)
+        residue_type, atom_mask = template.residue_type[0], template.atom_mask[0]
+        positions = jnp.where(atom_mask[..., None], template.atom_positions[0], 0.0)
 
         def take(x: Array, slots: np.ndarray) -> Array:
             index = jnp.asarray(slots)[residue_type].reshape(len(residue_type), -1)
@@ -196,7 +197,7 @@ class TemplateEmbedder(hk.Module):
             return embedder(template, pair, token_mask, same_chain)
 
         if hk.running_init():
-            total = embed(jax.tree.map(lambda x: x[0], templates))
+            total = embed(_template(templates, 0))
         else:
             shape = (num_tokens, num_tokens, self.config.num_channels)
             total = _sum_templates(embed, templates, jnp.zeros(shape, pair.dtype))
@@ -205,11 +206,20 @@ class TemplateEmbedder(hk.Module):
         return output(jax.nn.relu(mean))  # line 14
 
 
-def _sum_templates(embed, templates: Templates, zeros: Array) -> Array:  # noqa: ANN001
+def _template(templates: Templates, index: Array | int) -> Templates:
+    """One template, its axis kept."""
+    return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, index, 1), templates)
+
+
+def _sum_templates(
+    embed: Callable[[Templates], Array], templates: Templates, zeros: Array
+) -> Float[Array, "n n c"]:
     """Lines 6-12. A template equal to the one before, as absent ones are, is reused."""
 
-    def step(carry: tuple, template: Templates) -> tuple[tuple, None]:
-        total, previous, embedding = carry
+    def step(carry: tuple[Array, Array], index: Array) -> tuple[tuple, None]:
+        total, embedding = carry
+        template = _template(templates, index)
+        previous = _template(templates, jnp.maximum(index - 1, 0))
         same = [
             jnp.array_equal(x, y)
             for x, y in zip(
@@ -217,17 +227,14 @@ def _sum_templates(embed, templates: Templates, zeros: Array) -> Array:  # noqa:
             )
         ]
         embedding = hk.cond(
-            jnp.all(jnp.stack(same)),
+            jnp.all(jnp.stack(same)) & (index > 0),
             lambda template, embedding: embedding,
             lambda template, embedding: embed(template),
             template,
             embedding,
         )
-        return (total + embedding, template, embedding), None
+        return (total + embedding, embedding), None
 
-    # No residue has the class -1: the first template never counts as seen.
-    unlike = jax.tree.map(
-        lambda x: jnp.full(x.shape[1:], -1).astype(x.dtype), templates
-    )
-    (total, _, _), _ = hk.scan(step, (zeros, unlike, zeros), templates)
+    num_templates = templates.residue_type.shape[0]
+    (total, _), _ = hk.scan(step, (zeros, zeros), jnp.arange(num_templates))
     return total
