@@ -1,5 +1,6 @@
-# make setup | demo | test | check | fmt | bench | config
-.PHONY: setup demo test check fmt bench clean-demo
+# make setup | demo | test | check | fmt | pins | bench
+SHELL := /bin/sh
+.PHONY: setup demo test check fmt pins bench clean-demo
 
 BIN := .venv/bin
 
@@ -25,6 +26,13 @@ fmt: setup ## Format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/snakefmt Snakefile rules
+
+pins: setup ## Export the lock file for conda environments
+	@for extra in core "inference-cuda --extra cuda"; do \
+	    set -- $$extra; name=$$1; shift; \
+	    uv export --quiet --locked --no-dev --no-emit-project --no-hashes --no-header \
+	        --no-annotate "$$@" --output-file envs/pins/$$name.txt; \
+	done
 
 bench: setup ## Benchmarks; results under benchmarks/results
 	@$(BIN)/python -m benchmarks.bench_attention

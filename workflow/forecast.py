@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -85,7 +86,7 @@ def print_forecast(
     """Shows what will run."""
     costs = CostModel()
     rows = forecast_buckets(manifest, costs)
-    table = Table(title="Predictions", title_justify="left")
+    table = Table(title="Predictions", title_justify="left", box=SIMPLE)
     for heading in ("tokens", "batches", "jobs × seeds", "A100 hours", "device GB"):
         table.add_column(heading, justify="right")
     for row in rows:

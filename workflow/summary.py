@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -90,8 +91,8 @@ def _print_refusals(console: Console) -> None:
 
 
 def _results_table(rows: list[dict[str, object]]) -> Table:
-    table = Table(title="Best sample of each job", title_justify="left")
-    table.add_column("job", overflow="fold")
+    table = Table(title="Best sample of each job", title_justify="left", box=SIMPLE)
+    table.add_column("job", overflow="fold", min_width=16)
     for heading in ("tokens", "ranking", "pTM", "ipTM", "pLDDT", "clashes", "relaxed"):
         table.add_column(heading, justify="right")
     for row in rows:
