@@ -63,9 +63,8 @@ def find_residues(
         )
         if token >= 0 and name in references[of_token[token]].rows
     ]
-    return Residues(
-        of_token.astype(np.int32), tuple(references), *np.array(places, np.int32).T
-    )
+    columns = np.array(places, dtype=np.int32).reshape(-1, 4).T
+    return Residues(of_token.astype(np.int32), tuple(references), *columns)
 
 
 def _reference(code: str, smiles: str | None, components: Components) -> Reference:

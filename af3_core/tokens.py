@@ -20,7 +20,7 @@ from jaxtyping import Bool, Int
 from af3_core.assembly import Assembly, ChemistryError, dropped_atoms, layout_atoms
 from af3_core.chains import Chain
 from af3_core.chemistry import Components
-from af3_core.molecules import smiles_component
+from af3_core.molecules import SmilesError, smiles_component
 from af3_core.residues import is_one_token, residue_class
 
 NUM_ATOM_SLOTS = 24
@@ -151,10 +151,14 @@ def _lay_out(
     chain: Chain, residue_id: int, assembly: Assembly, components: Components
 ) -> _Residue:
     code = chain.codes[residue_id - 1]
-    if chain.smiles is not None:
-        component = smiles_component(chain.smiles, code)
-    else:
+    if chain.smiles is None:
         component = components[code]
+    else:
+        try:
+            component = smiles_component(chain.smiles, code)
+        except SmilesError as error:
+            message = f"the SMILES of chain {chain.chain_id} cannot be used: {error}"
+            raise ChemistryError(message) from error
     return _Residue(
         chain,
         residue_id,

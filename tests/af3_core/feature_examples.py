@@ -1,5 +1,6 @@
 """Jobs with the features that AlphaFold 3 makes of them."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def rna(sequence: str, ids: str = "R") -> Polymer:
     return Polymer("rna", tuple(ids), sequence, unpaired_msa="")
 
 
-def ligand(*codes: str, ids: str = "L") -> Ligand:
+def ligand(*codes: str, ids: Iterable[str] = "L") -> Ligand:
     return Ligand(tuple(ids), codes)
 
 

@@ -152,6 +152,7 @@ def test_a_chain_without_alignment_is_refused() -> None:
         (job(protein("MK"), ligand("MG"), bonds="A.7.CA-L.1.MG"), "no residue 7"),
         (job(rna("ACG"), ligand("MG"), bonds="R.2.OP3-L.1.MG"), "not predicted"),
         (job(smiles("CCO"), ligand("MG"), bonds="S.1.C9-L.1.MG"), "not predicted"),
+        (job(smiles("C1CC")), "SMILES of chain S cannot be used"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
