@@ -57,6 +57,16 @@ def input_name(name: str) -> str:
     return f"{name}_data.json"
 
 
+def embeddings_name(name: str, seed: int) -> str:
+    """Name of a seed's single and pair embeddings, a NumPy zip file."""
+    return f"seed-{seed}_embeddings/{name}_seed-{seed}_embeddings.npz"
+
+
+def distogram_name(name: str, seed: int) -> str:
+    """Name of a seed's distogram, a NumPy zip file."""
+    return f"seed-{seed}_distogram/{name}_seed-{seed}_distogram.npz"
+
+
 def ranking_name(name: str) -> str:
     """Name of the table of ranking scores."""
     return f"{name}_ranking_scores.csv"

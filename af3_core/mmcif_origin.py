@@ -37,6 +37,9 @@ ALPHAFOLD3_USAGE = (
 )
 """What users of the official parameters must pass on with every prediction."""
 
+TERMS_NAME = "TERMS_OF_USE.md"
+"""Where AF3's output folder has its terms of use."""
+
 UNTRAINED_USAGE = (
     DataUsage(
         "disclaimer",
@@ -94,6 +97,12 @@ def foldmill_origin(
         usage=usage,
         authors=("Foldmill",),
     )
+
+
+def format_terms(usage: tuple[DataUsage, ...]) -> str:
+    """The text of `TERMS_OF_USE.md`: licence and disclaimer, one paragraph each."""
+    paragraphs = "\n\n".join(u.details for u in usage)
+    return f"# Terms of use\n\n{paragraphs}\n"
 
 
 _CITATION = {

@@ -79,11 +79,6 @@ def format_a3m(msa: Msa) -> str:
     return "".join(f">{description}\n{sequence}\n" for description, sequence in rows)
 
 
-def crop(msa: Msa, max_rows: int) -> Msa:
-    """The first `max_rows` rows."""
-    return Msa(msa.descriptions[:max_rows], msa.sequences[:max_rows])
-
-
 def merge(msas: Sequence[Msa]) -> Msa:
     """All rows, one alignment after the other.
 

@@ -108,8 +108,10 @@ def _read_alignments(chain: ChainInput, pairing: bool) -> _ChainAlignments:
         return _ChainAlignments(gaps, gaps, np.array([""], object))
     aligned = len(chain.letters) >= SHORTEST_ALIGNED_CHAIN and chain.kind != "dna"
     use_paired = aligned and pairing and chain.kind == "protein"
-    unpaired = read_alignment(chain, chain.unpaired_msa if aligned else "", "unpaired")
-    paired = read_alignment(chain, chain.paired_msa if use_paired else "", "paired")
+    unpaired = _parse_alignment(
+        chain, chain.unpaired_msa if aligned else "", "unpaired"
+    )
+    paired = _parse_alignment(chain, chain.paired_msa if use_paired else "", "paired")
     species = [species_id(d) for d in paired.descriptions]
     return _ChainAlignments(
         _encode(chain, unpaired, "unpaired"),
@@ -118,7 +120,7 @@ def _read_alignments(chain: ChainInput, pairing: bool) -> _ChainAlignments:
     )
 
 
-def read_alignment(chain: ChainInput, a3m: str, which: str) -> Msa:
+def _parse_alignment(chain: ChainInput, a3m: str, which: str) -> Msa:
     """Parses A3M text; the chain's own sequence if it holds no rows.
 
     Raises:

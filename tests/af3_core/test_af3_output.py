@@ -5,6 +5,8 @@ import pytest
 
 from af3_core.af3_output import (
     best_output_names,
+    distogram_name,
+    embeddings_name,
     format_confidences,
     format_ranking_scores,
     format_summary,
@@ -42,6 +44,8 @@ def test_files_are_named_as_by_alphafold3() -> None:
     assert names.folder == "seed-1234_sample-0"
     assert names.model == ("seed-1234_sample-0/hello_fold_seed-1234_sample-0_model.cif")
     assert best_output_names("x").summary == "x_summary_confidences.json"
+    assert embeddings_name("x", 3) == "seed-3_embeddings/x_seed-3_embeddings.npz"
+    assert distogram_name("x", 3) == "seed-3_distogram/x_seed-3_distogram.npz"
 
 
 def test_job_names_keep_only_what_files_may_be_called() -> None:

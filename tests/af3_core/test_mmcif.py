@@ -9,7 +9,7 @@ import pytest
 from Bio.PDB import MMCIFParser
 
 from af3_core.mmcif import write_mmcif
-from af3_core.mmcif_origin import ALPHAFOLD3_USAGE, foldmill_origin
+from af3_core.mmcif_origin import ALPHAFOLD3_USAGE, foldmill_origin, format_terms
 from tests.af3_core.output_examples import ORIGIN, Example, mmcif_of, predicted
 
 NAME = "kitchen_sink"
@@ -146,6 +146,11 @@ def test_terms_of_use_stand_at_the_top_and_in_the_data(example: Example) -> None
     block = gemmi.cif.read_string(text).sole_block()
     assert list(block.find_values("_pdbx_data_usage.type")) == ["license", "disclaimer"]
     assert "AlphaFold 3 (abc)" in block.find_values("_software.version").str(0)
+
+
+def test_the_terms_file_holds_every_paragraph() -> None:
+    text = format_terms(ALPHAFOLD3_USAGE)
+    assert all(usage.details in text for usage in ALPHAFOLD3_USAGE)
 
 
 def test_plddt_must_match_the_atoms(example: Example) -> None:

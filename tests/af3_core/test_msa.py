@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from af3_core.msa import (
     Msa,
-    crop,
     deduplicate,
     encode,
     encode_sequence,
@@ -45,10 +44,6 @@ def test_merging_puts_one_alignment_below_the_other() -> None:
 def test_alignments_of_different_queries_do_not_merge() -> None:
     with pytest.raises(ValueError, match="one common query"):
         merge([msa("MKTA"), msa("MKTC")])
-
-
-def test_cropping_keeps_the_first_rows() -> None:
-    assert crop(msa("MK", "MR", "-K"), 2).sequences == ("MK", "MR")
 
 
 @pytest.mark.parametrize(
