@@ -13,9 +13,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from af3_core.figures import draw_msa, draw_pae, draw_plddt
-from workflow.report.details import read_prediction, token_means
+from workflow.report.details import token_means
 from workflow.report.jobs import JobRow, choose_jobs, read_campaign
 from workflow.report.layout import read_layout
+from workflow.report.samples import read_prediction
 from workflow.tables import replacing
 
 

@@ -377,7 +377,7 @@ def relaxed_row(job: MadeUpJob) -> dict[str, object]:
         "sample": 0,
         "status": "relaxed",
         "reason": None,
-        "positions": None,
+        "positions": (atom_columns(job)["positions"] * 1.01).ravel().tolist(),
         "ligands": "{}",
         "energy_before": 1250.0,
         "energy_after": -8421.0,

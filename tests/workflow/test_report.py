@@ -19,7 +19,7 @@ from tests.workflow.synthetic_campaign import (
     write_campaign,
 )
 from workflow.report import write_report
-from workflow.report.details import shrink_matrix
+from workflow.report.details import shrink_matrix, turn_flat
 from workflow.report.encode import encode_matrix, to_json
 from workflow.report.jobs import read_campaign
 
@@ -86,6 +86,24 @@ def test_the_budget_limits_what_is_embedded_and_the_page_says_which(
     overview = overview_of(report.path.read_text())
     assert 0 < report.detailed < 3
     assert sum(overview["detailed"]) == report.detailed
+
+
+def test_a_job_whose_files_are_broken_does_not_stop_the_report(tmp_path) -> None:
+    write_campaign(tmp_path, THREE_JOBS)
+    (tmp_path / "features" / f"{THREE_JOBS[0].job_id}.parquet").unlink()
+    (tmp_path / "predictions" / f"{THREE_JOBS[1].job_id}.1.parquet").write_bytes(b"x")
+    report = write_report(tmp_path, tmp_path / "r.html")
+    assert (report.detailed, report.unreadable) == (1, 2)
+    faults = overview_of(report.path.read_text())["unreadable"].values()
+    assert any("FileNotFoundError" in fault for fault in faults)
+
+
+def test_the_view_is_turned_but_not_mirrored() -> None:
+    positions = np.random.default_rng(3).normal(size=(50, 3)) * (1.0, 9.0, 3.0)
+    turned = turn_flat(positions)(positions)
+    rotation = np.linalg.lstsq(positions - positions.mean(0), turned, rcond=None)[0]
+    assert np.linalg.det(rotation) == pytest.approx(1.0)
+    assert np.ptp(turned, axis=0).argsort().tolist() == [2, 1, 0]
 
 
 def test_chosen_jobs_make_a_page_of_their_own(results, tmp_path) -> None:

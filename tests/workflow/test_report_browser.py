@@ -124,6 +124,13 @@ def shown_names(page) -> list[str]:
     return page.locator("tr.row td.name").all_inner_texts()
 
 
+def drawing_of(page) -> bytes:
+    """The structure, above the buttons in the view, with the mouse elsewhere."""
+    page.mouse.move(0, 0)
+    box = page.locator("#viewer").bounding_box()
+    return page.screenshot(clip={**box, "height": box["height"] * 0.8})
+
+
 def colours_of(page, selector: str) -> set[tuple[int, int, int]]:
     picture = Image.open(io.BytesIO(page.locator(selector).screenshot()))
     return {colour for _, colour in picture.convert("RGB").getcolors(2**24)}
@@ -206,6 +213,15 @@ def test_the_structure_is_drawn_in_the_colours_of_plddt_or_chain(page, report) -
     assert len(by_plddt) > 100
     assert len(by_chain - by_plddt) > 100
     assert page.locator(".legend >> text=chain B").count() == 1
+
+
+def test_the_relaxed_structure_can_be_seen_instead(page, report) -> None:
+    open_report(page, report, "trimer")
+    predicted = drawing_of(page)
+    page.click("button[data-choice=relaxed]")
+    assert drawing_of(page) != predicted
+    page.click("button[data-choice=predicted]")
+    assert drawing_of(page) == predicted
 
 
 def test_dragging_over_the_pae_marks_the_region_everywhere(page, report) -> None:

@@ -26,6 +26,8 @@ def main(argv: list[str] | None = None) -> int:
         f"{summary.path}: {summary.jobs} jobs, {summary.detailed} with structure, "
         f"{summary.size / 1e6:.1f} MB"
     )
+    if summary.unreadable:
+        print(f"{summary.unreadable} jobs have files that are gone or broken")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +15,14 @@ from numpy import ndarray
 from af3_core.contracts import (
     CHAINS,
     INTERFACES,
-    PREDICTIONS,
-    RELAXED,
     SCORES,
     Contract,
 )
-from af3_core.structure import Structure, moved, select
+from af3_core.structure import Structure, select
 from workflow.report.encode import encode_matrix, pack_sections
 from workflow.report.jobs import JobRow, read_columns
 from workflow.report.layout import msa_depth, read_layout
+from workflow.report.samples import read_prediction, read_relaxation
 
 MAX_PAE_SIDE = 768
 """Larger PAE matrices are averaged over squares of tokens before embedding."""
@@ -34,19 +34,6 @@ class Detail:
 
     packed: str
     provenance: dict[str, object]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What is shown of one sample."""
-
-    positions: Float[ndarray, "a 3"]
-    """Å."""
-    atom_plddt: Float[ndarray, "a"]
-    pae: UInt16[ndarray, "n n"]
-    """0.1 Å."""
-    provenance: str
-    """JSON."""
 
 
 @dataclass(frozen=True)
@@ -90,56 +77,43 @@ def pack_details(results: Path, job: JobRow, tables: Tables) -> Detail | None:
     plddt = prediction.atom_plddt[placed]
     pae, stride = shrink_matrix(prediction.pae, MAX_PAE_SIDE)
     provenance = json.loads(prediction.provenance)
+    relaxation = read_relaxation(results, job)
+    turn = turn_flat(positions)
     head = {
         "seed": job.best["seed"],
         "sample": job.best["sample"],
         "pae": {"side": len(pae), "stride": stride, "tokens": len(prediction.pae)},
-        "atoms": _atoms(moved(atoms, lay_flat(positions)), token_index, plddt),
+        "atoms": _atoms(atoms, token_index, plddt),
+        "positions": _positions(turn(positions)),
         "tokens": _tokens(atoms, token_index, plddt),
         "msa_depth": msa_depth(layout.msa_rows).tolist(),
         "provenance": provenance,
-        "relaxed": _relaxed(results, job),
+        "relaxed": relaxation.facts if relaxation else None,
+        "relaxed_positions": (
+            _positions(turn(relaxation.positions[placed]))
+            if relaxation and relaxation.positions is not None
+            else None
+        ),
         **_tables_of(job, tables),
     }
     return Detail(pack_sections(head, encode_matrix(pae)), provenance)
 
 
-def prediction_path(results: Path, job: JobRow) -> Path | None:
-    """The file that holds a job's best sample; None for a job without scores."""
-    if job.best is None:
-        return None
-    return results / "predictions" / f"{job.job_id}.{job.best['seed']}.parquet"
+def turn_flat(
+    positions: Float[ndarray, "a 3"],
+) -> Callable[[Float[ndarray, "a 3"]], Float[ndarray, "a 3"]]:
+    """How to turn atoms so that they are widest along x, thinnest along z, the view.
 
-
-def read_prediction(results: Path, job: JobRow) -> Prediction | None:
-    """A job's best sample, if its file is there."""
-    path = prediction_path(results, job)
-    if path is None or not path.is_file():
-        return None
-    columns = ["positions", "atom_plddt", "pae", "provenance"]
-    is_best = pc.field("sample") == job.best["sample"]
-    rows = read_columns(path, PREDICTIONS, columns, is_best)
-    if rows.num_rows == 0:
-        return None
-    positions, plddt, pae = (rows[name][0].values.to_numpy() for name in columns[:3])
-    side = math.isqrt(len(pae))
-    return Prediction(
-        positions.reshape(-1, 3),
-        plddt,
-        pae.reshape(side, side),
-        rows["provenance"][0].as_py(),
-    )
-
-
-def lay_flat(positions: Float[ndarray, "a 3"]) -> Float[ndarray, "a 3"]:
-    """Turns atoms so that they are widest along x and thinnest along z, the view."""
+    The turn is returned rather than its result, for other positions of the same atoms.
+    """
     finite = positions[np.isfinite(positions).all(axis=-1)]
     if len(finite) < 3:
-        return positions
+        return lambda others: others
+    centre = finite.mean(axis=0)
     _, axes = np.linalg.eigh(np.cov(finite, rowvar=False))
-    rotation = axes[:, ::-1].copy()
+    rotation = axes[:, ::-1].astype(positions.dtype)
     rotation[:, 2] *= np.sign(np.linalg.det(rotation))  # no mirror images
-    return (positions - finite.mean(axis=0)) @ rotation.astype(positions.dtype)
+    return lambda others: (others - centre) @ rotation
 
 
 def _tables_of(job: JobRow, tables: Tables) -> dict[str, object]:
@@ -149,16 +123,6 @@ def _tables_of(job: JobRow, tables: Tables) -> dict[str, object]:
         "scores": sorted(tables.scores[job.job_id], key=lambda row: row["rank"]),
         "interfaces": _of_sample(tables.interfaces[job.job_id], sample),
     }
-
-
-def _relaxed(results: Path, job: JobRow) -> list[dict[str, object]]:
-    """The relaxation of the best sample, without its positions; may be none."""
-    path = results / "relaxed" / f"{job.job_id}.{job.best['seed']}.parquet"
-    if not path.is_file():
-        return []
-    columns = [n for n in RELAXED.schema.names if n not in ("job_id", "positions")]
-    rows = read_columns(path, RELAXED, columns).to_pylist()
-    return _of_sample(rows, (job.best["seed"], job.best["sample"]))
 
 
 def _of_sample(
@@ -171,15 +135,19 @@ def _of_sample(
 def _atoms(
     atoms: Structure, token_index: Int[ndarray, "a"], plddt: Float[ndarray, "a"]
 ) -> dict[str, object]:
-    """Columns of atoms; positions in 0.01 Å, null where they are not finite."""
-    steps = np.round(atoms.positions * 100).ravel()
+    """Columns of atoms."""
     return {
         "token": token_index.tolist(),
         "name": atoms.atom_name.tolist(),
         "element": atoms.element.tolist(),
-        "xyz": [int(s) if math.isfinite(s) else None for s in steps.tolist()],
         "plddt": rounded(plddt),
     }
+
+
+def _positions(positions: Float[ndarray, "a 3"]) -> list[int | None]:
+    """Flat, in 0.01 Å; null where they are not finite."""
+    steps = np.round(positions * 100).ravel().tolist()
+    return [int(step) if math.isfinite(step) else None for step in steps]
 
 
 def _tokens(

@@ -36,11 +36,17 @@ _ALWAYS_SHOWN = frozenset(
 )
 
 
-def describe(campaign: Campaign, detailed: list[str]) -> dict[str, object]:
-    """Everything the page shows besides the details of single jobs."""
+def describe(
+    campaign: Campaign, detailed: set[str], unreadable: dict[str, str]
+) -> dict[str, object]:
+    """Everything the page shows besides the details of single jobs.
+
+    Args:
+        detailed: ids of the jobs whose details are inside.
+        unreadable: why details could not be read, by job id.
+    """
     rows = campaign.rows
     fields = [describe_column(c) for c in SCORES.columns if c.name not in _OF_THE_ROW]
-    embedded = set(detailed)
     return {
         "fields": [
             {**field, "shown": field["key"] in _ALWAYS_SHOWN} for field in fields
@@ -54,7 +60,12 @@ def describe(campaign: Campaign, detailed: list[str]) -> dict[str, object]:
         "source": [row.source for row in rows],
         "status": [row.status for row in rows],
         "num_tokens": [row.num_tokens for row in rows],
-        "detailed": [row.job_id in embedded for row in rows],
+        "detailed": [row.job_id in detailed for row in rows],
+        "unreadable": {
+            index: unreadable[row.job_id]
+            for index, row in enumerate(rows)
+            if row.job_id in unreadable
+        },
         "scores": {
             field["key"]: [_score(row, field["key"]) for row in rows]
             for field in fields

@@ -6,16 +6,12 @@ from datetime import UTC, datetime
 from itertools import batched
 from pathlib import Path
 
-from workflow.report.details import (
-    Detail,
-    pack_details,
-    prediction_path,
-    read_tables,
-)
+from workflow.report.details import Detail, pack_details, read_tables
 from workflow.report.encode import pack_json
 from workflow.report.jobs import Campaign, JobRow, choose_jobs, read_campaign
 from workflow.report.overview import describe
 from workflow.report.page import render_page
+from workflow.report.samples import prediction_path
 from workflow.tables import replacing
 
 DEFAULT_BUDGET = 24_000_000
@@ -31,8 +27,19 @@ class ReportSummary:
     path: Path
     jobs: int
     detailed: int
+    """Jobs with structure, PAE and traces inside."""
+    unreadable: int
+    """Jobs whose files are gone or broken."""
     size: int
     """Bytes of the page."""
+
+
+@dataclass(frozen=True)
+class Details:
+    """Details by job id, and why some could not be read."""
+
+    embedded: dict[str, Detail]
+    unreadable: dict[str, str]
 
 
 def write_report(
@@ -59,34 +66,51 @@ def write_report(
     campaign = choose_jobs(read_campaign(results), jobs)
     details = embed_details(results, campaign, budget)
     if untrained is None:
-        untrained = any(d.provenance.get("untrained") for d in details.values())
+        untrained = any(
+            detail.provenance.get("untrained") for detail in details.embedded.values()
+        )
     html = render_page(
         title=title,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         untrained=untrained,
-        overview=pack_json(describe(campaign, list(details))),
-        details={job_id: detail.packed for job_id, detail in details.items()},
+        overview=pack_json(
+            describe(campaign, set(details.embedded), details.unreadable)
+        ),
+        details={key: detail.packed for key, detail in details.embedded.items()},
     )
     with replacing(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
-    return ReportSummary(out, len(campaign.rows), len(details), out.stat().st_size)
+    return ReportSummary(
+        path=out,
+        jobs=len(campaign.rows),
+        detailed=len(details.embedded),
+        unreadable=len(details.unreadable),
+        size=out.stat().st_size,
+    )
 
 
-def embed_details(results: Path, campaign: Campaign, budget: int) -> dict[str, Detail]:
-    """Details by job id, in the order of the table, until the budget is spent."""
-    details: dict[str, Detail] = {}
+def embed_details(results: Path, campaign: Campaign, budget: int) -> Details:
+    """Details in the order of the table, until the budget is spent.
+
+    A job whose files are gone or broken is left out and named; the rest go on.
+    """
+    found = Details({}, {})
     spent = 0
     for group in batched(_predicted(results, campaign), _JOBS_AT_ONCE):
         tables = read_tables(results, [row.job_id for row in group])
         for row in group:
-            detail = pack_details(results, row, tables)
+            try:
+                detail = pack_details(results, row, tables)
+            except (OSError, ValueError) as error:
+                found.unreadable[row.job_id] = f"{type(error).__name__}: {error}"
+                continue
             if detail is None:
                 continue
             spent += len(detail.packed)
             if spent > budget:
-                return details
-            details[row.job_id] = detail
-    return details
+                return found
+            found.embedded[row.job_id] = detail
+    return found
 
 
 def _predicted(results: Path, campaign: Campaign) -> Iterator[JobRow]:

@@ -32,25 +32,39 @@ function choice(label, options, onPick, chosen = options[0][0]) {
 function structureCard(detail, link, view) {
   const legend = make("div", { class: "legend" });
   const runs = chainRuns(detail.tokens);
-  const showLegend = (mode) => legend.replaceChildren(...(mode === "plddt"
-    ? PLDDT_BANDS.map((band) => swatch(band.colour, band.label))
-    : runs.map((run, index) => swatch(chainColour(index), `chain ${run.chain}`, () =>
-      link.choose({ scored: [run.first, run.last], aligned: [run.first, run.last] })))));
-  showLegend("plddt");
-  const colour = choice("Colour", [["plddt", "pLDDT"], ["chain", "Chain"]], (mode) => {
+  let mode = "plddt";
+  const legends = {
+    plddt: () => PLDDT_BANDS.map((band) => swatch(band.colour, band.label)),
+    chain: () => runs.map((run, index) =>
+      swatch(chainColour(index), `chain ${run.chain}`, () => link.choose({
+        scored: [run.first, run.last], aligned: [run.first, run.last] }))),
+    region: () => [swatch("var(--scored)", "scored"), swatch("var(--aligned)", "aligned on"),
+      swatch("var(--outside)", "outside the region")],
+  };
+  const showLegend = () =>
+    legend.replaceChildren(...legends[link.state.region ? "region" : mode]());
+  showLegend();
+  link.subscribe((_, what) => { if (what === "region") showLegend(); });
+  const colour = choice("Colour", [["plddt", "pLDDT"], ["chain", "Chain"]], (picked) => {
+    mode = picked;
     view.current.colour = mode;
     view.current.restyle();
-    showLegend(mode);
+    showLegend();
   });
   const form = choice("Form", [["cartoon", "Cartoon"], ["atoms", "Atoms"]], (kind) => {
     view.current.form = kind;
     view.current.restyle();
   }, firstForm(detail));
+  const state = detail.relaxed_positions && choice("Positions",
+    [["predicted", "Predicted"], ["relaxed", "Relaxed"]], (picked) => {
+      view.current.state = picked;
+      view.current.reload();
+    });
   const home = make("button", {
     type: "button", class: "quiet corner", onclick: () => view.current.home() }, "Reset");
   return make("section", { class: "card" },
     make("div", { class: "card-head" }, make("h3", {}, "Structure"), form, colour),
-    make("div", { class: "viewer-frame" }, borrowStage().host, home), legend, atomReadout(detail.tokens, link));
+    make("div", { class: "viewer-frame" }, borrowStage().host, state, home), legend, atomReadout(detail.tokens, link));
 }
 
 function atomReadout(tokens, link) {
@@ -78,9 +92,9 @@ function paeCard(detail, link) {
   const ramp = make("span", { class: "ramp" });
   ramp.style.background = paeRamp();
   const clear = make("button", {
-    type: "button", class: "quiet", id: "clear-region", hidden: true,
+    type: "button", class: "quiet", id: "clear-region", disabled: true,
     onclick: () => link.choose(null) }, "Clear region");
-  link.subscribe(({ region }) => { clear.hidden = !region; });
+  link.subscribe(({ region }) => { clear.disabled = !region; });
   return make("section", { class: "card" },
     make("div", { class: "card-head" },
       make("h3", {}, "Predicted aligned error"), clear),
@@ -114,7 +128,7 @@ async function showDetail(jobs, row, overview, isCurrent) {
   const failures = failureCard(overview.failures[row]);
   if (!jobs.values("detailed")[row]) {
     panel.replaceChildren(headCard(jobs, row), ...present(
-      [failures, absentCard(jobs, row)]));
+      [failures, absentCard(jobs, row, overview.unreadable[row])]));
     return null;
   }
   const detail = await readDetail(jobs.values("job_id")[row]);
@@ -132,7 +146,7 @@ async function showDetail(jobs, row, overview, isCurrent) {
     interfaceCard(detail, overview, link),
     card("Samples", factTable(detail.scores, overview.labels.scores.filter(
       ({ key }) => !["job_id", "name", "num_tokens", "num_chains"].includes(key)))),
-    relaxCard(detail.relaxed[0], overview.labels.relaxed),
+    relaxCard(detail.relaxed, overview.labels.relaxed),
     chainCard(detail.chains, tokens),
     card("Provenance", factList(flatten(detail.provenance))),
   ]));
@@ -142,7 +156,11 @@ async function showDetail(jobs, row, overview, isCurrent) {
 
 const present = (nodes) => nodes.filter(Boolean);
 
-function absentCard(jobs, row) {
+function absentCard(jobs, row, fault) {
+  if (fault) {
+    return card("Structure", make("p", {}, "The files of this job could not be read:"),
+      make("pre", {}, fault));
+  }
   if (jobs.values("job_id")[row] === null || jobs.values("ranking_score")[row] === null) {
     return card("Structure", make("p", { class: "hint" }, "Nothing was predicted."));
   }

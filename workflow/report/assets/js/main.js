@@ -119,7 +119,7 @@ async function start() {
     if (error) { byId("matches").textContent = error; return; }
     app.rows = jobs.order.filter(test);
     byId("matches").textContent = app.rows.length === jobs.order.length
-      ? `${formatNumber(app.rows.length)} jobs`
+      ? `${formatNumber(app.rows.length)} ${app.rows.length === 1 ? "job" : "jobs"}`
       : `${formatNumber(app.rows.length)} of ${formatNumber(jobs.order.length)} jobs`;
     charts.forEach((chart) => chart.update(app.rows));
     table.toTop();
@@ -159,6 +159,9 @@ async function start() {
   }));
   byId("filter").addEventListener("input", applyFilter);
   byId("download").addEventListener("click", () => saveCsv(jobs, app.rows, jobs.fields));
+  document.addEventListener("click", ({ target }) => {
+    if (!byId("columns").contains(target)) byId("columns").open = false;
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") app.shown?.link.choose(null);
   });

@@ -3,7 +3,10 @@
 
 const harmless = (name) => name.replace(/[^A-Za-z0-9'*+-]/g, "_") || "_";
 
-function writeMmcif({ atoms, tokens }) {
+const placeOf = (positions, at) => positions.slice(3 * at, 3 * at + 3);
+const isPlaced = (positions, at) => !placeOf(positions, at).includes(null);
+
+function writeMmcif({ atoms, tokens }, positions) {
   const chains = new Map(chainRuns(tokens).map((run, index) => [run.chain, index]));
   const lines = [
     "data_job", "loop_", "_atom_site.group_PDB", "_atom_site.id",
@@ -13,14 +16,13 @@ function writeMmcif({ atoms, tokens }) {
     "_atom_site.auth_seq_id", "_atom_site.auth_asym_id",
   ];
   atoms.token.forEach((token, at) => {
-    const xyz = atoms.xyz.slice(3 * at, 3 * at + 3);
-    if (xyz.includes(null)) return;
+    if (!isPlaced(positions, at)) return;
     const chain = `c${chains.get(tokens.chain[token])}`;
     lines.push([
       tokens.kind[token] === "ligand" ? "HETATM" : "ATOM", at + 1,
       harmless(atoms.element[at]), `"${harmless(atoms.name[at])}"`,
       harmless(tokens.name[token]), chain, tokens.residue[token],
-      ...xyz.map((step) => (step / 100).toFixed(2)), atoms.plddt[at],
+      ...placeOf(positions, at).map((step) => (step / 100).toFixed(2)), atoms.plddt[at],
       tokens.residue[token], chain,
     ].join(" "));
   });
@@ -42,47 +44,44 @@ function startViewer() {
   if (!probe.getContext("webgl2") && !probe.getContext("webgl")) {
     stage.fault = "This browser offers no WebGL, so the structure cannot be drawn.";
   } else {
-    stage.viewer = $3Dmol.createViewer(stage.host, { backgroundAlpha: 0 });
+    stage.viewer = $3Dmol.createViewer(stage.host, {});
   }
   if (!stage.viewer) stage.host.replaceChildren(make("p", { class: "hint" },
     stage.fault ||= "The 3D view could not start."));
 }
 
+// Draws a job and returns what its buttons change: `colour` (plddt or chain), `form`
+// (cartoon or atoms) and `state` (predicted or relaxed), each followed by its method.
 function showStructure(detail, link) {
   startViewer();
   const { viewer } = stage;
   const { atoms, tokens } = detail;
-  const runs = chainRuns(tokens);
-  const chainOfToken = new Int32Array(tokens.chain.length);
-  runs.forEach((run, index) => chainOfToken.fill(index, run.first, run.last + 1));
-  const view = { colour: "plddt", form: firstForm(detail), restyle() {}, home() {} };
+  const view = { colour: "plddt", form: firstForm(detail), state: "predicted",
+    reload() {}, restyle() {}, home() {} };
   if (!viewer) return view;
 
-  viewer.removeAllModels();
-  viewer.removeAllShapes();
-  viewer.removeAllLabels();
-  const drawn = atoms.token.map((_, at) => at)
-    .filter((at) => !atoms.xyz.slice(3 * at, 3 * at + 3).includes(null));
-  viewer.addModel(writeMmcif(detail), "cif");
+  const colourOf = tokenColours(tokens, link, view);
   const isSplit = splitResidues(tokens);
-  const splitAtoms = drawn.map((at, serial) => [atoms.token[at], serial])
-    .filter(([token]) => isSplit[token]).map(([, serial]) => serial);
-  const inRange = (token, range) => range && token >= range[0] && token <= range[1];
-  const colourOf = (atom) => {
-    const at = drawn[atom.serial];
-    const token = atoms.token[at];
-    const { region } = link.state;
-    if (region) {
-      if (inRange(token, region.scored)) return cssColour("--scored");
-      if (inRange(token, region.aligned)) return cssColour("--aligned");
-      return cssColour("--bar");
-    }
-    return view.colour === "plddt"
-      ? plddtColour(tokens.plddt[token]) : chainColour(chainOfToken[token]);
+  let drawn = [];
+  const tokenOf = (atom) => atoms.token[drawn[atom.serial]];
+  view.reload = () => {
+    const positions = view.state === "relaxed"
+      ? detail.relaxed_positions : detail.positions;
+    drawn = atoms.token.map((_, at) => at).filter((at) => isPlaced(positions, at));
+    viewer.removeAllModels();
+    viewer.removeAllShapes();
+    viewer.addModel(writeMmcif(detail, positions), "cif");
+    viewer.setHoverDuration(40);
+    viewer.setHoverable({}, true,
+      (atom) => { if (atom?.serial in drawn) link.point({ scored: tokenOf(atom) }); },
+      () => link.point(null));
+    view.restyle();
   };
   view.restyle = () => {
-    const colorfunc = colourOf;
+    const colorfunc = (atom) => colourOf(tokenOf(atom));
     const balls = { stick: { radius: 0.2, colorfunc }, sphere: { radius: 0.45, colorfunc } };
+    const splitAtoms = drawn.flatMap((at, serial) => (isSplit[atoms.token[at]] ? serial : []));
+    viewer.setBackgroundColor(cssColour("--sunken"));
     viewer.setStyle({}, view.form === "cartoon"
       ? { cartoon: { colorfunc, thickness: 0.4 } } : balls);
     viewer.setStyle({ hetflag: true }, balls);
@@ -90,12 +89,28 @@ function showStructure(detail, link) {
     viewer.render();
   };
   view.home = () => { viewer.zoomTo(); viewer.render(); };
-  pointAtAtoms(viewer, link, (atom) => atoms.token[drawn[atom.serial]]);
-  markHoveredTokens(viewer, link, tokenCentres(atoms, tokens.chain.length));
+  markHoveredTokens(viewer, link, tokenCentres(detail));
   link.subscribe((_, what) => { if (what === "region") view.restyle(); });
-  view.restyle();
+  view.reload();
   view.home();
   return view;
+}
+
+// The colour of a token: by region while one is chosen, else by pLDDT or chain.
+function tokenColours(tokens, link, view) {
+  const chainOfToken = [];
+  chainRuns(tokens).forEach(({ first, last }, index) => {
+    for (let token = first; token <= last; token += 1) chainOfToken[token] = index;
+  });
+  const isIn = (token, [first, last]) => token >= first && token <= last;
+  return (token) => {
+    const { region } = link.state;
+    if (region && isIn(token, region.scored)) return cssColour("--scored");
+    if (region && isIn(token, region.aligned)) return cssColour("--aligned");
+    if (region) return cssColour("--outside");
+    return view.colour === "plddt"
+      ? plddtColour(tokens.plddt[token]) : chainColour(chainOfToken[token]);
+  };
 }
 
 // True for tokens of a polymer that are single atoms: modified residues.
@@ -110,12 +125,12 @@ function splitResidues(tokens) {
 const MAX_BACKBONE_STEP = { protein: 5, rna: 9, dna: 9 }; // Å
 const BACKBONE_ATOM = { protein: "CA", rna: "C1'", dna: "C1'" };
 
-function firstForm({ atoms, tokens }) {
+function firstForm({ atoms, tokens, positions }) {
   let steps = 0, breaks = 0, before = null;
   atoms.token.forEach((token, at) => {
     const kind = tokens.kind[token];
     if (atoms.name[at] !== BACKBONE_ATOM[kind]) return;
-    const here = atoms.xyz.slice(3 * at, 3 * at + 3);
+    const here = placeOf(positions, at);
     if (before && before.chain === tokens.chain[token]) {
       const step = Math.hypot(...here.map((value, axis) => value - before.here[axis])) / 100;
       steps += 1;
@@ -129,13 +144,6 @@ function firstForm({ atoms, tokens }) {
 const cssColour = (name) =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-function pointAtAtoms(viewer, link, tokenOf) {
-  viewer.setHoverDuration(40);
-  viewer.setHoverable({}, true,
-    (atom) => { if (atom?.serial !== undefined) link.point({ scored: tokenOf(atom) }); },
-    () => link.point(null));
-}
-
 function markHoveredTokens(viewer, link, centres) {
   let marks = [];
   link.subscribe(({ hover }, what) => {
@@ -145,17 +153,17 @@ function markHoveredTokens(viewer, link, centres) {
     for (const [role, colour] of [["scored", "--scored"], ["aligned", "--aligned"]]) {
       const centre = centres[hover?.[role]];
       if (centre) marks.push(viewer.addSphere({
-        center: centre, radius: 1.6, color: cssColour(colour), opacity: 0.75 }));
+        center: centre, radius: 1.5, color: cssColour(colour) }));
     }
     viewer.render();
   });
 }
 
-function tokenCentres(atoms, numTokens) {
-  const sums = Array.from({ length: numTokens }, () => ({ x: 0, y: 0, z: 0, n: 0 }));
+function tokenCentres({ atoms, tokens, positions }) {
+  const sums = tokens.chain.map(() => ({ x: 0, y: 0, z: 0, n: 0 }));
   atoms.token.forEach((token, at) => {
-    const [x, y, z] = atoms.xyz.slice(3 * at, 3 * at + 3);
-    if (x === null || y === null || z === null) return;
+    if (!isPlaced(positions, at)) return;
+    const [x, y, z] = placeOf(positions, at);
     const sum = sums[token];
     sum.x += x; sum.y += y; sum.z += z; sum.n += 100;
   });
