@@ -84,7 +84,7 @@ def msa_features(
     """
     sequences = {c.letters for c in chains if c.kind == "protein"}
     pairing = len(sequences) > 1
-    alignments = [_read_alignments(c, pairing) for c in chains]
+    alignments = _read_all(chains, pairing)
     unpaired = [_block(a.unpaired) for a in alignments]
     paired = [_block(a.paired) for a in alignments]
     max_paired = max_rows // 2
@@ -100,6 +100,21 @@ def msa_features(
     unpaired = [b.take(slice(max_rows - num_paired)) for b in unpaired]
     rows, deletions = _stack(paired, unpaired, [c.token_columns for c in chains])
     return MsaArrays(rows, deletions, *_profiles(chains, alignments))
+
+
+def _read_all(chains: Sequence[ChainInput], pairing: bool) -> list[_ChainAlignments]:
+    """Alignments of all chains; those of copies are read once."""
+    known: dict[tuple[object, ...], _ChainAlignments] = {}
+    for chain in chains:
+        key = _evidence(chain)
+        if key not in known:
+            known[key] = _read_alignments(chain, pairing)
+    return [known[_evidence(chain)] for chain in chains]
+
+
+def _evidence(chain: ChainInput) -> tuple[object, ...]:
+    width = chain.num_columns
+    return chain.kind, chain.letters, width, chain.unpaired_msa, chain.paired_msa
 
 
 def _read_alignments(chain: ChainInput, pairing: bool) -> _ChainAlignments:
