@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from pyhmmer.easel import Alphabet, DigitalSequenceBlock, TextSequence
 from pyhmmer.plan7 import (
     Alignment,
@@ -26,6 +27,8 @@ from pyhmmer.plan7 import Hit as HmmerHit
 
 from af3_core.search.denormals import flush_denormals
 from af3_core.search.hits import BestHits, Hit, Region
+from af3_core.search.prefilter import SegmentFilter, make_filter
+from af3_core.search.segments import PackedSequences, pack_sequences
 from af3_core.search.settings import SearchSettings, rna_filters
 
 Kind = Literal["protein", "rna", "profile"]
@@ -38,6 +41,14 @@ ALPHABETS = {
 }
 
 
+@dataclass(frozen=True)
+class _Block:
+    """A part of the database, in HMMER's form and for the segment filter."""
+
+    sequences: DigitalSequenceBlock
+    packed: PackedSequences
+
+
 @dataclass
 class _Search:
     """One query's model, pipeline and findings; used by one thread at a time."""
@@ -45,9 +56,16 @@ class _Search:
     run: Callable[[DigitalSequenceBlock], TopHits]
     read: Callable[[HmmerHit], Hit]
     best: BestHits
+    first_filter: SegmentFilter | None = None
 
-    def scan(self, block: DigitalSequenceBlock) -> None:
-        found = self.run(block)
+    def scan(self, block: _Block) -> None:
+        sequences = block.sequences
+        if self.first_filter is not None:
+            kept = self.first_filter.select(block.packed)
+            sequences = DigitalSequenceBlock(
+                sequences.alphabet, [sequences[i] for i in kept]
+            )
+        found = self.run(sequences)
         self.best.add(self.read(hit) for hit in found if hit.reported)
 
 
@@ -83,8 +101,8 @@ def search_stream(
             )
             for query_id, sequence in queries.items()
         }
-        for block in blocks:
-            pieces = _split(block, replicas)
+        for sequences in blocks:
+            pieces = [_pack(piece) for piece in _split(sequences, replicas)]
             tasks = [
                 pool.submit(search.scan, piece)
                 for searches in lanes.values()
@@ -97,6 +115,12 @@ def search_stream(
 
 def _split(block: DigitalSequenceBlock, parts: int) -> list[DigitalSequenceBlock]:
     return [block[part::parts] for part in range(parts)] if parts > 1 else [block]
+
+
+def _pack(sequences: DigitalSequenceBlock) -> _Block:
+    return _Block(
+        sequences, pack_sequences([np.asarray(s.sequence) for s in sequences])
+    )
 
 
 def _join(searches: Sequence[_Search]) -> BestHits:
@@ -143,7 +167,8 @@ def _search_proteins(
         pipeline.clear()
         return pipeline.search_hmm(model, block)
 
-    return _Search(run, _read_protein_hit, BestHits(settings.max_sequences))
+    best = BestHits(settings.max_sequences)
+    return _Search(run, _read_protein_hit, best, make_filter(model, f1))
 
 
 def _read_protein_hit(hit: HmmerHit) -> Hit:

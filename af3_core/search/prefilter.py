@@ -1,0 +1,84 @@
+"""Which database sequences HMMER's first filter can let through, found faster.
+
+HMMER's MSV filter scores the best ungapped segments. For nearly all sequences the
+score is decided by the single best one, and it is too low. Those are found here and
+never shown to HMMER; all others are, so what HMMER reports is the same.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int8, Int64
+from numpy import ndarray
+from pyhmmer.plan7 import OptimizedProfile
+
+from af3_core.search.segments import PackedSequences, segment_scores
+
+_STRIPES = 16
+_MISSING_PRECISION = 3.0  # nats; stands for the N, C and J loops in HMMER's scores
+_MARGIN = 1.001  # on P-values, for rounding in HMMER's single precision
+
+
+@dataclass(frozen=True)
+class SegmentFilter:
+    """A query's MSV filter, as far as single segments decide it."""
+
+    costs: Int8[ndarray, "classes m"]
+    fixed_cost: int
+    """Entering and leaving the model, in the score's units."""
+    units_per_nat: float
+    location: float
+    """Of the Gumbel distribution of MSV scores, bits …"""
+    slope: float
+    """… and its slope, lambda."""
+    max_p_value: float
+
+    def select(self, sequences: PackedSequences) -> Int64[ndarray, "kept"]:
+        """Indices of the sequences that HMMER has to look at."""
+        scores = segment_scores(self.costs, sequences).astype(np.int64)
+        lengths = sequences.lengths.astype(np.float64)
+        entry = self._entry_costs(lengths)
+        # Above this a second segment may add to the first: only HMMER can tell.
+        is_open = scores > entry + self.fixed_cost
+        p_values = self._p_values(scores - 2 * entry - self.fixed_cost, lengths)
+        return np.flatnonzero(is_open | (p_values <= self.max_p_value * _MARGIN))
+
+    def _entry_costs(self, lengths: Float64[ndarray, "s"]) -> Int64[ndarray, "s"]:
+        costs = np.rint(self.units_per_nat * np.log((lengths + 3.0) / 3.0))
+        return np.minimum(costs, 255).astype(np.int64)
+
+    def _p_values(
+        self, totals: Int64[ndarray, "s"], lengths: Float64[ndarray, "s"]
+    ) -> Float64[ndarray, "s"]:
+        loop = lengths / (lengths + 1.0)
+        null = lengths * np.log(np.maximum(loop, 1e-9)) + np.log1p(-loop)
+        nats = totals / self.units_per_nat - _MISSING_PRECISION - null
+        exponent = -self.slope * (nats / np.log(2.0) - self.location)
+        return -np.expm1(-np.exp(np.minimum(exponent, 700.0)))
+
+
+def make_filter(profile: OptimizedProfile, max_p_value: float) -> SegmentFilter:
+    """The filter of a query.
+
+    Args:
+        profile: the query's model as HMMER searches with it.
+        max_p_value: HMMER's `--F1`.
+    """
+    location, slope = profile.evalue_parameters.as_vector()[:2]
+    return SegmentFilter(
+        costs=_unstripe(profile),
+        fixed_cost=profile.tbm + profile.tec,
+        units_per_nat=profile.scale_b,
+        location=location,
+        slope=slope,
+        max_p_value=max_p_value,
+    )
+
+
+def _unstripe(profile: OptimizedProfile) -> Int8[ndarray, "classes m"]:
+    """HMMER's byte costs, column by column and with their bias taken off."""
+    striped = np.asarray(profile.rbv)
+    classes, width = striped.shape
+    columns = striped.reshape(classes, width // _STRIPES, _STRIPES).transpose(0, 2, 1)
+    costs = columns.reshape(classes, width)[:, : profile.M].astype(np.int16)
+    return np.clip(costs - profile.bias_b, -128, 127).astype(np.int8)

@@ -1,0 +1,186 @@
+"""Highest-scoring ungapped segments between one profile and many sequences.
+
+`segment_scores` is machine code made by LLVM for the processor it runs on: 64 diagonals
+at a time, each in one lane of a vector, a saturating subtraction and a maximum per
+residue. `segment_scores_naive` is its definition.
+"""
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite.binding as llvm
+import numpy as np
+from jaxtyping import Int8, Int64, UInt8
+from numpy import ndarray
+
+_LANES = 64
+_PAD = _LANES - 1
+_FORBIDDEN = 127
+_KERNEL = "segment_scores"
+
+# Lane i of a group that begins at offset `first` holds the diagonal on which residue j
+# of the sequence meets column j - first - 63 + i of the profile; so one step along the
+# sequence is one contiguous load from the costs of the residue there.
+_ASSEMBLY = """
+declare <64 x i8> @llvm.ssub.sat.v64i8(<64 x i8>, <64 x i8>)
+declare <64 x i8> @llvm.smax.v64i8(<64 x i8>, <64 x i8>)
+declare i8 @llvm.vector.reduce.smax.v64i8(<64 x i8>)
+declare i64 @llvm.smin.i64(i64, i64)
+declare i64 @llvm.smax.i64(i64, i64)
+
+define void @segment_scores(
+    ptr noalias %costs, i64 %stride, i64 %columns, ptr noalias %residues,
+    ptr noalias %starts, i64 %count, ptr noalias %scores) {
+entry:
+  %span = add i64 %columns, 63
+  %leftmost = sub i64 1, %columns
+  %any = icmp sgt i64 %count, 0
+  br i1 %any, label %sequence, label %return
+sequence:
+  %s = phi i64 [0, %entry], [%s.next, %write]
+  %start.at = getelementptr i64, ptr %starts, i64 %s
+  %stop.at = getelementptr i64, ptr %start.at, i64 1
+  %start = load i64, ptr %start.at
+  %stop = load i64, ptr %stop.at
+  %length = sub i64 %stop, %start
+  %letters = getelementptr i8, ptr %residues, i64 %start
+  %has.residues = icmp sgt i64 %length, 0
+  br i1 %has.residues, label %group, label %write
+group:
+  %first = phi i64 [%leftmost, %sequence], [%first.next, %group.end]
+  %best = phi <64 x i8> [splat (i8 -128), %sequence], [%best.step, %group.end]
+  %from = call i64 @llvm.smax.i64(i64 %first, i64 0)
+  %end = add i64 %first, %span
+  %to = call i64 @llvm.smin.i64(i64 %end, i64 %length)
+  %shift = sub i64 0, %first
+  %shifted = getelementptr i8, ptr %costs, i64 %shift
+  br label %step
+step:
+  %j = phi i64 [%from, %group], [%j.next, %step]
+  %value = phi <64 x i8> [splat (i8 -128), %group], [%value.next, %step]
+  %best.now = phi <64 x i8> [%best, %group], [%best.step, %step]
+  %letter.at = getelementptr i8, ptr %letters, i64 %j
+  %letter = load i8, ptr %letter.at
+  %class = zext i8 %letter to i64
+  %row.offset = mul i64 %class, %stride
+  %row = getelementptr i8, ptr %shifted, i64 %row.offset
+  %cost.at = getelementptr i8, ptr %row, i64 %j
+  %cost = load <64 x i8>, ptr %cost.at, align 1
+  %value.next = call <64 x i8> @llvm.ssub.sat.v64i8(<64 x i8> %value, <64 x i8> %cost)
+  %best.step = call <64 x i8> @llvm.smax.v64i8(
+      <64 x i8> %best.now, <64 x i8> %value.next)
+  %j.next = add i64 %j, 1
+  %more = icmp slt i64 %j.next, %to
+  br i1 %more, label %step, label %group.end
+group.end:
+  %first.next = add i64 %first, 64
+  %again = icmp slt i64 %first.next, %length
+  br i1 %again, label %group, label %reduce
+reduce:
+  %highest = call i8 @llvm.vector.reduce.smax.v64i8(<64 x i8> %best.step)
+  %unsigned = xor i8 %highest, -128
+  br label %write
+write:
+  %score = phi i8 [0, %sequence], [%unsigned, %reduce]
+  %score.at = getelementptr i8, ptr %scores, i64 %s
+  store i8 %score, ptr %score.at
+  %s.next = add i64 %s, 1
+  %next = icmp slt i64 %s.next, %count
+  br i1 %next, label %sequence, label %return
+return:
+  ret void
+}
+"""
+
+
+@dataclass(frozen=True)
+class PackedSequences:
+    """Sequences one after the other."""
+
+    residues: UInt8[ndarray, "n"]
+    """Residue classes."""
+    starts: Int64[ndarray, "s+1"]
+    """Where each sequence begins; the last entry is the end of the last."""
+
+    @property
+    def lengths(self) -> Int64[ndarray, "s"]:
+        """Residues of each sequence."""
+        return np.diff(self.starts)
+
+
+def pack_sequences(sequences: list[UInt8[ndarray, "_"]]) -> PackedSequences:
+    """Puts sequences one after the other."""
+    starts = np.zeros(len(sequences) + 1, np.int64)
+    np.cumsum([len(s) for s in sequences], out=starts[1:])
+    joined = np.concatenate(sequences) if sequences else np.zeros(0, np.uint8)
+    return PackedSequences(joined, starts)
+
+
+def segment_scores(
+    costs: Int8[ndarray, "classes m"], sequences: PackedSequences
+) -> UInt8[ndarray, "s"]:
+    """The highest sum of negated costs over ungapped segments, for each sequence.
+
+    A segment pairs consecutive residues with consecutive columns of the profile. The
+    empty one has score 0; sums saturate at 255, and a cost of 127 forbids.
+
+    Args:
+        costs: what a residue of each class costs in each column; negative is a score.
+        sequences: residue classes must be below `classes`.
+    """
+    if len(sequences.residues) and sequences.residues.max() >= len(costs):
+        raise ValueError(f"a residue class is not below {len(costs)}")
+    pads = ((0, 0), (_PAD, _LANES))
+    padded = np.pad(costs, pads, constant_values=np.int8(_FORBIDDEN))
+    residues = np.ascontiguousarray(sequences.residues)
+    starts = np.ascontiguousarray(sequences.starts)
+    scores = np.empty(len(starts) - 1, np.uint8)
+    _compiled()(
+        padded.ctypes.data,
+        padded.shape[1],
+        costs.shape[1],
+        residues.ctypes.data,
+        starts.ctypes.data,
+        len(scores),
+        scores.ctypes.data,
+    )
+    return scores
+
+
+def segment_scores_naive(
+    costs: Int8[ndarray, "classes m"], sequences: PackedSequences
+) -> UInt8[ndarray, "s"]:
+    """What `segment_scores` computes, residue by residue."""
+    scores = []
+    for start, stop in zip(sequences.starts, sequences.starts[1:], strict=False):
+        row, highest = np.zeros(costs.shape[1] + 1, np.int64), 0
+        for letter in sequences.residues[start:stop]:
+            row[1:] = np.clip(row[:-1] - costs[letter], 0, 255)
+            highest = max(highest, int(row.max()))
+        scores.append(highest)
+    return np.array(scores, np.uint8)
+
+
+@cache
+def _compiled() -> "ctypes._FuncPointer":
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    module = llvm.parse_assembly(_ASSEMBLY)
+    module.verify()
+    # LLVM shuns the widest vectors on processors that slow down for them; this
+    # kernel is little else, and gains.
+    features = f"{llvm.get_host_cpu_features().flatten()},-prefer-256-bit"
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=features.removeprefix(","), opt=3
+    )
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    signature = ctypes.CFUNCTYPE(
+        None,
+        *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64),
+        *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p),
+    )
+    function = signature(engine.get_function_address(_KERNEL))
+    function.engine = engine  # keeps the code in memory as long as the function
+    return function
