@@ -8,7 +8,6 @@ doi:10.1371/journal.pcbi.1008247.
 
 import mmap
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +53,16 @@ class Strings:
     def __getitem__(self, index: int) -> str:
         return self.text[self.offsets[index] : self.offsets[index + 1]]
 
+    def find(self, wanted: str) -> int | None:
+        """Returns the index of a string, None where the table does not have it."""
+        start = self.text.find(wanted)
+        while start >= 0 and wanted:
+            index = int(np.searchsorted(self.offsets, start))
+            if self.offsets[index] == start and self[index] == wanted:
+                return index
+            start = self.text.find(wanted, start + 1)
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class Column:
@@ -94,15 +103,16 @@ class Column:
             return [True] * (stop - start)
         return (self._mask[start:stop] == 0).tolist()
 
-    @cached_property
-    def groups(self) -> dict[str, tuple[int, int]]:
-        """First and one past the last row of each text, equal ones being together."""
+    def find(self, text: str) -> tuple[int, int] | None:
+        """First and one past the last row that holds a text, equal ones together."""
         if self._strings is None or not isinstance(self._values, Runs):
-            raise ValueError("only columns of runs of texts are grouped")
-        stops = self._values.stops.tolist()
-        ranges = zip([0, *stops[:-1]], stops, strict=True)
-        texts = [self._strings[i] for i in self._values.values.tolist()]
-        return dict(zip(texts, ranges, strict=True))
+            raise ValueError("only columns of runs of texts are searched")
+        index = self._strings.find(text)
+        if index is None:
+            return None
+        (run,) = np.flatnonzero(self._values.values == index).tolist()
+        start = int(self._values.stops[run - 1]) if run else 0
+        return start, int(self._values.stops[run])
 
 
 def read_categories(path: Path) -> dict[str, dict[str, Encoded]]:

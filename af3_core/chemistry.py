@@ -39,7 +39,7 @@ class Components:
         return cls() if user_ccd is None else cls(parse_user_components(user_ccd))
 
     def __contains__(self, code: object) -> bool:
-        return code in self.user or code in _dictionary().rows
+        return code in self.user or code in _dictionary()
 
     def __getitem__(self, code: str) -> Component:
         """Returns a component; KeyError with the code where there is none."""
@@ -75,36 +75,29 @@ class _Dictionary:
             self._columns[key] = decode_column(encoded)
         return self._columns[key]
 
-    @cached_property
-    def rows(self) -> dict[str, int]:
-        column = self.column("chem_comp", "id")
-        codes = column.texts(0, len(column))
-        return {code: row for row, code in enumerate(codes)}
+    def __contains__(self, code: object) -> bool:
+        return isinstance(code, str) and self._row(code) is not None
 
-    @cached_property
-    def _atom_rows(self) -> dict[str, tuple[int, int]]:
-        return self.column("chem_comp_atom", "comp_id").groups
-
-    @cached_property
-    def _bond_rows(self) -> dict[str, tuple[int, int]]:
-        return self.column("chem_comp_bond", "comp_id").groups
+    def _row(self, code: str) -> int | None:
+        rows = self.column("chem_comp", "id").find(code)
+        return None if rows is None else rows[0]
 
     def is_saccharide(self, code: str) -> bool:
-        if code not in self.rows or code == "UNX":
+        row = self._row(code)
+        if row is None or code == "UNX":
             return False
-        return bool(re.search(r"\bsaccharide\b", self._text(code, "type") or "", re.I))
+        return bool(re.search(r"\bsaccharide\b", self._text(row, "type") or "", re.I))
 
-    def _text(self, code: str, name: str) -> str | None:
-        row = self.rows[code]
+    def _text(self, row: int, name: str) -> str | None:
         return self.column("chem_comp", name).texts(row, row + 1)[0]
 
     def component(self, code: str) -> Component:
-        if code not in self.rows:
+        row = self._row(code)
+        if row is None:
             raise KeyError(code)
-        atoms = self._atom_rows.get(code, (0, 0))
-        bonds = self._bond_rows.get(code, (0, 0))
-        modified = self._text(code, "pdbx_modified_date")
-        row = self.rows[code]
+        atoms = self.column("chem_comp_atom", "comp_id").find(code) or (0, 0)
+        bonds = self.column("chem_comp_bond", "comp_id").find(code) or (0, 0)
+        modified = self._text(row, "pdbx_modified_date")
         (weight,) = self.column("chem_comp", "formula_weight").numbers(row, row + 1)
         ideal = self._positions("pdbx_model_Cartn_{}_ideal", atoms)
         deposited = None
@@ -112,12 +105,12 @@ class _Dictionary:
             deposited = self._positions("model_Cartn_{}", atoms)
         return Component(
             code=code,
-            name=self._text(code, "name") or "?",
-            type=self._text(code, "type") or "?",
-            parent=self._text(code, "mon_nstd_parent_comp_id"),
-            formula=self._text(code, "formula"),
+            name=self._text(row, "name") or "?",
+            type=self._text(row, "type") or "?",
+            parent=self._text(row, "mon_nstd_parent_comp_id"),
+            formula=self._text(row, "formula"),
             formula_weight=None if weight is None else f"{weight:.3f}",
-            synonyms=self._text(code, "pdbx_synonyms"),
+            synonyms=self._text(row, "pdbx_synonyms"),
             modified=None if modified is None else date.fromisoformat(modified),
             atom_names=self._atom_texts("atom_id", atoms),
             elements=self._atom_texts("type_symbol", atoms),

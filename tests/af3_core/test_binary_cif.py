@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from biotite.structure.info.ccd import get_from_ccd
 from biotite.structure.io.pdbx.bcif import BinaryCIFColumn
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from af3_core.binary_cif import decode_column
+from af3_core.binary_cif import Strings, decode_column
 from af3_core.chemistry import Components
 
 CODES = ["ALA", "NAG", "HEM", "MG", "PSU", "A1EYU", "B12", "UNK", "NA", "0AF"]
@@ -40,6 +40,7 @@ def as_encoded(values: np.ndarray) -> dict:
     return compress(BinaryCIFColumn(values)).serialize()
 
 
+@settings(deadline=None)
 @given(
     arrays(np.int32, st.integers(1, 400), elements=st.integers(-300, 300)),
     st.integers(0, 400),
@@ -51,14 +52,16 @@ def test_any_rows_of_any_encoded_numbers_are_read(values, first, second) -> None
     assert column.numbers(start, stop) == tuple(values[start:stop].tolist())
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["A", "BC", "", "DEF"]), min_size=1, max_size=60))
 def test_any_encoded_texts_are_read(texts) -> None:
     column = decode_column(as_encoded(np.array(texts)))
     assert column.texts(0, len(texts)) == tuple(texts)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=30))
-def test_rows_of_equal_texts_are_grouped(sizes) -> None:
+def test_rows_of_equal_texts_are_found(sizes) -> None:
     encoding = [
         {"kind": "Delta", "origin": 0, "srcType": 3},
         {"kind": "RunLength", "srcType": 3, "srcSize": sum(sizes)},
@@ -87,9 +90,17 @@ def test_rows_of_equal_texts_are_grouped(sizes) -> None:
     )
     stops = np.cumsum(sizes).tolist()
     starts = [0, *stops[:-1]]
-    assert column.groups == dict(
-        zip(texts, zip(starts, stops, strict=True), strict=True)
-    )
+    found = [column.find(text) for text in texts]
+    assert found == list(zip(starts, stops, strict=True))
+    assert column.find("absent") is None
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("AB1", min_size=1, max_size=3), unique=True), st.text("AB1"))
+def test_a_string_is_found_where_it_stands_alone(strings, wanted) -> None:
+    offsets = np.cumsum([0, *map(len, strings)])
+    index = Strings("".join(strings), offsets).find(wanted)
+    assert index == (strings.index(wanted) if wanted in strings else None)
 
 
 def test_texts_are_not_taken_for_numbers() -> None:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from af3_core.assembly import assemble
@@ -20,6 +20,7 @@ def names_of(table: TokenTable) -> str:
     return " ".join(atom.name for atom in table.atoms)
 
 
+@settings(deadline=None, max_examples=20)
 @given(st.permutations(range(60)))
 def test_chains_are_ordered_by_their_ids_whatever_the_input_says(order) -> None:
     ids = [chain_id_at(index) for index in range(60)]
@@ -69,6 +70,7 @@ def test_the_atoms_of_a_modified_residue_share_a_column() -> None:
     assert table.num_columns == 3 + 31
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6000))
 def test_a_bucket_is_the_smallest_that_fits(num_tokens) -> None:
     bucket = bucket_for(num_tokens)
