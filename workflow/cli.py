@@ -99,6 +99,8 @@ def _snakemake(config: Path, options: list[str], console: Console) -> int:
             return INTERRUPTED
     if status:
         console.print(f"Snakemake's own output: {_LOG}")
+    elif "Nothing to be done" in _LOG.read_text(encoding="utf-8"):
+        console.print("Nothing to be done: all results are there and up to date.")
     return status
 
 

@@ -21,6 +21,7 @@ from af3_core.search.hits import BestHits, Hit, Region, Row, select_rows
 from af3_core.search.hmmer import ALPHABETS, search_stream
 from workflow.database_files import read_blocks
 from workflow.databases import Database, Shard, with_role
+from workflow.mmseqs import mmseqs_version, search_mmseqs
 from workflow.needs import sequence_id
 from workflow.store import Key, Store, make_key
 from workflow.tables import replacing
@@ -30,6 +31,11 @@ _POLL_SECONDS = 2.0
 _RENEW_SECONDS = 60.0
 
 
+def engine_name(database: Database) -> str:
+    """The program that searches a database, with its version."""
+    return mmseqs_version() if database.tool == "mmseqs" else HMMER
+
+
 def hits_key(sequence: str, database: Database, profile: str) -> Key:
     """The store's key of one sequence searched against one database."""
     return make_key(
@@ -37,7 +43,7 @@ def hits_key(sequence: str, database: Database, profile: str) -> Key:
         kind=database.kind,
         sequence=sequence,
         tool=database.tool,
-        engine=HMMER,
+        engine=engine_name(database),
         flags=database.settings(profile).flags,
         profile=profile,
         database=database.digest,
@@ -78,7 +84,9 @@ def search_batch(
     keys = {sequence: hits_key(sequence, database, profile) for sequence in sequences}
     open_keys = dict(keys)
     while open_keys:
-        for sequence in [s for s, key in open_keys.items() if store.get(key)]:
+        for sequence in [
+            s for s, key in open_keys.items() if store.get(key) is not None
+        ]:
             del open_keys[sequence]
             on_result(sequence)
         mine = {s: key for s, key in open_keys.items() if store.claim(key)}
@@ -133,15 +141,25 @@ def _search_shard(
     if not todo:
         return
     local = stage(shard, stage_to) if stage_to else shard
-    blocks = read_blocks(local, ALPHABETS[database.kind])
-    found = search_stream(
-        {sequence: sequence for sequence in todo},
-        _renewing(blocks, store, keys.values()),
-        database.settings(profile),
-        kind=database.kind,
-        z=database.z,
-        threads=threads,
+    blocks = _renewing(
+        read_blocks(local, ALPHABETS[database.kind]), store, keys.values()
     )
+    settings = database.settings(profile)
+    if database.tool == "mmseqs":
+        for _ in blocks:  # makes sure that the file is the manifest's
+            pass
+        found = search_mmseqs(
+            list(todo), database, local, settings, threads=threads, scratch=stage_to
+        )
+    else:
+        found = search_stream(
+            {sequence: sequence for sequence in todo},
+            blocks,
+            settings,
+            kind=database.kind,
+            z=database.z,
+            threads=threads,
+        )
     for sequence, part in todo.items():
         store.put(part, _shard_table(found[sequence]))
 
@@ -227,7 +245,7 @@ def _hits_table(
                 "e_value": row.e_value,
                 "region_score": row.region.score,
                 "region_e_value": row.region_e_value,
-                "engine": f"{database.tool} ({HMMER})",
+                "engine": f"{database.tool} ({engine_name(database)})",
                 "profile": profile,
             }
             for rank, row in enumerate(rows, start=1)

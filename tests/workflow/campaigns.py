@@ -8,9 +8,6 @@ from pathlib import Path
 
 import yaml
 
-from af3_core.model.checkpoint import write_random_checkpoint
-from af3_core.model.config import config_from_dict
-
 ROOT = Path(__file__).resolve().parents[2]
 DATABASES = ROOT / "tests/data/databases/databases.tsv"
 
@@ -42,8 +39,8 @@ def make_campaign(folder: Path, inputs: dict[str, str]) -> Path:
     (folder / "inputs").mkdir(parents=True)
     for name, text in inputs.items():
         (folder / "inputs" / name).write_text(text, encoding="utf-8")
-    toy = json.loads((ROOT / "config/demo/model.json").read_text(encoding="utf-8"))
-    write_random_checkpoint(folder / "toy.bin.zst", config_from_dict(toy), seed=1)
+    make_toy = [sys.executable, "-m", "workflow.demo", "--out", folder / "toy.bin.zst"]
+    subprocess.run(make_toy, check=True, cwd=ROOT)
     settings = {
         "inputs": ["inputs"],
         "search": {"databases": str(DATABASES), "store": "store"},
@@ -79,11 +76,4 @@ def run_campaign(
         check=False,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
         cwd=ROOT,
-    )
-
-
-def dry_run(folder: Path) -> str:
-    """What Snakemake would do now."""
-    return (
-        run_campaign(folder, "-n").stdout + (folder / "logs/snakemake.log").read_text()
     )
