@@ -3,7 +3,7 @@
 from jaxtyping import Array, Bool, Float
 
 from kernels.devices import current_device
-from kernels.dispatch import Backend, TransitionBackend, dispatch
+from kernels.dispatch import Preference, TransitionBackend, dispatch
 from kernels.operands import Mask, gather_operands
 from kernels.spec import spec_of, transition_spec_of
 
@@ -17,7 +17,7 @@ def attention(
     mask: Bool[Array, "*#batch #h #q #k"] | Mask | None = None,
     scale: float | None = None,
     gate: Float[Array, "*batch q h c"] | None = None,
-    backend: Backend = "auto",
+    backend: Preference = "auto",
 ) -> Float[Array, "*batch q h c"]:
     """Scaled dot-product attention: softmax(scale · q kᵀ + bias, masked) v.
 
@@ -33,8 +33,11 @@ def attention(
     A query that may attend no key gets zeros. A key that no query attends is not
     read: NaN there does no harm.
 
-    Raises ValueError when shapes or dtypes do not fit, or when `backend` is named and
-    cannot run; the message is the reason.
+    `backend` is one name, or several of which the first that can run is taken;
+    "auto" decides by `explain`.
+
+    Raises ValueError when shapes or dtypes do not fit, or when no backend named can
+    run; the message is the reason.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     if not 0.0 < scale < float("inf"):

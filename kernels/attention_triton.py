@@ -15,7 +15,13 @@ from jaxtyping import Array, Float
 
 from kernels import attention_xla
 from kernels.devices import Device, card_of
-from kernels.launch import Launch, call_triton, padded_channels, why_no_triton
+from kernels.launch import (
+    Launch,
+    call_triton,
+    padded_channels,
+    too_little_shared_memory,
+    why_no_triton,
+)
 from kernels.operands import Operands
 from kernels.spec import AttentionSpec, spec_of
 
@@ -55,31 +61,35 @@ def choose_tile(spec: AttentionSpec) -> Tile | None:
 def shared_memory(spec: AttentionSpec, tile: Tile) -> int:
     """An upper bound on the shared memory of one program, in bytes.
 
-    Queries, weights and results pass through it once; keys, values and bias are held
-    for each stage of the software pipeline. Compared with the compiler's own figure
-    in the tests.
+    Keys and values are held for each stage of the software pipeline; queries, and
+    bias and mask on their way to the layout of the logits, once.
     """
     itemsize = 4 if spec.dtype == "float32" else 2
     channels = padded_channels(spec.num_channels)
     queries = tile.queries * channels * itemsize
     keys_and_values = 2 * tile.keys * channels * itemsize
-    bias_bytes = 4 if spec.bias_dtype == "float32" else 2
-    bias = tile.queries * tile.keys * bias_bytes if spec.bias else 0
+    bias_itemsize = 4 if spec.bias_dtype == "float32" else 2
+    bias = tile.queries * tile.keys * bias_itemsize if spec.bias else 0
     dense = tile.queries * tile.keys if spec.dense_mask else 0
-    return queries + tile.num_stages * (keys_and_values + bias + dense) + 4096
+    return queries + tile.num_stages * keys_and_values + bias + dense + 4096
 
 
 def _candidates(spec: AttentionSpec) -> list[Tile]:
-    """Tiles in order of preference, cut to the size of the problem."""
+    """Tiles in order of preference: the largest that the compiler fits in registers.
+
+    benchmarks/machine_code.py shows that none of them spills on any card.
+    """
     channels = padded_channels(spec.num_channels)
     if spec.dtype == "float32":
-        tiles = [Tile(64, 32, 4, 2), Tile(32, 32, 4, 2), Tile(16, 16, 4, 1)]
-    elif channels <= 64:
-        tiles = [Tile(128, 64, 4, 3), Tile(128, 64, 4, 2), Tile(64, 64, 4, 2)]
-    else:
-        tiles = [Tile(128, 64, 8, 3), Tile(64, 64, 4, 2), Tile(64, 32, 4, 2)]
-    longest = max(16, 1 << (spec.num_queries - 1).bit_length())
-    return [tile._replace(queries=min(tile.queries, longest)) for tile in tiles]
+        return [Tile(32, 32, 4, 2) if channels <= 64 else Tile(16, 32, 4, 1)]
+    if spec.num_queries <= 32:
+        return [Tile(32, 64, 4, 3) if channels <= 32 else Tile(32, 32, 4, 2)]
+    # Masks that differ from query to query are one more tile in registers.
+    if spec.dense_mask or spec.query_segments or spec.is_causal:
+        return [Tile(64, 32, 4, 3) if channels <= 32 else Tile(64, 32, 8, 2)]
+    if channels <= 64:
+        return [Tile(128, 64, 8, 3), Tile(128, 64, 8, 2)]
+    return [Tile(64, 32, 4, 2)]
 
 
 def unsupported(spec: AttentionSpec) -> str | None:
@@ -100,11 +110,7 @@ def unsupported(spec: AttentionSpec) -> str | None:
             f" batch axes of {list(spec.batch)}"
         )
     if choose_tile(spec) is None:
-        return (
-            f"no tile of {spec.num_channels} channels in {spec.dtype} fits the"
-            f" {card_of(spec.device).shared_memory_kib} KiB of shared memory of a block on"
-            f" compute capability {spec.device.capability_name}"
-        )
+        return too_little_shared_memory(spec.num_channels, spec.dtype, spec.device)
     return None
 
 

@@ -26,6 +26,8 @@ from kernels.spec import AttentionSpec, TransitionSpec
 
 Backend = Literal["auto", "naive", "xla", "cudnn", "triton"]
 TransitionBackend = Literal["auto", "naive", "xla", "triton"]
+Preference = Backend | tuple[Backend, ...]
+"""A backend, or several of which the first that does not refuse is taken."""
 Spec = AttentionSpec | TransitionSpec
 
 _RECORD: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar(
@@ -81,7 +83,7 @@ def record_choices() -> Iterator[dict[str, str]]:
         _RECORD.reset(token)
 
 
-def dispatch(spec: Spec, backend: str) -> Implementation:
+def dispatch(spec: Spec, backend: str | tuple[str, ...]) -> Implementation:
     """The implementation that `choose_backend` names; the choice is recorded."""
     chosen = choose_backend(spec, backend)
     record = _RECORD.get()
@@ -90,22 +92,27 @@ def dispatch(spec: Spec, backend: str) -> Implementation:
     return TABLES[type(spec)][chosen]
 
 
-def choose_backend(spec: Spec, backend: str = "auto") -> str:
+def choose_backend(spec: Spec, backend: str | tuple[str, ...] = "auto") -> str:
     """The name of the backend that computes `spec`.
 
-    "auto" takes the first that does not refuse. Raises ValueError with the sentence
-    of a named backend that refuses.
+    Of several, the first that does not refuse; "auto" is all of them in order of
+    preference. Raises ValueError with the sentence of each that refuses.
     """
     if backend == "auto":
         return _choose_automatically(spec)
     table = TABLES[type(spec)]
-    if backend not in table:
-        allowed = ", ".join(["auto", *table])
-        raise ValueError(f"unknown {spec.operation} backend {backend!r}: {allowed}")
-    refusal = table[backend].unsupported(spec)
-    if refusal is not None:
-        raise ValueError(f"{spec.operation} backend {backend!r} refused: {refusal}")
-    return backend
+    refusals = []
+    for name in (backend,) if isinstance(backend, str) else backend:
+        if name not in table:
+            allowed = ", ".join(table)
+            raise ValueError(
+                f"unknown {spec.operation} backend {name!r}; allowed: auto, {allowed}"
+            )
+        refusal = table[name].unsupported(spec)
+        if refusal is None:
+            return name
+        refusals.append(f"backend {name!r} refused: {refusal}")
+    raise ValueError(f"{spec.operation} of {spec}: {'; '.join(refusals)}")
 
 
 # Cached so that each shape is logged once.

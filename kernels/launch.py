@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array
 
-from kernels.devices import Device
+from kernels.devices import Device, card_of
 
 OLDEST_CAPABILITY = (8, 0)
 
@@ -35,6 +35,15 @@ def why_no_triton(device: Device) -> str | None:
             f" this card has {device.capability_name}"
         )
     return None
+
+
+def too_little_shared_memory(num_channels: int, dtype: str, device: Device) -> str:
+    """The refusal of a kernel none of whose tiles fits a card."""
+    return (
+        f"no tile of {num_channels} channels in {dtype} fits the"
+        f" {card_of(device).shared_memory_kib} KiB of shared memory that a block has on"
+        f" compute capability {device.capability_name}"
+    )
 
 
 def padded_channels(num_channels: int) -> int:

@@ -11,7 +11,13 @@ from jaxtyping import Array, Float
 
 from kernels import transition_xla
 from kernels.devices import Device, card_of
-from kernels.launch import Launch, call_triton, padded_channels, why_no_triton
+from kernels.launch import (
+    Launch,
+    call_triton,
+    padded_channels,
+    too_little_shared_memory,
+    why_no_triton,
+)
 from kernels.spec import TransitionSpec, transition_spec_of
 
 DTYPES = ("bfloat16", "float16")
@@ -45,11 +51,7 @@ def unsupported(spec: TransitionSpec) -> str | None:
             f" this has {widest}"
         )
     if choose_tile(spec) is None:
-        return (
-            f"no tile of {widest} channels fits the"
-            f" {card_of(spec.device).shared_memory_kib} KiB of shared memory of a block"
-            f" on compute capability {spec.device.capability_name}"
-        )
+        return too_little_shared_memory(widest, spec.dtype, spec.device)
     return None
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import jax.numpy as jnp
 import pydantic
 
-from kernels import Backend
+from kernels import Preference
 
 _FORBID_EXTRA = pydantic.ConfigDict(extra="forbid")
 
@@ -180,7 +180,7 @@ class Runtime:
 
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Of activations in trunk and confidence head; diffusion is always float32."""
-    attention_backend: Backend = "auto"
+    attention_backend: Preference = "auto"
     row_chunk: int = 512
     """Rows of the pair representation that are projected at once."""
     outer_product_chunk: int = 128

@@ -1,0 +1,91 @@
+"""The attentions AlphaFold 3 computes, as data shared by tests and benchmarks."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kernels import AttentionSpec, Device, Mask
+
+Shape = tuple[int, ...]
+
+
+class AttentionShape(NamedTuple):
+    """One attention: sizes, and which axes of bias and key mask broadcast."""
+
+    name: str
+    batch: Shape
+    num_queries: int
+    num_keys: int
+    num_heads: int
+    num_channels: int
+    bias_batch: Shape | None
+    """Batch axes of the bias, 1 where it broadcasts; None without a bias."""
+    mask_batch: Shape | None
+    """Batch axes of the key mask, likewise."""
+    dtype: str = "bfloat16"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def af3_shapes(num_tokens: int) -> tuple[AttentionShape, ...]:
+    """Every attention of one prediction at `num_tokens`, five samples.
+
+    Atom windows: 24 atom slots a token, 32 queries a window.
+    """
+    n, w = num_tokens, max(1, num_tokens * 24 // 32)
+    return (
+        AttentionShape("triangle", (n,), n, n, 4, 32, (1,), (n,)),
+        AttentionShape("template_triangle", (n,), n, n, 4, 16, (1,), (n,)),
+        AttentionShape("single", (), n, n, 16, 24, (), ()),
+        AttentionShape("diffusion", (5,), n, n, 16, 48, (1,), (1,), "float32"),
+        AttentionShape("atom", (5, w), 32, 128, 4, 32, (1, w), None, "float32"),
+    )
+
+
+def spec_for(shape: AttentionShape, device: Device, dtype: str = "") -> AttentionSpec:
+    """The spec of a gated attention of this shape, as the model calls it."""
+    dtype = dtype or shape.dtype
+    entry = (shape.num_heads, shape.num_queries, shape.num_keys)
+    has_bias, has_mask = shape.bias_batch is not None, shape.mask_batch is not None
+    return AttentionSpec(
+        batch=shape.batch,
+        num_queries=shape.num_queries,
+        num_keys=shape.num_keys,
+        num_heads=shape.num_heads,
+        num_key_heads=shape.num_heads,
+        num_channels=shape.num_channels,
+        dtype=dtype,
+        device=device,
+        bias=(*shape.bias_batch, *entry) if has_bias else None,
+        bias_dtype=dtype if has_bias else None,
+        key_mask=(*shape.mask_batch, shape.num_keys) if has_mask else None,
+        has_gate=True,
+    )
+
+
+def random_inputs(shape: AttentionShape, dtype: str = "", seed: int = 0) -> dict:
+    """Arguments of `kernels.attention`: unit normals, about a fifth of keys padded."""
+    rng = np.random.default_rng(seed)
+    dtype = dtype or shape.dtype
+    heads = (shape.num_heads, shape.num_channels)
+
+    def normal(*size: int) -> jax.Array:
+        return jnp.asarray(rng.standard_normal(size, np.float32)).astype(dtype)
+
+    arguments = {
+        "q": normal(*shape.batch, shape.num_queries, *heads),
+        "k": normal(*shape.batch, shape.num_keys, *heads),
+        "v": normal(*shape.batch, shape.num_keys, *heads),
+        "gate": normal(*shape.batch, shape.num_queries, *heads),
+    }
+    if shape.bias_batch is not None:
+        arguments["bias"] = normal(
+            *shape.bias_batch, shape.num_heads, shape.num_queries, shape.num_keys
+        )
+    if shape.mask_batch is not None:
+        keys = rng.random((*shape.mask_batch, shape.num_keys)) > 0.2
+        arguments["mask"] = Mask(keys=jnp.asarray(keys))
+    return arguments

@@ -1,0 +1,158 @@
+"""Lowers functions for NVIDIA GPUs on a machine that has none.
+
+`python -m tests.kernels.lowering NAME` prints what it found as JSON. A process of its
+own: JAX looks for its CUDA plugin when it is first imported, and then complains
+about the missing driver.
+"""
+
+import functools
+import itertools
+import json
+import math
+import re
+import sys
+import types
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+PLUGIN = Path(sys.prefix) / "lowering"
+
+_TENSOR = re.compile(r"tensor<((?:\d+x)+)(bf16|f16|f32)>")
+_CALL = re.compile(r"custom_call @(\S+?)\(")
+_OPAQUE = re.compile(r'opaque = "((?:[^"\\]|\\.)*)"')
+
+
+def count_calls(program: str) -> dict[str, int]:
+    """Custom calls by target; those of Triton by the name of the kernel."""
+    counts = Counter(_CALL.findall(program))
+    del counts["triton_kernel_call_ffi"]
+    for literal in _OPAQUE.findall(program):
+        call = zlib.decompress(_bytes_of(literal))
+        names = (b"flash_attention", b"gated_transition")
+        counts.update(name.decode() for name in names if name in call)
+    return dict(counts)
+
+
+def _bytes_of(literal: str) -> bytes:
+    """The bytes of an MLIR string, in which a backslash escapes itself or a byte."""
+
+    def unescape(match: re.Match[bytes]) -> bytes:
+        return match[1] if match[1] == b"\\" else bytes.fromhex(match[1].decode())
+
+    return re.sub(rb"\\(\\|[0-9A-F]{2})", unescape, literal.encode("latin-1"))
+
+
+def float_tensors(program: str) -> set[tuple[tuple[int, ...], str]]:
+    """Shape, without leading ones, and type of every float tensor in a program."""
+    return {
+        (_without_ones(int(size) for size in dims.split("x") if size), dtype)
+        for dims, dtype in _TENSOR.findall(program)
+    }
+
+
+def _without_ones(shape: Iterable[int]) -> tuple[int, ...]:
+    return tuple(itertools.dropwhile(lambda size: size == 1, shape))
+
+
+def lower_attentions(num_tokens: int = 256) -> dict[str, Any]:
+    """Each attention of the model by itself, with each fused backend."""
+    import jax
+
+    from benchmarks.shapes import af3_shapes, random_inputs
+    from kernels import attention
+
+    found = {}
+    for shape in af3_shapes(num_tokens):
+        arguments = jax.eval_shape(functools.partial(random_inputs, shape, "bfloat16"))
+        for backend in ("triton", "cudnn", "naive"):
+            call = functools.partial(attention, backend=backend)
+            program = _lower(_with_keywords(call), arguments)
+            found[f"{shape.name} {backend}"] = {
+                "calls": count_calls(program),
+                "logits": _logits(program, shape, arguments),
+            }
+    return found
+
+
+def _with_keywords(function: Callable[..., Any]) -> Callable[[dict], Any]:
+    return lambda arguments: function(**arguments)
+
+
+def _logits(program: str, shape: Any, arguments: dict[str, Any]) -> list[str]:
+    """Float tensors of queries × keys × heads that no caller has handed over."""
+    import jax
+
+    given = {(_without_ones(x.shape), "bf16") for x in jax.tree.leaves(arguments)}
+    size = shape.num_queries * shape.num_keys * shape.num_heads
+    return [
+        f"{dtype} {list(tensor)}"
+        for tensor, dtype in float_tensors(program) - given
+        if tensor[-2:] == (shape.num_queries, shape.num_keys)
+        and math.prod(tensor) >= size
+    ]
+
+
+def lower_model(num_tokens: int = 1024) -> dict[str, Any]:
+    """The whole network of the published size, with each fused backend."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from af3_core.model.config import ModelConfig, Runtime
+    from af3_core.model.model import predict
+    from af3_core.model.parameters import blank_batch, parameter_shapes
+    from kernels import record_choices
+
+    config = ModelConfig()
+    params = parameter_shapes(config)
+    batch = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(np.shape(x), np.asarray(x).dtype),
+        blank_batch(num_tokens, num_rows=1024, num_templates=4),
+    )
+    key = jax.ShapeDtypeStruct((2,), jnp.uint32)
+    found = {}
+    for name, backend in (("triton", "triton"), ("cudnn", ("cudnn", "xla"))):
+        runtime = Runtime(attention_backend=backend)
+        function = functools.partial(predict, config=config, runtime=runtime)
+        with record_choices() as choices:
+            program = _lower(function, params, batch, key)
+        found[name] = {
+            "calls": count_calls(program),
+            "choices": choices,
+            "triangle_logits": [
+                f"{dtype} {list(tensor)}"
+                for tensor, dtype in float_tensors(program)
+                if len(tensor) > 3 and tensor[-3:] == (4, num_tokens, num_tokens)
+            ],
+        }
+    return found
+
+
+def _lower(function: Callable[..., Any], *arguments: Any) -> str:
+    import jax
+
+    from kernels import Device, lowering_for
+
+    with lowering_for(Device("cuda", (8, 0))):
+        traced = jax.jit(function).trace(*arguments)
+        return traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+def main() -> None:
+    """Prints the findings of one of the two functions above."""
+    sys.path.append(str(PLUGIN))
+    from jax._src.cudnn import fused_attention_stablehlo
+
+    # JAX asks cuDNN, which is not here, for its version.
+    fused_attention_stablehlo.cuda_versions = types.SimpleNamespace(
+        cudnn_get_version=lambda: 91_100
+    )
+    functions = {"attentions": lower_attentions, "model": lower_model}
+    print(json.dumps(functions[sys.argv[1]]()))
+
+
+if __name__ == "__main__":
+    main()
