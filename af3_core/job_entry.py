@@ -155,7 +155,8 @@ def suggest(key: str, fields: Mapping[str, str]) -> str:
 def read_items(entry: Entry, allowed: str) -> list[Entry]:
     """The items of a list; `allowed` is the sentence for each of them."""
     if not isinstance(entry.value, list):
-        raise entry.refuse(f"a list: {entry.allowed}")
+        is_said = entry.allowed.startswith("a list")
+        raise entry.refuse(entry.allowed if is_said else f"a list: {entry.allowed}")
     return [
         Entry(entry.file, f"{entry.path}[{index}]", value, allowed)
         for index, value in enumerate(entry.value)
