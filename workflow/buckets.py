@@ -8,12 +8,6 @@ import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-AF3_BUCKETS = (
-    *(256, 512, 768, 1024, 1280, 1536, 2048, 2560),
-    *(3072, 3584, 4096, 4608, 5120),
-)
-"""The padded sizes AlphaFold 3's own script uses by default, in tokens."""
-
 
 @dataclass(frozen=True)
 class CostModel:

@@ -161,6 +161,7 @@ def make_database(
         digest=whole.hash.hexdigest(),
         z=residues / 1e6 if role == "rna" else float(sequences),
         max_sequences=None,
+        flags="",
         shards=tuple(shards),
     )
 
@@ -179,6 +180,7 @@ def make_structures(path: Path) -> Database:
         digest=digest,
         z=0.0,
         max_sequences=None,
+        flags="",
         shards=(Shard(path, digest, size, 0, 0),),
     )
 

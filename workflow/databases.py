@@ -54,6 +54,8 @@ class Database:
     """Size for E-values: sequences, or megabases for RNA."""
     max_sequences: int | None
     """Overrides the published number of rows to keep."""
+    flags: str
+    """Further flags of MMseqs2, such as `--gpu 1`."""
     shards: tuple[Shard, ...]
 
     @property
@@ -74,12 +76,13 @@ class Database:
             self.tool,
             profile=profile,
             max_sequences=self.max_sequences,
+            extra=self.flags,
         )
 
 
 _COLUMNS = (
     *("name", "role", "tool", "path", "version", "url"),
-    *("database_digest", "z", "max_sequences"),
+    *("database_digest", "z", "max_sequences", "flags"),
     *("digest", "bytes", "sequences", "residues"),
 )
 
@@ -134,6 +137,8 @@ def _parse_row(row: dict[str, str], manifest: Path, number: int) -> Database:
         raise refuse("role", ", ".join(get_args(Role)))
     if row["tool"] not in TOOLS[row["role"]]:
         raise refuse("tool", f"for {row['role']}: {', '.join(TOOLS[row['role']])}")
+    if row["flags"] and row["tool"] != "mmseqs":
+        raise refuse("flags", "none but for the tool mmseqs")
     numbers: dict[str, float] = {}
     for column in ("z", "bytes", "sequences", "residues", "max_sequences"):
         text = row[column] or "0"
@@ -159,6 +164,7 @@ def _parse_row(row: dict[str, str], manifest: Path, number: int) -> Database:
         digest=row["database_digest"],
         z=numbers["z"],
         max_sequences=int(numbers["max_sequences"]) or None,
+        flags=row["flags"],
         shards=(shard,),
     )
 

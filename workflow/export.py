@@ -30,9 +30,11 @@ from af3_core.job import write_job
 from af3_core.mmcif import write_mmcif
 from af3_core.mmcif_origin import (
     ALPHAFOLD3_USAGE,
+    TERMS_NAME,
     UNTRAINED_USAGE,
     Origin,
     foldmill_origin,
+    format_terms,
 )
 from af3_core.structure import Chemistry, chemistry_of, structure_of
 from workflow.campaign import (
@@ -142,19 +144,21 @@ def _write_sample(
 ) -> None:
     prediction = _prediction(score)
     positions = np.asarray(prediction["positions"], np.float64).reshape(-1, 3)
+    origin = _origin(prediction)
     mmcif = write_mmcif(
         structure_of(features, positions),
         np.asarray(prediction["atom_plddt"]),
         features.chains,
         chemistry.components,
-        name=Path(names.model).name.removesuffix("_model.cif"),
-        origin=_origin(prediction),
+        name=str(score["name"]),
+        origin=origin,
         bonds=features.bonded_atoms,
     )
     _write(folder / names.model, mmcif)
     _write(folder / names.confidences, format_confidences(prediction, features))
     summary = summary_confidences(prediction, features.chains.chain_id)
     _write(folder / names.summary, format_summary(summary))
+    _write(folder / TERMS_NAME, format_terms(origin.usage))
 
 
 def _prediction(score: Row) -> Row:

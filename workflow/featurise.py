@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from af3_core.chemistry import Components
 from af3_core.contracts import FEATURES
-from af3_core.features import featurise, reference_positions
+from af3_core.features import featurise, embed_references
 from af3_core.job import Job
 from workflow.campaign import features_path, split_item
 from workflow.evidence import add_evidence, evidence_keys
 from workflow.features_file import features_table
-from workflow.items import Item, commit_outcomes, work_through
+from workflow.items import Item, commit_outcomes, log, work_through
 from workflow.settings import Settings, digest_of
 from workflow.step import (
     Row,
@@ -38,9 +38,12 @@ def make_features(job: Job) -> pa.Table:
     """Features and the conformers of every seed, as rows of the contract."""
     components = Components.load(job.user_ccd)
     features = featurise(job, components)
-    positions = {
-        seed: reference_positions(features, components, seed) for seed in job.seeds
-    }
+    positions = {}
+    for seed in job.seeds:
+        positions[seed], fallbacks = embed_references(features, components, seed)
+        for f in fallbacks:
+            residue = f"chain {f.chain_id}, residue {f.residue_id} ({f.code})"
+            log(f"{job.name}: no conformer of {residue}; {f.source} stands in")
     return features_table(features, positions)
 
 

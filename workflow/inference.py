@@ -20,7 +20,7 @@ from af3_core.model.checkpoint import (
 from af3_core.model.config import ModelConfig, Runtime, config_to_dict
 from af3_core.model.model import Params, Prediction, compile_predict
 from af3_core.prediction import sample_confidence, sample_row
-from workflow.buckets import AF3_BUCKETS, bucket_for
+from af3_core.tokens import bucket_for
 from workflow.campaign import features_path, split_item
 from workflow.features_file import read_job_arrays
 from workflow.items import Item, log
@@ -114,9 +114,7 @@ class Worker:
 
         So a seed gives the same structure whatever bucket it is computed in.
         """
-        noise_tokens = features.num_tokens
-        if noise_tokens <= AF3_BUCKETS[-1]:
-            noise_tokens = bucket_for(noise_tokens, AF3_BUCKETS)
+        noise_tokens = bucket_for(features.num_tokens)
         return dataclasses.replace(self.runtime, noise_tokens=noise_tokens)
 
 
