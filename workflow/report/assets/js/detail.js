@@ -63,8 +63,8 @@ function structureCard(detail, link, view) {
   const home = make("button", {
     type: "button", class: "quiet corner", onclick: () => view.current.home() }, "Reset");
   return make("section", { class: "card" },
-    make("div", { class: "card-head" }, make("h3", {}, "Structure"), form, colour),
-    make("div", { class: "viewer-frame" }, borrowStage().host, state, home), legend, atomReadout(detail.tokens, link));
+    make("div", { class: "card-head" }, make("h3", {}, "Structure"), colour),
+    make("div", { class: "viewer-frame" }, borrowStage().host, state, form, home), legend, atomReadout(detail.tokens, link));
 }
 
 function atomReadout(tokens, link) {
@@ -93,7 +93,7 @@ function paeCard(detail, link) {
   ramp.style.background = paeRamp();
   const clear = make("button", {
     type: "button", class: "quiet", id: "clear-region", disabled: true,
-    onclick: () => link.choose(null) }, "Clear region");
+    onclick: () => link.choose(null) }, "Clear");
   link.subscribe(({ region }) => { clear.disabled = !region; });
   return make("section", { class: "card" },
     make("div", { class: "card-head" },
