@@ -378,7 +378,7 @@ def relaxed_row(job: MadeUpJob) -> dict[str, object]:
         "status": "relaxed",
         "reason": None,
         "positions": (atom_columns(job)["positions"] * 1.01).ravel().tolist(),
-        "ligands": "{}",
+        "treatments": json.dumps({"B/1": "held in place"}),
         "energy_before": 1250.0,
         "energy_after": -8421.0,
         **counts,

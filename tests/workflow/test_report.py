@@ -123,6 +123,23 @@ def test_the_page_says_that_untrained_weights_mean_nothing(results, tmp_path) ->
     assert "untrained, pseudo-random weights" not in html
 
 
+def test_the_terms_of_use_go_with_trained_predictions(results, tmp_path) -> None:
+    html = write_report(results, tmp_path / "r.html", untrained=False).path.read_text()
+    assert "non-commercial use only" in html
+    html = write_report(results, tmp_path / "r.html", untrained=True).path.read_text()
+    assert "non-commercial use only" not in html
+
+
+def test_exported_folders_are_found_from_where_the_page_lies(results, tmp_path) -> None:
+    (results / "alphafold3" / "trimer").mkdir(parents=True, exist_ok=True)
+    html = write_report(results, results / "report.html").path.read_text()
+    folders = overview_of(html)["folders"]
+    assert [f for f in folders if f] == ["alphafold3/trimer"]
+    html = write_report(results, tmp_path / "r.html").path.read_text()
+    path = next(f for f in overview_of(html)["folders"] if f)
+    assert (tmp_path / path).is_dir()
+
+
 def test_hostile_names_never_reach_the_markup(tmp_path) -> None:
     job = MadeUpJob(HOSTILE, (Chain("A", 18),), source=HOSTILE)
     failure = outcome("plan", HOSTILE, "failed", evidence=HOSTILE, remedy=HOSTILE)

@@ -31,10 +31,15 @@ def render_page(
     title: str,
     made_at: str,
     untrained: bool,
+    usage: list[str],
     overview: str,
     details: dict[str, str],
 ) -> str:
     """The whole page as HTML.
+
+    Args:
+        usage: licences and disclaimers that go with the structures.
+        overview, details: packed data, the latter by job id.
 
     A content security policy lets only the page's own two scripts run and allows no
     connection anywhere, so markup that slipped in could neither run nor send.
@@ -45,6 +50,7 @@ def render_page(
         title=title,
         made_at=made_at,
         untrained=untrained,
+        usage=usage,
         overview=overview,
         details=details,
         style=_asset("style.css"),

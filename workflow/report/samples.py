@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float, UInt16
 from numpy import ndarray
 
-from af3_core.contracts import PREDICTIONS, RELAXED, Contract
+from af3_core.contracts import PREDICTIONS, RELAXED, Column, Contract
 from workflow.report.jobs import JobRow, read_columns
 
 
@@ -31,7 +31,7 @@ class Relaxation:
     """What became of relaxing one sample."""
 
     facts: dict[str, object]
-    """The row of contract `relaxed` without key and positions."""
+    """The row of contract `relaxed` without its key and its lists."""
     positions: Float[ndarray, "a 3"] | None
     """Å; None where relaxation gave none."""
 
@@ -63,14 +63,19 @@ def read_prediction(results: Path, job: JobRow) -> Prediction | None:
 def read_relaxation(results: Path, job: JobRow) -> Relaxation | None:
     """The relaxation of a job's best sample, if there is one."""
     path = results / "relaxed" / f"{job.job_id}.{job.best['seed']}.parquet"
-    rows = _rows_of_best(path, job, RELAXED, None)
+    facts_of = [c.name for c in RELAXED.columns if _is_fact(c)]
+    rows = _rows_of_best(path, job, RELAXED, [*facts_of, "positions"])
     if rows is None:
         return None
     positions = rows["positions"][0]
-    facts = rows.drop_columns(["job_id", "seed", "sample", "positions"]).to_pylist()[0]
+    facts = rows.select(facts_of).to_pylist()[0]
     if not positions.is_valid:
         return Relaxation(facts, None)
     return Relaxation(facts, positions.values.to_numpy().reshape(-1, 3))
+
+
+def _is_fact(column: Column) -> bool:
+    return column.name not in RELAXED.key and not pa.types.is_list(column.type)
 
 
 def _rows_of_best(

@@ -1,11 +1,14 @@
 """Writes the page: tables in, one HTML file out."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched
 from pathlib import Path
 
+from af3_core.mmcif_origin import ALPHAFOLD3_USAGE, UNTRAINED_USAGE
+from workflow.campaign import FOLDERS, RESULTS
 from workflow.report.details import Detail, pack_details, read_tables
 from workflow.report.encode import pack_json
 from workflow.report.jobs import Campaign, JobRow, choose_jobs, read_campaign
@@ -73,8 +76,12 @@ def write_report(
         title=title,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         untrained=untrained,
+        usage=[] if not details.embedded else usage_of(untrained),
         overview=pack_json(
-            describe(campaign, set(details.embedded), details.unreadable)
+            {
+                **describe(campaign, set(details.embedded), details.unreadable),
+                "folders": exported_folders(results, out, campaign),
+            }
         ),
         details={key: detail.packed for key, detail in details.embedded.items()},
     )
@@ -87,6 +94,22 @@ def write_report(
         unreadable=len(details.unreadable),
         size=out.stat().st_size,
     )
+
+
+def usage_of(untrained: bool) -> list[str]:
+    """What has to be passed on with the structures on the page."""
+    usage = UNTRAINED_USAGE if untrained else ALPHAFOLD3_USAGE
+    return [entry.details for entry in usage]
+
+
+def exported_folders(results: Path, out: Path, campaign: Campaign) -> list[str | None]:
+    """For each row the AlphaFold 3 folder of its job, relative to the page, if any."""
+    root = results / FOLDERS.relative_to(RESULTS)
+    if not root.is_dir():
+        return [None] * len(campaign.rows)
+    names = {entry.name for entry in os.scandir(root) if entry.is_dir()}
+    start = os.path.relpath(root.resolve(), out.resolve().parent)
+    return [f"{start}/{r.name}" if r.name in names else None for r in campaign.rows]
 
 
 def embed_details(results: Path, campaign: Campaign, budget: int) -> Details:

@@ -11,11 +11,14 @@ function keyFigures(jobs, row) {
 
 function headCard(jobs, row) {
   const status = jobs.values("status")[row];
+  const folder = jobs.values("folders")[row];
+  const address = folder && folder.split("/").map(encodeURIComponent).join("/");
   return make("section", { class: "card" },
     make("div", { class: "detail-head" },
       make("h2", { id: "job-name" }, jobs.values("name")[row]),
       make("span", { class: `state ${status}` }, status),
-      make("span", { class: "hint" }, `from ${jobs.values("source")[row]}`)),
+      make("span", { class: "hint" }, `from ${jobs.values("source")[row]}`),
+      folder && make("a", { href: `${address}/`, class: "hint" }, "mmCIF and JSON files")),
     keyFigures(jobs, row));
 }
 

@@ -46,13 +46,15 @@ function beforeAndAfter(row, fields) {
 
 function relaxCard(row, fields) {
   if (!row) return null;
+  const treatments = Object.entries(JSON.parse(row.treatments || "{}"));
   const shown = ["rmsd", "seconds"].map((key) => fields.find((field) => field.key === key))
     .filter((field) => field && row[field.key] !== null)
     .map((field) => `${field.label} ${formatValue(row[field.key], field)} ${field.unit}`);
   const status = [String(row.status).replaceAll("_", " "), ...shown].join(", ");
   return card("Relaxation", make("p", {}, status),
     row.reason ? make("p", { class: "hint" }, row.reason) : null,
-    beforeAndAfter(row, fields));
+    beforeAndAfter(row, fields),
+    treatments.length > 0 ? factList(treatments) : null);
 }
 
 function factList(facts) {

@@ -12,7 +12,8 @@ function indexJobs(overview) {
   ];
   const fields = [...own, ...overview.fields].map((field) => ({ unit: "", ...field }));
   const columns = new Map([
-    ...["status", "name", "num_tokens", "problem", "job_id", "source", "detailed"].map(
+    ...["status", "name", "num_tokens", "problem", "job_id", "source", "detailed",
+      "folders"].map(
       (key) => [key, overview[key]]),
     ...Object.entries(overview.scores),
   ]);
