@@ -140,7 +140,7 @@ def specs(capability: tuple[int, int]) -> dict[str, AttentionSpec | TransitionSp
         f"{shape.name} {shape.dtype}": spec_for(shape, device)
         for shape in af3_shapes(1024)
     }
-    for name, channels in (("pair", 128), ("template", 64)):
+    for name, channels in (("pair", 128), ("MSA", 64)):
         found[f"{name} transition bfloat16"] = TransitionSpec(
             1024**2, channels, 4 * channels, channels, "bfloat16", device
         )

@@ -3,6 +3,8 @@
 Imported only when the Triton backend runs, so that `kernels` needs no Triton.
 """
 
+from typing import no_type_check
+
 import triton
 import triton.language as tl
 
@@ -10,6 +12,7 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
+@no_type_check  # its annotations are the compiler's
 def flash_attention(
     q_ptr,
     k_ptr,

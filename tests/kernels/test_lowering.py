@@ -1,0 +1,71 @@
+"""Programs for NVIDIA GPUs, lowered where there is none."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.kernels.lowering import PLUGIN
+
+pytestmark = pytest.mark.skipif(
+    not PLUGIN.is_dir(), reason="JAX's CUDA plugin is absent: run `make setup`"
+)
+
+
+@functools.cache
+def lowered(what: str) -> dict[str, Any]:
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.kernels.lowering", what],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+SHAPES = ("triangle", "template_triangle", "single", "diffusion", "atom")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_triton_is_one_call_of_the_kernel_and_no_logits(shape) -> None:
+    found = lowered("attentions")[f"{shape} triton"]
+    assert found == {"calls": {"flash_attention": 1}, "logits": []}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cudnn_is_one_call_of_its_kernel_and_no_logits(shape) -> None:
+    found = lowered("attentions")[f"{shape} cudnn"]
+    assert found == {"calls": {"__cudnn$fmhaScaleBiasSoftmax": 1}, "logits": []}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_definition_has_logits_that_the_search_finds(shape) -> None:
+    assert lowered("attentions")[f"{shape} naive"]["logits"]
+
+
+# Attention in the program of the published size: atom transformers (embedder, denoiser
+# twice), triangle attentions (templates, MSA, pairformer and confidence, each twice),
+# single attention (pairformer and confidence) and the diffusion transformer.
+NUM_ATTENTIONS = 3 + 8 + 2 + 1
+NUM_FLOAT32 = 3 + 1
+
+
+@pytest.mark.slow
+def test_the_whole_model_lowers_with_the_flash_kernel() -> None:
+    found = lowered("model")["triton"]
+    assert found["calls"]["flash_attention"] == NUM_ATTENTIONS
+    assert set(found["choices"].values()) == {"triton"}
+    assert found["triangle_logits"] == []
+
+
+@pytest.mark.slow
+def test_the_whole_model_lowers_with_cudnn_where_it_is_bfloat16() -> None:
+    found = lowered("model")["cudnn"]
+    calls = found["calls"]["__cudnn$fmhaScaleBiasSoftmax"]
+    assert calls == NUM_ATTENTIONS - NUM_FLOAT32
+    assert found["triangle_logits"] == []

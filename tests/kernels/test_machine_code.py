@@ -1,0 +1,70 @@
+"""The machine code of our kernels, for cards that are not here."""
+
+import pytest
+
+from benchmarks.machine_code import (
+    CAPABILITIES,
+    MachineCode,
+    compile_attention,
+    compile_spec,
+    specs,
+)
+from kernels import AttentionSpec, Device, TransitionSpec
+from kernels import attention_triton as attention
+from kernels import transition_triton as transition
+from kernels.devices import card_of
+
+KERNELS = ("triangle bfloat16", "diffusion float32", "pair transition bfloat16")
+
+
+def estimated_shared_memory(spec: AttentionSpec | TransitionSpec) -> int:
+    module = attention if isinstance(spec, AttentionSpec) else transition
+    return module.shared_memory(spec, module.choose_tile(spec))
+
+
+def assert_fits(code: MachineCode, spec: AttentionSpec | TransitionSpec) -> None:
+    limit = card_of(spec.device).shared_memory_kib * 1024
+    assert code.num_spills == 0
+    assert code.num_tensor_core > 0
+    assert code.shared_bytes <= estimated_shared_memory(spec) <= limit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("capability", CAPABILITIES, ids="sm_{0[0]}{0[1]}".format)
+def test_fills_tensor_cores_and_spills_no_register(capability, kernel) -> None:
+    spec = specs(capability)[kernel]
+    assert_fits(compile_spec(spec), spec)
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float16"))
+@pytest.mark.parametrize("num_channels", (16, 64, 128))
+def test_every_head_size_fits_the_smallest_card(num_channels, dtype) -> None:
+    spec = specs((8, 6))["triangle bfloat16"]._replace(
+        num_channels=num_channels, dtype=dtype, bias_dtype=dtype
+    )
+    assert_fits(compile_attention(spec), spec)
+
+
+def test_every_mask_at_once_fits_the_smallest_card() -> None:
+    spec = specs((12, 0))["triangle bfloat16"]._replace(
+        dense_mask=(1, 1, 1024, 1024),
+        query_segments=(1, 1024),
+        key_segments=(1, 1024),
+        is_causal=True,
+    )
+    assert_fits(compile_attention(spec), spec)
+
+
+def test_a_bias_of_aligned_rows_is_read_in_vectors() -> None:
+    aligned = specs((8, 0))["triangle bfloat16"]
+    odd = aligned._replace(num_keys=1023, bias=(1, 4, 1024, 1023))
+    assert (
+        compile_attention(aligned).num_registers < compile_attention(odd).num_registers
+    )
+
+
+def test_a_card_without_room_for_a_tile_is_refused() -> None:
+    spec = specs((8, 0))["triangle bfloat16"]
+    assert attention.choose_tile(spec) is not None
+    assert attention.unsupported(spec._replace(device=Device("cuda", (7, 5))))
