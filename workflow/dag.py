@@ -4,16 +4,22 @@ All functions are look-ups in the manifest; the ones named in a rule take Snakem
 wildcards.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from af3_core.contracts import CONTRACTS, OUTCOMES
-from workflow.campaign import outcomes_path, prediction_path, split_item
+from af3_core.contracts import CONTRACTS
+from workflow.campaign import (
+    RESULTS,
+    outcomes_path,
+    prediction_path,
+    relaxed_path,
+    split_item,
+)
+from workflow.items import unfinished
 from workflow.manifest import Batch, Manifest, load_manifest
 from workflow.plan import current_manifest
 from workflow.settings import Settings
-from workflow.tables import read_rows
 
 type InputFunction = Callable[[Any], list[str]]
 type ResourceFunction = Callable[[Any, int], int]
@@ -34,24 +40,35 @@ def manifest_for(settings: Settings, *, is_main_process: bool) -> Manifest:
 
 
 def withdraw_incomplete(manifest: Manifest) -> None:
-    """Takes back the word of batches whose predictions have been removed.
+    """Takes back the word of batches whose results have been removed.
 
-    A batch's outcomes are what the workflow waits for. Where a prediction that they
-    call done is gone, they are withdrawn, and the batch makes what is missing.
+    A batch's outcomes are what the workflow waits for. Where a result that they call
+    done is gone, they are withdrawn, and so is all that was made of it, because
+    Snakemake does not make again what nothing needs.
     """
-    present = {p.name for p in prediction_path("x").parent.glob("*.parquet")}
-    for name, batch in manifest.jobs.items():
-        outcomes = outcomes_path("predict", name)
-        missing = [i for i in batch.items if prediction_path(i).name not in present]
-        if missing and outcomes.is_file() and not _failed(outcomes, missing):
-            outcomes.unlink()
+    for first, (stage, path_of) in enumerate(_RESULT_FILES):
+        present = {path.name for path in path_of("x").parent.glob("*.parquet")}
+        for name, batch in manifest.jobs.items():
+            outcomes = outcomes_path(stage, name)
+            lost = [i for i in batch.items if path_of(i).name not in present]
+            if lost and outcomes.is_file() and not _all_unfinished(outcomes, lost):
+                for path in _made_from(name, _DOWNSTREAM[first:]):
+                    path.unlink(missing_ok=True)
 
 
-def _failed(outcomes: Path, items: list[str]) -> bool:
-    unfinished = {
-        row["item"] for row in read_rows(outcomes, OUTCOMES) if row["status"] != "done"
-    }
-    return unfinished.issuperset(items)
+_RESULT_FILES = (("predict", prediction_path), ("relax", relaxed_path))
+_DOWNSTREAM = ("predict", "relax", "score", "export")
+
+
+def _made_from(batch: str, stages: tuple[str, ...]) -> Iterator[Path]:
+    yield from (outcomes_path(stage, batch) for stage in stages)
+    yield RESULTS / "score" / f"{batch}.scores.parquet"
+    yield RESULTS / "score" / f"{batch}.interfaces.parquet"
+
+
+def _all_unfinished(outcomes: Path, items: list[str]) -> bool:
+    """Whether these items have no result because they failed."""
+    return unfinished(outcomes).keys() >= set(items)
 
 
 def version_of(contract: str) -> str:
