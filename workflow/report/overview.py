@@ -19,6 +19,16 @@ _LABELS = {
     "chain_2": "Chain 2",
     "pae_min": "Lowest PAE",
     "rmsd": "RMSD",
+    "ligand_rmsd": "Ligand RMSD",
+    "ipsae": "ipSAE",
+    "pdockq": "pDockQ",
+    "pdockq2": "pDockQ2",
+    "lis": "LIS",
+    "ilis": "iLIS",
+    "actifptm": "actifpTM",
+    "lddt": "lDDT",
+    "tm_score": "TM-score",
+    "dockq": "DockQ",
     "seconds": "Time",
 }
 

@@ -78,7 +78,7 @@ function failureCard(failures) {
   return card(failures.length === 1 ? "What failed" : `What failed (${failures.length})`,
     ...failures.map(([stage, item, , cause, evidence, remedy]) =>
       make("div", { class: "failure" },
-        make("p", {}, make("strong", {}, `${stage}: ${cause || "failed"}`),
+        make("p", {}, make("strong", {}, `${stage}: ${(cause || "failed").replaceAll("_", " ")}`),
           make("span", { class: "hint" }, ` ${item}`)),
         evidence ? make("pre", {}, evidence) : null,
         remedy ? make("p", {}, `What to do: ${remedy}`) : null)));
