@@ -8,7 +8,8 @@ finished shard is kept, so a search that is killed goes on with the next one.
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,10 +18,17 @@ import pyhmmer
 from af3_core.contracts import MSA_HITS, SHARD_HITS
 from af3_core.msa import Msa, deduplicate, merge
 from af3_core.search.alignment import protein_alignment, rna_alignment
-from af3_core.search.hits import BestHits, Hit, Region, Row, select_rows
+from af3_core.search.hits import BestHits, select_rows
 from af3_core.search.hmmer import ALPHABETS, search_stream
+from af3_core.search.settings import SearchSettings
 from workflow.database_files import read_blocks
 from workflow.databases import Database, Shard, with_role
+from workflow.hit_tables import (
+    hits_table,
+    read_hits_table,
+    read_shard_table,
+    shard_table,
+)
 from workflow.mmseqs import mmseqs_version, search_mmseqs
 from workflow.needs import sequence_id
 from workflow.store import Key, Store, make_key
@@ -28,7 +36,6 @@ from workflow.tables import replacing
 
 HMMER = f"HMMER 3.4, pyhmmer {pyhmmer.__version__}"
 _POLL_SECONDS = 2.0
-_RENEW_SECONDS = 60.0
 
 
 def engine_name(database: Database) -> str:
@@ -49,11 +56,6 @@ def hits_key(sequence: str, database: Database, profile: str) -> Key:
         database=database.digest,
         z=database.z,
     )
-
-
-def _shard_key(sequence: str, database: Database, profile: str, shard: Shard) -> Key:
-    whole = hits_key(sequence, database, profile)
-    return make_key(SHARD_HITS, whole=whole.digest, shard=shard.digest)
 
 
 def search_batch(
@@ -81,102 +83,114 @@ def search_batch(
         InputError: a database file is missing or not the one of the manifest.
         OSError: the store cannot be written. Entries made before that stay.
     """
-    keys = {sequence: hits_key(sequence, database, profile) for sequence in sequences}
-    open_keys = dict(keys)
+    run = _Run(database, store, profile, threads, stage_to)
+    open_keys = {s: hits_key(s, database, profile) for s in sequences}
     while open_keys:
-        for sequence in [
-            s for s, key in open_keys.items() if store.get(key) is not None
-        ]:
+        done = {s for s, key in open_keys.items() if store.get(key) is not None}
+        mine = {
+            s: key for s, key in open_keys.items() if s not in done and store.claim(key)
+        }
+        with store.keep_claims(mine.values()):
+            # Between the look and the claim another process may have finished.
+            todo = [s for s, key in mine.items() if store.get(key) is None]
+            for sequence, best in run.search(todo).items():
+                store.put(mine[sequence], _final_table(sequence, best, run))
+            _drop_parts(todo, run)
+        for sequence in (*done, *mine):
             del open_keys[sequence]
             on_result(sequence)
-        mine = {s: key for s, key in open_keys.items() if store.claim(key)}
-        try:
-            # Between the look and the claim another process may have finished.
-            todo = {s: key for s, key in mine.items() if store.get(key) is None}
-            if todo:
-                _search_claimed(
-                    todo, database, store, profile, threads, stage_to or None
-                )
-        finally:
-            for key in mine.values():
-                store.release(key)
-        if open_keys and not mine:
+        if open_keys:
             time.sleep(_POLL_SECONDS)
 
 
-def _search_claimed(
-    keys: Mapping[str, Key],
-    database: Database,
-    store: Store,
-    profile: str,
-    threads: int,
-    stage_to: Path | None,
-) -> None:
-    for shard in database.shards:
-        _search_shard(keys, database, shard, store, profile, threads, stage_to)
-    settings = database.settings(profile)
-    for sequence, key in keys.items():
-        best = BestHits(settings.max_sequences)
-        parts = [_shard_key(sequence, database, profile, s) for s in database.shards]
-        for part in parts:
-            best.merge(_read_hits(store.get(part), settings.max_sequences))
-        rows = select_rows(best, settings)
-        store.put(key, _hits_table(rows, sequence, database, profile))
-        for part in parts:
-            store.path(part).unlink(missing_ok=True)
+@dataclass(frozen=True)
+class _Run:
+    """One pass over a database."""
 
+    database: Database
+    store: Store
+    profile: str
+    threads: int
+    stage_to: Path | None
 
-def _search_shard(
-    keys: Mapping[str, Key],
-    database: Database,
-    shard: Shard,
-    store: Store,
-    profile: str,
-    threads: int,
-    stage_to: Path | None,
-) -> None:
-    """Searches what has no hits of this shard in the store yet."""
-    parts = {s: _shard_key(s, database, profile, shard) for s in keys}
-    todo = {s: part for s, part in parts.items() if store.get(part) is None}
-    if not todo:
-        return
-    local = stage(shard, stage_to) if stage_to else shard
-    blocks = _renewing(
-        read_blocks(local, ALPHABETS[database.kind]), store, keys.values()
-    )
-    settings = database.settings(profile)
-    if database.tool == "mmseqs":
-        for _ in blocks:  # makes sure that the file is the manifest's
+    @property
+    def settings(self) -> SearchSettings:
+        return self.database.settings(self.profile)
+
+    def search(self, sequences: Sequence[str]) -> dict[str, BestHits]:
+        """The best hits of each sequence in all shards."""
+        found = {s: BestHits(self.settings.max_sequences) for s in sequences}
+        for shard in self.database.shards if sequences else ():
+            for sequence, best in self._search_shard(sequences, shard).items():
+                found[sequence].merge(best)
+        return found
+
+    def _search_shard(
+        self, sequences: Sequence[str], shard: Shard
+    ) -> dict[str, BestHits]:
+        """Searches what the store has no hits of yet in this shard.
+
+        The hits of a shard are kept until those of all shards are there.
+        """
+        if len(self.database.shards) == 1:
+            return self._search_file(sequences, shard)
+        limit, found = self.settings.max_sequences, {}
+        for sequence in sequences:
+            table = self.store.get(self.part_key(sequence, shard))
+            if table is not None:
+                found[sequence] = read_shard_table(table, limit)
+        todo = [sequence for sequence in sequences if sequence not in found]
+        searched = self._search_file(todo, shard) if todo else {}
+        for sequence, best in searched.items():
+            self.store.put(self.part_key(sequence, shard), shard_table(best))
+        return found | searched
+
+    def part_key(self, sequence: str, shard: Shard) -> Key:
+        """The store's key of one sequence searched in one shard."""
+        whole = hits_key(sequence, self.database, self.profile)
+        return make_key(SHARD_HITS, whole=whole.digest, shard=shard.digest)
+
+    def _search_file(
+        self, sequences: Sequence[str], shard: Shard
+    ) -> dict[str, BestHits]:
+        shard = stage(shard, self.stage_to) if self.stage_to else shard
+        blocks = read_blocks(shard, ALPHABETS[self.database.kind])
+        if self.database.tool != "mmseqs":
+            return search_stream(
+                {sequence: sequence for sequence in sequences},
+                blocks,
+                self.settings,
+                kind=self.database.kind,
+                z=self.database.z,
+                threads=self.threads,
+            )
+        for _ in blocks:  # to be sure that the file is the manifest's
             pass
-        found = search_mmseqs(
-            list(todo), database, local, settings, threads=threads, scratch=stage_to
+        return search_mmseqs(
+            sequences,
+            self.database,
+            shard,
+            self.settings,
+            threads=self.threads,
+            scratch=self.stage_to,
         )
-    else:
-        found = search_stream(
-            {sequence: sequence for sequence in todo},
-            blocks,
-            settings,
-            kind=database.kind,
-            z=database.z,
-            threads=threads,
-        )
-    for sequence, part in todo.items():
-        store.put(part, _shard_table(found[sequence]))
 
 
-def _renewing(
-    blocks: Iterable[pyhmmer.easel.DigitalSequenceBlock],
-    store: Store,
-    keys: Iterable[Key],
-) -> Iterator[pyhmmer.easel.DigitalSequenceBlock]:
-    """Passes blocks on and keeps the claims alive."""
-    keys, renewed = tuple(keys), time.monotonic()
-    for block in blocks:
-        if time.monotonic() - renewed > _RENEW_SECONDS:
-            for key in keys:
-                store.renew(key)
-            renewed = time.monotonic()
-        yield block
+def _final_table(sequence: str, best: BestHits, run: _Run) -> pa.Table:
+    return hits_table(
+        select_rows(best, run.settings),
+        sequence_id=sequence_id(run.database.kind, sequence),
+        database=run.database.digest,
+        engine=f"{run.database.tool} ({engine_name(run.database)})",
+        profile=run.profile,
+    )
+
+
+def _drop_parts(sequences: Sequence[str], run: _Run) -> None:
+    if len(run.database.shards) > 1:
+        for sequence in sequences:
+            for shard in run.database.shards:
+                run.store.remove(run.part_key(sequence, shard))
 
 
 def stage(shard: Shard, folder: Path) -> Shard:
@@ -190,67 +204,6 @@ def stage(shard: Shard, folder: Path) -> Shard:
         with replacing(copy) as temporary:
             shutil.copyfile(shard.path, temporary)
     return dataclasses.replace(shard, path=copy)
-
-
-def _shard_table(best: BestHits) -> pa.Table:
-    return SHARD_HITS.table(
-        [
-            {
-                "name": hit.name,
-                "description": hit.description,
-                "score": hit.score,
-                "e_value": hit.e_value,
-                "regions": [_region_fields(region) for region in hit.regions],
-                "num_hits": best.num_hits,
-            }
-            for hit in best.hits
-        ]
-    )
-
-
-def _region_fields(region: Region) -> dict[str, object]:
-    return {name: getattr(region, name) for name in Region.__slots__}
-
-
-def _read_hits(table: pa.Table, limit: int) -> BestHits:
-    rows = table.to_pylist()
-    hits = [
-        Hit(
-            name=row["name"],
-            description=row["description"],
-            score=row["score"],
-            e_value=row["e_value"],
-            regions=tuple(Region(**region) for region in row["regions"]),
-        )
-        for row in rows
-    ]
-    return BestHits(limit, rows[0]["num_hits"] if rows else 0, hits)
-
-
-def _hits_table(
-    rows: Sequence[Row], sequence: str, database: Database, profile: str
-) -> pa.Table:
-    return MSA_HITS.table(
-        [
-            {
-                "sequence_id": sequence_id(database.kind, sequence),
-                "database_digest": database.digest[:16],
-                "rank": rank,
-                "target": row.target,
-                "description": row.description,
-                "start": row.region.start,
-                "end": row.region.end,
-                "row": row.region.row,
-                "score": row.score,
-                "e_value": row.e_value,
-                "region_score": row.region.score,
-                "region_e_value": row.region_e_value,
-                "engine": f"{database.tool} ({engine_name(database)})",
-                "profile": profile,
-            }
-            for rank, row in enumerate(rows, start=1)
-        ]
-    )
 
 
 def read_alignment(
@@ -268,21 +221,8 @@ def read_alignment(
             f"{sequence_id(database.kind, sequence)} in {database.name} ({profile}); "
             "run the search again"
         )
-    rows = [
-        Row(
-            target=row["target"],
-            description=row["description"],
-            region=Region(
-                row["start"], row["end"], row["row"], row["region_score"], 0.0
-            ),
-            score=row["score"],
-            e_value=row["e_value"],
-            region_e_value=row["region_e_value"],
-        )
-        for row in table.to_pylist()
-    ]
     align = rna_alignment if database.kind == "rna" else protein_alignment
-    return align(sequence, rows)
+    return align(sequence, read_hits_table(table))
 
 
 def unpaired_msa(

@@ -11,8 +11,10 @@ import hashlib
 import json
 import os
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +24,9 @@ import pyarrow.parquet as pq
 from af3_core.contracts import CONTRACTS, Contract, ContractError
 from workflow.tables import replacing
 
-STALE_SECONDS = 900.0
+STALE_SECONDS = 180.0
 """A claim not renewed for this long belongs to a process that is gone."""
+_RENEW_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -94,31 +97,48 @@ class Store:
                 write_page_checksum=True,
             )
 
+    def remove(self, key: Key) -> None:
+        """Forgets an entry, if it is there."""
+        self.path(key).unlink(missing_ok=True)
+
     def claim(self, key: Key) -> bool:
         """Whether this process is now the one to make the entry.
 
-        False: another process is at it. Renew with `renew`, give back with `release`.
+        False: another process is at it. Keep claims with `keep_claims`, and give them
+        back with `release`.
         """
         path = self._claim_path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         if _create(path):
             return True
-        age = _age(path)
-        if age is not None and age < STALE_SECONDS:
+        if not _is_abandoned(path):
             return False
-        _remove_stale(path)
+        _remove_abandoned(path)
         return _create(path)
-
-    def renew(self, key: Key) -> None:
-        """Says that the owner of a claim is alive."""
-        try:
-            os.utime(self._claim_path(key))
-        except FileNotFoundError:
-            _create(self._claim_path(key))
 
     def release(self, key: Key) -> None:
         """Gives a claim back, whether or not the entry was made."""
         self._claim_path(key).unlink(missing_ok=True)
+
+    @contextmanager
+    def keep_claims(self, keys: Iterable[Key]) -> Iterator[None]:
+        """Renews claims while the block runs, and gives them back at its end."""
+        keys, is_over = tuple(keys), threading.Event()
+
+        def renew() -> None:
+            while not is_over.wait(_RENEW_SECONDS):
+                for key in keys:
+                    _renew(self._claim_path(key))
+
+        thread = threading.Thread(target=renew, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+            for key in keys:
+                self.release(key)
 
     def _claim_path(self, key: Key) -> Path:
         return self.path(key).with_suffix(".claim")
@@ -131,8 +151,41 @@ def _create(path: Path) -> bool:
     except FileExistsError:
         return False
     with os.fdopen(handle, "w") as file:
-        file.write(f"{socket.gethostname()} {os.getpid()}\n")
+        file.write(_process_name(os.getpid()) or "")
     return True
+
+
+def _renew(path: Path) -> None:
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        _create(path)
+
+
+def _process_name(pid: int) -> str | None:
+    """Host, number and start of a process of this host; None if there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    started = fields.rpartition(")")[2].split()[19]
+    return f"{socket.gethostname()} {pid} {started}"
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether the process that made a claim is gone.
+
+    On the claim's own host that is known at once, elsewhere by its age.
+    """
+    try:
+        owner = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return True
+    host, _, rest = owner.partition(" ")
+    if host == socket.gethostname() and Path("/proc/self/stat").exists():
+        return _process_name(int(rest.split()[0])) != owner
+    age = _age(path)
+    return age is None or age >= STALE_SECONDS
 
 
 def _age(path: Path) -> float | None:
@@ -147,7 +200,7 @@ def _age(path: Path) -> float | None:
         probe.unlink(missing_ok=True)
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_abandoned(path: Path) -> None:
     """Moves a dead claim away; of several processes one succeeds."""
     grave = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.stale")
     try:

@@ -49,7 +49,7 @@ _ORDER = attrgetter("order")
 class BestHits:
     """The best hits of one query so far, and how many there were in all.
 
-    Holds at most twice `limit` hits, whatever the size of the database.
+    Holds a quarter more than `limit` hits at most, whatever the size of the database.
     """
 
     limit: int
@@ -58,11 +58,11 @@ class BestHits:
 
     def add(self, hits: Iterable[Hit]) -> None:
         """Takes hits of a further part of the database."""
-        before = len(self.hits)
-        self.hits.extend(hits)
-        self.num_hits += len(self.hits) - before
-        if len(self.hits) >= 2 * self.limit:
-            self.prune()
+        for hit in hits:
+            self.hits.append(hit)
+            self.num_hits += 1
+            if len(self.hits) > self.limit + self.limit // 4:
+                self.prune()
 
     def merge(self, other: "BestHits") -> None:
         """Takes the hits of another shard of the same database."""

@@ -71,6 +71,7 @@ def settings_for(
     *,
     profile: Profile = "paper",
     max_sequences: int | None = None,
+    extra: str = "",
 ) -> SearchSettings:
     """AlphaFold 3's settings for a database in a role.
 
@@ -80,6 +81,7 @@ def settings_for(
         tool: the search engine.
         profile: the E-value convention.
         max_sequences: overrides the published limit.
+        extra: further flags of an external tool.
     """
     if role not in _MAX_SEQUENCES:
         raise ValueError(f"no sequence search has the role {role!r}")
@@ -97,7 +99,7 @@ def settings_for(
             filters=(0.02, 1e-3, 1e-5),
             profile=profile,
         )
-    return SearchSettings(tool=tool, max_sequences=limit, profile=profile)
+    return SearchSettings(tool=tool, max_sequences=limit, profile=profile, extra=extra)
 
 
 def rna_filters(
