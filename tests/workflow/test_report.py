@@ -9,8 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from af3_core.contracts import ContractError
 from tests.workflow.synthetic_campaign import (
     THREE_JOBS,
     Chain,
@@ -96,6 +98,15 @@ def test_a_job_whose_files_are_broken_does_not_stop_the_report(tmp_path) -> None
     assert (report.detailed, report.unreadable) == (1, 2)
     faults = overview_of(report.path.read_text())["unreadable"].values()
     assert any("FileNotFoundError" in fault for fault in faults)
+
+
+def test_a_table_of_another_version_is_refused(tmp_path) -> None:
+    write_campaign(tmp_path, THREE_JOBS)
+    path = tmp_path / "tables" / "scores.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({"contract": "scores"}), path)
+    with pytest.raises(ContractError, match="wanted scores version"):
+        write_report(tmp_path, tmp_path / "r.html")
 
 
 def test_the_view_is_turned_but_not_mirrored() -> None:

@@ -72,15 +72,18 @@ def read_columns(
     """Chosen columns and rows of a table; the rest is never read.
 
     Raises:
-        ContractError: the file holds another contract or version.
+        ContractError: the file holds another contract or version, or lacks a column.
         FileNotFoundError: there is no such file.
     """
-    stamp = pq.read_schema(path).metadata or {}
+    schema = pq.read_schema(path)
+    stamp = schema.metadata or {}
     found = stamp.get(b"contract"), stamp.get(b"version")
     if found != (contract.name.encode(), str(contract.version).encode()):
         raise ContractError(
             f"{path}: holds {found}, wanted {contract.name} version {contract.version}"
         )
+    if missing := set(columns or contract.schema.names) - set(schema.names):
+        raise ContractError(f"{path}: lacks columns {', '.join(sorted(missing))}")
     return pq.read_table(path, columns=columns, filters=where, partitioning=None)
 
 

@@ -1,6 +1,9 @@
 // Data arrive as gzip in base64, in script elements that never run.
 
 async function unpack(id) {
+  if (typeof DecompressionStream === "undefined") {
+    throw new Error("this browser is older than 2023 and cannot unpack it");
+  }
   const text = atob(byId(id).textContent.trim());
   const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));

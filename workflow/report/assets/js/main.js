@@ -94,6 +94,24 @@ function startTheme(onChange) {
   apply();
 }
 
+function startColumnMenu(fields, onChange) {
+  byId("column-list").append(...fields.map((field) => {
+    const box = make("input", { type: "checkbox", checked: field.shown,
+      onchange: () => { field.shown = box.checked; onChange(); } });
+    return make("label", { title: field.doc }, box, field.label);
+  }));
+  document.addEventListener("click", ({ target }) => {
+    if (!byId("columns").contains(target)) byId("columns").open = false;
+  });
+}
+
+function writeAddress(query, job) {
+  const state = new URLSearchParams();
+  if (query) state.set("filter", query);
+  if (job !== null) state.set("job", job);
+  history.replaceState(null, "", `#${state}`);
+}
+
 async function start() {
   const app = { query: "", sort: { key: "ranking_score", descending: true }, rows: [],
     row: null, shown: null };
@@ -125,24 +143,20 @@ async function start() {
     charts.forEach((chart) => chart.update(app.rows));
     table.toTop();
     showRows();
-    writeAddress();
+    keepAddress();
   };
   const select = async (row) => {
     app.row = row;
     table.select(row);
-    writeAddress();
+    keepAddress();
     const isCurrent = () => app.row === row;
     const shown = await showDetail(jobs, row, overview, isCurrent);
     if (!isCurrent()) return;
     app.shown = shown;
     document.documentElement.dataset.shown = jobs.values("name")[row];
   };
-  const writeAddress = () => {
-    const state = new URLSearchParams();
-    if (app.query) state.set("filter", app.query);
-    if (app.row !== null) state.set("job", jobs.values("name")[app.row]);
-    history.replaceState(null, "", `#${state}`);
-  };
+  const keepAddress = () => writeAddress(
+    app.query, app.row === null ? null : jobs.values("name")[app.row]);
   const table = makeTable(jobs, {
     onSelect: select,
     onSort(field) {
@@ -153,16 +167,9 @@ async function start() {
     },
   });
 
-  byId("column-list").append(...jobs.fields.map((field) => {
-    const box = make("input", { type: "checkbox", checked: field.shown,
-      onchange: () => { field.shown = box.checked; showRows(); } });
-    return make("label", { title: field.doc }, box, field.label);
-  }));
+  startColumnMenu(jobs.fields, showRows);
   byId("filter").addEventListener("input", applyFilter);
   byId("download").addEventListener("click", () => saveCsv(jobs, app.rows, jobs.fields));
-  document.addEventListener("click", ({ target }) => {
-    if (!byId("columns").contains(target)) byId("columns").open = false;
-  });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") app.shown?.link.choose(null);
   });
