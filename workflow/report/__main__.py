@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         f"{summary.size / 1e6:.1f} MB"
     )
     if summary.unreadable:
-        print(f"{summary.unreadable} jobs have files that are gone or broken")
+        print(f"{summary.unreadable} jobs have files that are gone, broken or outdated")
     return 0
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import batched
 from pathlib import Path
 
+from af3_core.contracts import ContractError
 from af3_core.mmcif_origin import ALPHAFOLD3_USAGE, UNTRAINED_USAGE
 from workflow.campaign import FOLDERS, RESULTS
 from workflow.report.details import Detail, pack_details, read_tables
@@ -32,7 +33,7 @@ class ReportSummary:
     detailed: int
     """Jobs with structure, PAE and traces inside."""
     unreadable: int
-    """Jobs whose files are gone or broken."""
+    """Jobs whose files are gone, broken or outdated."""
     size: int
     """Bytes of the page."""
 
@@ -63,7 +64,7 @@ def write_report(
         budget: bytes of details (structure, PAE, traces) to embed, best jobs first.
 
     Raises:
-        ContractError: a table is not of the version this report reads.
+        ContractError: a table of the campaign is not of the version this report reads.
         ValueError: a chosen job is not in the campaign.
     """
     campaign = choose_jobs(read_campaign(results), jobs)
@@ -115,7 +116,8 @@ def exported_folders(results: Path, out: Path, campaign: Campaign) -> list[str |
 def embed_details(results: Path, campaign: Campaign, budget: int) -> Details:
     """Details in the order of the table, until the budget is spent.
 
-    A job whose files are gone or broken is left out and named; the rest go on.
+    A job whose files are gone, broken or outdated is left out and named; the rest go
+    on.
     """
     found = Details({}, {})
     spent = 0
@@ -124,7 +126,7 @@ def embed_details(results: Path, campaign: Campaign, budget: int) -> Details:
         for row in group:
             try:
                 detail = pack_details(results, row, tables)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, ContractError) as error:
                 found.unreadable[row.job_id] = f"{type(error).__name__}: {error}"
                 continue
             if detail is None:
