@@ -1,6 +1,6 @@
 """The attentions AlphaFold 3 computes, as data shared by tests and benchmarks."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,26 +66,39 @@ def spec_for(shape: AttentionShape, device: Device, dtype: str = "") -> Attentio
     )
 
 
-def random_inputs(shape: AttentionShape, dtype: str = "", seed: int = 0) -> dict:
-    """Arguments of `kernels.attention`: unit normals, about a fifth of keys padded."""
-    rng = np.random.default_rng(seed)
-    dtype = dtype or shape.dtype
+def input_shapes(shape: AttentionShape, dtype: str = "") -> dict[str, Any]:
+    """Shapes and dtypes of the arguments of `kernels.attention`."""
+
+    def array(*size: int, dtype: str = dtype or shape.dtype) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(size, jnp.dtype(dtype))
+
     heads = (shape.num_heads, shape.num_channels)
-
-    def normal(*size: int) -> jax.Array:
-        return jnp.asarray(rng.standard_normal(size, np.float32)).astype(dtype)
-
-    arguments = {
-        "q": normal(*shape.batch, shape.num_queries, *heads),
-        "k": normal(*shape.batch, shape.num_keys, *heads),
-        "v": normal(*shape.batch, shape.num_keys, *heads),
-        "gate": normal(*shape.batch, shape.num_queries, *heads),
+    arguments: dict[str, Any] = {
+        "q": array(*shape.batch, shape.num_queries, *heads),
+        "k": array(*shape.batch, shape.num_keys, *heads),
+        "v": array(*shape.batch, shape.num_keys, *heads),
+        "gate": array(*shape.batch, shape.num_queries, *heads),
     }
     if shape.bias_batch is not None:
-        arguments["bias"] = normal(
+        arguments["bias"] = array(
             *shape.bias_batch, shape.num_heads, shape.num_queries, shape.num_keys
         )
     if shape.mask_batch is not None:
-        keys = rng.random((*shape.mask_batch, shape.num_keys)) > 0.2
-        arguments["mask"] = Mask(keys=jnp.asarray(keys))
+        arguments["mask"] = Mask(
+            keys=array(*shape.mask_batch, shape.num_keys, dtype="bool")
+        )
     return arguments
+
+
+def random_inputs(
+    shape: AttentionShape, dtype: str = "", seed: int = 0
+) -> dict[str, Any]:
+    """Arguments of `kernels.attention`: unit normals, about a fifth of keys padded."""
+    rng = np.random.default_rng(seed)
+
+    def fill(x: jax.ShapeDtypeStruct) -> jax.Array:
+        if x.dtype == bool:
+            return jnp.asarray(rng.random(x.shape) > 0.2)
+        return jnp.asarray(rng.standard_normal(x.shape, np.float32)).astype(x.dtype)
+
+    return jax.tree.map(fill, input_shapes(shape, dtype))

@@ -7,7 +7,8 @@ from jaxtyping import Array
 
 from kernels.devices import Device, card_of
 
-OLDEST_CAPABILITY = (8, 0)
+# Triton 3.9's; a newer card waits for a newer Triton.
+OLDEST_CAPABILITY, NEWEST_CAPABILITY = (8, 0), (12, 1)
 
 
 class Launch(NamedTuple):
@@ -29,9 +30,9 @@ def why_no_triton(device: Device) -> str | None:
     if missing:
         names = " and ".join(name.replace("_", "-") for name in missing)
         return f"{names} not installed: pip install 'foldmill[triton]'"
-    if device.compute_capability < OLDEST_CAPABILITY:
+    if not OLDEST_CAPABILITY <= device.compute_capability <= NEWEST_CAPABILITY:
         return (
-            "Triton compiles for compute capability 8.0 and newer;"
+            "Triton compiles for compute capability 8.0 to 12.1;"
             f" this card has {device.capability_name}"
         )
     return None

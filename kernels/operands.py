@@ -5,7 +5,7 @@ one batch axis is then one function, and nothing that broadcasts is ever expande
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+@no_type_check  # as a JAX tree it also holds what is not an array
 class Mask:
     """Which keys a query may attend; the parts given are combined by "and".
 

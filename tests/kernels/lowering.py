@@ -59,14 +59,12 @@ def _without_ones(shape: Iterable[int]) -> tuple[int, ...]:
 
 def lower_attentions(num_tokens: int = 256) -> dict[str, Any]:
     """Each attention of the model by itself, with each fused backend."""
-    import jax
-
-    from benchmarks.shapes import af3_shapes, random_inputs
+    from benchmarks.shapes import af3_shapes, input_shapes
     from kernels import attention
 
     found = {}
     for shape in af3_shapes(num_tokens):
-        arguments = jax.eval_shape(functools.partial(random_inputs, shape, "bfloat16"))
+        arguments = input_shapes(shape, "bfloat16")
         for backend in ("triton", "cudnn", "naive"):
             call = functools.partial(attention, backend=backend)
             program = _lower(_with_keywords(call), arguments)
