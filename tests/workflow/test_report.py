@@ -130,6 +130,8 @@ def test_a_job_that_does_not_exist_is_refused_by_name(results, tmp_path) -> None
 def test_the_page_says_that_untrained_weights_mean_nothing(results, tmp_path) -> None:
     html = write_report(results, tmp_path / "r.html").path.read_text()
     assert "untrained, pseudo-random weights" in html
+    html = write_report(results, tmp_path / "r.html", budget=0).path.read_text()
+    assert "untrained, pseudo-random weights" in html
     html = write_report(results, tmp_path / "r.html", untrained=False).path.read_text()
     assert "untrained, pseudo-random weights" not in html
 

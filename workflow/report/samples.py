@@ -1,5 +1,6 @@
 """Reads the best sample of a job: its prediction and its relaxation."""
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float, UInt16
 from numpy import ndarray
 
-from af3_core.contracts import PREDICTIONS, RELAXED, Column, Contract
+from af3_core.contracts import PREDICTIONS, RELAXED, Column, Contract, ContractError
 from workflow.report.jobs import JobRow, read_columns
 
 
@@ -58,6 +59,16 @@ def read_prediction(results: Path, job: JobRow) -> Prediction | None:
         pae.reshape(side, side),
         rows["provenance"][0].as_py(),
     )
+
+
+def read_provenance(results: Path, job: JobRow) -> dict[str, object]:
+    """What made a job's best sample; empty where its file cannot tell."""
+    path = prediction_path(results, job)
+    try:
+        rows = _rows_of_best(path, job, PREDICTIONS, ["provenance"])
+    except (OSError, ValueError, ContractError):
+        return {}
+    return {} if rows is None else json.loads(rows["provenance"][0].as_py())
 
 
 def read_relaxation(results: Path, job: JobRow) -> Relaxation | None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import batched
+from itertools import batched, islice
 from pathlib import Path
 
 from af3_core.contracts import ContractError
@@ -15,7 +15,7 @@ from workflow.report.encode import pack_json
 from workflow.report.jobs import Campaign, JobRow, choose_jobs, read_campaign
 from workflow.report.overview import describe
 from workflow.report.page import render_page
-from workflow.report.samples import prediction_path
+from workflow.report.samples import prediction_path, read_provenance
 from workflow.tables import replacing
 
 DEFAULT_BUDGET = 24_000_000
@@ -71,7 +71,7 @@ def write_report(
     details = embed_details(results, campaign, budget)
     if untrained is None:
         untrained = any(
-            detail.provenance.get("untrained") for detail in details.embedded.values()
+            facts.get("untrained") for facts in _provenances(results, campaign, details)
         )
     html = render_page(
         title=title,
@@ -136,6 +136,16 @@ def embed_details(results: Path, campaign: Campaign, budget: int) -> Details:
                 return found
             found.embedded[row.job_id] = detail
     return found
+
+
+def _provenances(
+    results: Path, campaign: Campaign, details: Details
+) -> Iterator[dict[str, object]]:
+    """Of the jobs inside, and of one more, in case none could be embedded."""
+    for detail in details.embedded.values():
+        yield detail.provenance
+    for row in islice(_predicted(results, campaign), 1):
+        yield read_provenance(results, row)
 
 
 def _predicted(results: Path, campaign: Campaign) -> Iterator[JobRow]:
