@@ -286,7 +286,7 @@ def _batchable(scale: float, device: Device) -> Callable[[Operands], Array]:
 
     @call.def_vmap
     def batched_call(
-        axis_size: int, is_batched: Operands, operands: Operands
+        axis_size: int, is_batched: list[Operands], operands: Operands
     ) -> tuple[Array, bool]:
         def lead(name: str, x: Array | None, batched: bool) -> Array | None:
             if x is None or batched:
@@ -294,7 +294,7 @@ def _batchable(scale: float, device: Device) -> Callable[[Operands], Array]:
             size = axis_size if name in ("q", "k", "v", "gate") else 1
             return jnp.broadcast_to(x[None], (size, *x.shape))
 
-        with_axis = map(lead, Operands._fields, operands, is_batched)
+        with_axis = map(lead, Operands._fields, operands, is_batched[0])
         return call(Operands(*with_axis)), True
 
     return call
