@@ -288,7 +288,7 @@ def _batchable(scale: float, device: Device) -> Callable[[Operands], Array]:
     def batched_call(
         axis_size: int, is_batched: list[Operands], operands: Operands
     ) -> tuple[Array, bool]:
-        def lead(name: str, x: Array | None, batched: bool) -> Array | None:
+        def lead(name: str, x: Array | None, batched: bool | None) -> Array | None:
             if x is None or batched:
                 return x
             size = axis_size if name in ("q", "k", "v", "gate") else 1
