@@ -61,5 +61,6 @@ rule all:
     default_target: True
     input:
         plan="results/plan/manifest.json",
+        scores="results/tables/scores.parquet",
         report="results/report.html",
         verdict="results/verdict.txt",

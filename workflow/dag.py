@@ -11,6 +11,7 @@ from typing import Any
 from af3_core.contracts import CONTRACTS
 from workflow.campaign import (
     RESULTS,
+    TABLES,
     outcomes_path,
     prediction_path,
     relaxed_path,
@@ -64,6 +65,7 @@ def _made_from(batch: str, stages: tuple[str, ...]) -> Iterator[Path]:
     yield from (outcomes_path(stage, batch) for stage in stages)
     yield RESULTS / "score" / f"{batch}.scores.parquet"
     yield RESULTS / "score" / f"{batch}.interfaces.parquet"
+    yield TABLES / "scores.parquet"
 
 
 def _all_unfinished(outcomes: Path, items: list[str]) -> bool:
