@@ -222,7 +222,10 @@ RELAXED = Contract(
         Column("chirality_errors_after", _INT, "likewise", "", True),
         Column("rmsd", _FLOAT, "heavy atoms, before to after", "Å", True),
         Column("seconds", _FLOAT, "wall time", "s"),
-        Column("ligands", _TEXT, "JSON: treatment of each ligand and ion"),
+        Column("treatments", _TEXT, "JSON: CHAIN/NUMBER of what is not Amber's to how"),
+        Column("hydrogen_names", pa.list_(_TEXT), "h; null unless kept", "", True),
+        Column("hydrogen_parents", pa.list_(_INT), "h, rows of atoms", "", True),
+        Column("hydrogen_positions", pa.list_(_FLOAT), "h × 3", "Å", True),
     ),
 )
 

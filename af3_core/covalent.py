@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from af3_core.reference_geometry import (
     ReferenceGeometry,
     bond_angles,
+    inferred_geometry,
     measure_angles,
     reference_geometry,
     signed_volumes,
@@ -64,8 +65,8 @@ class CovalentGeometry:
     centres: Int[ndarray, "r 4"]
     centre_signs: Int[ndarray, "r"]
     planes: Int[ndarray, "p 4"]
-    unknown_residues: tuple[str, ...]
-    """Names of residues of which no component or no geometry is known."""
+    bodies: tuple[tuple[str, int], ...]
+    """Chain and number of residues whose geometry nobody knows, kept as they lie."""
 
 
 @dataclass(frozen=True)
@@ -85,22 +86,27 @@ def covalent_geometry(structure: Structure, chemistry: Chemistry) -> CovalentGeo
     parts = _Parts(structure)
     starts = residue_starts(structure)
     ends = np.append(starts[1:], structure.num_atoms)
+    numbers = structure.residue_id
     known: dict[str, ReferenceGeometry | None] = {}
     rows: list[dict[str, int]] = []
+    bodies = []
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         name = str(structure.residue_name[start])
         if name not in known:
             known[name] = _look_up(name, chemistry)
         row = {n: start + i for i, n in enumerate(structure.atom_name[start:end])}
         rows.append(row)
-        if known[name] is not None:
-            parts.add_residue(known[name], row)
+        expected = known[name]
+        if expected is None or not row.keys() <= set(expected.atom_names):
+            expected = _as_it_lies(structure, start, end)
+        if not expected.is_known and end - start > 1:
+            bodies.append((str(structure.chain_id[start]), int(numbers[start])))
+        parts.add_residue(expected, row)
     for first, second in _implied_links(structure, starts, rows):
         parts.add_link(first, second)
     for first, second in structure.links.tolist():
         parts.add_link(first, second)
-    missing = tuple(sorted(n for n, g in known.items() if g is None or not g.is_known))
-    return parts.finish(missing)
+    return parts.finish(tuple(bodies))
 
 
 def _look_up(name: str, chemistry: Chemistry) -> ReferenceGeometry | None:
@@ -108,6 +114,15 @@ def _look_up(name: str, chemistry: Chemistry) -> ReferenceGeometry | None:
         return reference_geometry(chemistry.reference(name))
     except KeyError:
         return None
+
+
+def _as_it_lies(structure: Structure, start: int, end: int) -> ReferenceGeometry:
+    rows = slice(start, end)
+    return inferred_geometry(
+        tuple(structure.atom_name[rows].tolist()),
+        structure.element[rows].tolist(),
+        structure.positions[rows],
+    )
 
 
 def _implied_links(
@@ -161,6 +176,7 @@ class _Parts:
         self.lengths: list[ndarray] = [np.zeros(0)]
         self.angles: list[ndarray] = [np.zeros((0, 3), np.int64)]
         self.angle_values: list[ndarray] = [np.zeros(0)]
+        self.angle_judged: list[ndarray] = [np.zeros(0, bool)]
         self.centres: list[ndarray] = [np.zeros((0, 4), np.int64)]
         self.signs: list[ndarray] = [np.zeros(0, np.int64)]
         self.planes: list[ndarray] = [np.zeros((0, 4), np.int64)]
@@ -169,23 +185,30 @@ class _Parts:
     def add_residue(self, geometry: ReferenceGeometry, row: dict[str, int]) -> None:
         """Adds the terms whose atoms are all there."""
         index = np.array([row.get(n, -1) for n in geometry.atom_names], np.int64)
+        angle_values = geometry.angle_values
+        if np.isnan(angle_values).any():
+            shape = index[geometry.angles]
+            angle_values = measure_angles(self.structure.positions, shape)
+        judged = np.full(len(angle_values), geometry.is_known)
         for terms, values, into, values_into in (
             (geometry.bonds, geometry.lengths, self.bonds, self.lengths),
-            (geometry.angles, geometry.angle_values, self.angles, self.angle_values),
+            (geometry.angles, angle_values, self.angles, self.angle_values),
+            (geometry.angles, judged, None, self.angle_judged),
             (geometry.centres, geometry.centre_signs, self.centres, self.signs),
+            (geometry.planes, geometry.plane_values, self.planes, None),
         ):
             atoms = index[terms]
             present = (atoms >= 0).all(axis=-1)
-            into.append(atoms[present])
-            values_into.append(values[present])
-        atoms = index[geometry.planes]
-        self.planes.append(atoms[(atoms >= 0).all(axis=-1)])
+            if into is not None:
+                into.append(atoms[present])
+            if values_into is not None:
+                values_into.append(values[present])
 
     def add_link(self, first: int, second: int) -> None:
         """Adds a bond between residues."""
         self.links.append((first, second))
 
-    def finish(self, unknown: tuple[str, ...]) -> CovalentGeometry:
+    def finish(self, bodies: tuple[tuple[str, int], ...]) -> CovalentGeometry:
         """Adds what links bring along and joins everything."""
         inner = np.concatenate(self.bonds)
         links = np.array(self.links, np.int64).reshape(-1, 2)
@@ -201,13 +224,13 @@ class _Parts:
             is_link=is_link,
             angles=np.concatenate([angles, new_angles]),
             angle_values=np.concatenate([*self.angle_values, values]),
-            angle_judged=np.concatenate([np.ones(len(angles), bool), judged]),
+            angle_judged=np.concatenate([*self.angle_judged, judged]),
             centres=np.concatenate(self.centres),
             centre_signs=np.concatenate(self.signs),
             planes=np.concatenate(
                 [*self.planes, _link_planes(self.structure, bonds, links)]
             ),
-            unknown_residues=unknown,
+            bodies=bodies,
         )
 
 
@@ -292,7 +315,7 @@ def select_terms(
         centres=geometry.centres[centres],
         centre_signs=geometry.centre_signs[centres],
         planes=geometry.planes[chosen[geometry.planes].any(axis=-1)],
-        unknown_residues=geometry.unknown_residues,
+        bodies=geometry.bodies,
     )
 
 

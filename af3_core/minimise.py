@@ -1,5 +1,6 @@
 """Energy minimisation with OpenMM that ends in bounded time."""
 
+import os
 import time
 from dataclasses import dataclass
 
@@ -16,20 +17,42 @@ _TOLERANCE = 10.0
 
 
 @dataclass(frozen=True)
-class Deadline:
-    """A moment after which no new work is begun."""
+class Budget:
+    """What a relaxation may use."""
 
-    monotonic: float
+    until: float
+    """Moment of `time.monotonic()` after which no new work is begun."""
+    platform: str
+    """OpenMM's name of the platform."""
+    threads: int
+    """CPU threads."""
 
     @property
-    def has_passed(self) -> bool:
+    def is_spent(self) -> bool:
         """True when time is up."""
-        return time.monotonic() > self.monotonic
+        return time.monotonic() > self.until
 
-    @classmethod
-    def after(cls, seconds: float) -> "Deadline":
-        """So many seconds from now."""
-        return cls(time.monotonic() + seconds)
+
+def make_budget(
+    seconds: float, platform: str | None = None, threads: int | None = None
+) -> Budget:
+    """A budget from now on, by default on the fastest platform and all cores.
+
+    Raises:
+        ValueError: OpenMM has no such platform here.
+    """
+    names = {
+        openmm.Platform.getPlatform(i).getName()
+        for i in range(openmm.Platform.getNumPlatforms())
+    }
+    if platform is None:
+        platform = next(name for name in PLATFORMS if name in names)
+    elif platform not in names:
+        raise ValueError(
+            f"OpenMM has no platform {platform} here; it has {', '.join(sorted(names))}"
+        )
+    count = len(os.sched_getaffinity(0)) if threads is None else threads
+    return Budget(time.monotonic() + seconds, platform, count)
 
 
 @dataclass(frozen=True)
@@ -45,23 +68,13 @@ class Minimum:
 class _StopInTime(openmm.MinimizationReporter):
     """Stops a minimisation when the deadline has passed."""
 
-    def __init__(self, deadline: Deadline) -> None:
+    def __init__(self, budget: Budget) -> None:
         super().__init__()
-        self._deadline = deadline
+        self._budget = budget
 
     def report(self, iteration: int, x: object, grad: object, args: object) -> bool:
         """Called by OpenMM after every iteration; True ends it."""
-        return self._deadline.has_passed
-
-
-def platform() -> openmm.Platform:
-    """The fastest platform of this machine."""
-    names = {
-        openmm.Platform.getPlatform(i).getName()
-        for i in range(openmm.Platform.getNumPlatforms())
-    }
-    chosen = next(name for name in PLATFORMS if name in names)
-    return openmm.Platform.getPlatformByName(chosen)
+        return self._budget.is_spent
 
 
 RESTRAINT_GROUP = 31
@@ -87,16 +100,15 @@ def add_restraint(
 
 
 def minimise(
-    system: openmm.System, positions: Float[ndarray, "p 3"], deadline: Deadline
+    system: openmm.System, positions: Float[ndarray, "p 3"], budget: Budget
 ) -> Minimum:
     """Runs L-BFGS until forces are small or time is up.
 
     Raises:
         openmm.OpenMMException: coordinates or forces became NaN.
     """
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform())
-    context.setPositions(positions / 10)
-    openmm.LocalEnergyMinimizer.minimize(context, _TOLERANCE, 0, _StopInTime(deadline))
+    context = _context(system, positions, budget)
+    openmm.LocalEnergyMinimizer.minimize(context, _TOLERANCE, 0, _StopInTime(budget))
     groups = set(range(32)) - {RESTRAINT_GROUP}
     state = context.getState(positions=True, energy=True, groups=groups)
     found = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
@@ -104,10 +116,23 @@ def minimise(
     return Minimum(np.asarray(found, np.float64), float(energy))
 
 
-def potential_energy(system: openmm.System, positions: Float[ndarray, "p 3"]) -> float:
+def potential_energy(
+    system: openmm.System, positions: Float[ndarray, "p 3"], budget: Budget
+) -> float:
     """Energy in kJ/mol, restraints left out."""
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform())
-    context.setPositions(positions / 10)
+    context = _context(system, positions, budget)
     groups = set(range(32)) - {RESTRAINT_GROUP}
     state = context.getState(energy=True, groups=groups)
     return float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
+
+
+def _context(
+    system: openmm.System, positions: Float[ndarray, "p 3"], budget: Budget
+) -> openmm.Context:
+    platform = openmm.Platform.getPlatformByName(budget.platform)
+    known = platform.getPropertyNames()
+    properties = {"Threads": str(budget.threads)} if "Threads" in known else {}
+    integrator = openmm.VerletIntegrator(0.001)
+    context = openmm.Context(system, integrator, platform, properties)
+    context.setPositions(positions / 10)
+    return context

@@ -18,6 +18,8 @@ CONFORMER_SEED = 12312837
 _TERMINAL_OXYGEN = {"C": 1.25, "P": 1.485, "S": 1.45, "N": 1.22, "SE": 1.62}
 """Å; X–O of carboxylates, phosphates, sulphates, nitro groups, selenates. The
 dictionary draws them protonated, with one short and one long bond."""
+_BONDED_REACH = 1.25
+"""Times the sum of the covalent radii."""
 _MIN_CHIRAL_VOLUME = 0.5
 """Å³; of a tetrahedral centre with three heavy neighbours it is 2 to 3."""
 
@@ -43,7 +45,7 @@ class ReferenceGeometry:
     plane_values: Float[ndarray, "p"]
     """0 or π."""
     is_known: bool
-    """False if lengths come from covalent radii for want of coordinates."""
+    """False if nothing but the bonds, or not even those, is known beforehand."""
 
 
 def reference_geometry(reference: Reference) -> ReferenceGeometry:
@@ -87,6 +89,31 @@ def reference_geometry(reference: Reference) -> ReferenceGeometry:
         planes,
         plane_values,
         positions is not None,
+    )
+
+
+def inferred_geometry(
+    atom_names: tuple[str, ...], elements: list[str], positions: Float[ndarray, "a 3"]
+) -> ReferenceGeometry:
+    """Takes a residue that nobody knows as it lies: a body to be kept in shape."""
+    table = Chem.GetPeriodicTable()
+    radii = np.array([table.GetRcovalent(e.capitalize()) for e in elements])
+    distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    bonded = distance < _BONDED_REACH * (radii[:, None] + radii[None])
+    bonds = np.argwhere(np.triu(bonded, 1))
+    angles = bond_angles(bonds)
+    none = np.zeros((0, 4), np.int64)
+    return ReferenceGeometry(
+        atom_names,
+        bonds,
+        distance[bonds[:, 0], bonds[:, 1]],
+        angles,
+        measure_angles(positions, angles),
+        none,
+        np.zeros(0, np.int64),
+        none,
+        np.zeros(0),
+        is_known=False,
     )
 
 

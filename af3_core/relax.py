@@ -13,26 +13,31 @@ from typing import Literal
 
 import numpy as np
 import openmm
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+from scipy.spatial import cKDTree
 
-from af3_core.clashes import clashing_pairs
-from af3_core.covalent import (
-    CovalentGeometry,
-    count_deviations,
-    covalent_geometry,
-    deviating,
+from af3_core.covalent import CovalentGeometry, covalent_geometry
+from af3_core.faults import Faults, faulty_atoms, find_faults
+from af3_core.minimise import (
+    RESTRAINT_GROUP,
+    Budget,
+    add_restraint,
+    make_budget,
+    minimise,
+    potential_energy,
 )
-from af3_core.minimise import Deadline, add_restraint, minimise, potential_energy
+from af3_core.molecules import atomic_number
 from af3_core.relax_amber import AmberModel, build_model
-from af3_core.relax_geometry import regularise
-from af3_core.structure import Chemistry, Structure, chain_order, moved
+from af3_core.relax_geometry import chirality_force, regularise
+from af3_core.structure import Chemistry, Structure, moved, residue_starts
 
-RESTRAINT = 4184.0
-"""kJ/mol/nm²; 10 kcal/mol/Å², as AlphaFold 2 restrained its predictions."""
+RESTRAINT = 10_000.0
+"""kJ/mol/nm², 24 kcal/mol/Å²; AlphaFold 2 took 10, which moves sound atoms more."""
 LOOSENED = 0.1
 """What is left of the restraint where something is still wrong, in each round."""
-ROUNDS = 4
+LOOSENED_REACH = (2.0, 4.0, 6.0, 8.0)
+"""Å; how far from a fault springs are loosened after each round."""
 BROKEN_BOND = 1.0
 """Å; a bond this far off was not predicted as a bond."""
 MAX_BROKEN_FRACTION = 0.15
@@ -42,19 +47,15 @@ MAX_EXTENT = 5000.0
 Status = Literal["relaxed", "not_converged", "refused", "failed"]
 
 
-@dataclass(frozen=True)
-class Faults:
-    """What is wrong with a structure."""
+@dataclass(frozen=True, eq=False)
+class Hydrogens:
+    """The hydrogens that Amber's residues were given."""
 
-    clashes: int
-    bonds: int
-    angles: int
-    chirality: int
-
-    @property
-    def is_none(self) -> bool:
-        """True if nothing is wrong."""
-        return not (self.clashes or self.bonds or self.angles or self.chirality)
+    names: tuple[str, ...]
+    parents: Int[ndarray, "h"]
+    """Row of the heavy atom that each is bonded to."""
+    positions: Float[ndarray, "h 3"]
+    """Å."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,8 @@ class Relaxed:
     """One sentence where the status is not `relaxed` or something was left out."""
     positions: Float[ndarray, "a 3"] | None
     """Å; None if refused or failed."""
+    hydrogens: Hydrogens | None
+    """None unless asked for."""
     before: Faults | None
     """None where coordinates are not finite."""
     after: Faults | None
@@ -75,12 +78,18 @@ class Relaxed:
     rmsd: float | None
     """Å; all heavy atoms, not superposed."""
     seconds: float
-    ligands: dict[str, str]
-    """Treatment of every chain of ligands or ions, by chain id."""
+    treatments: dict[str, str]
+    """How ligands, ions and residues beyond Amber's were felt, by chain or residue."""
 
 
 def relax(
-    structure: Structure, chemistry: Chemistry, *, max_seconds: float = 600.0
+    structure: Structure,
+    chemistry: Chemistry,
+    *,
+    max_seconds: float = 600.0,
+    keep_hydrogens: bool = False,
+    platform: str | None = None,
+    threads: int | None = None,
 ) -> Relaxed:
     """Relaxes a structure; whatever the coordinates, returns a status in time.
 
@@ -88,52 +97,75 @@ def relax(
         structure: heavy atoms.
         chemistry: components of its residues.
         max_seconds: no new minimisation starts, and running ones stop, after this.
+        keep_hydrogens: report the hydrogens that were added.
+        platform: of OpenMM, such as CUDA; by default the fastest there is.
+        threads: of the CPU platform; by default all.
+
+    Raises:
+        ValueError: OpenMM has no such platform here.
     """
     began = time.monotonic()
+    budget = make_budget(max_seconds, platform, threads)
     structure = moved(structure, structure.positions.astype(np.float64))
-    refusal = _why_refuse_coordinates(structure)
+    refusal = _why_refuse_atoms(structure)
     if refusal is not None:
-        return _refused(refusal, None, began)
+        return _without_structure("refused", refusal, None, began)
     geometry = covalent_geometry(structure, chemistry)
     before = find_faults(structure, geometry)
     refusal = _why_refuse_geometry(structure, geometry)
     if refusal is not None:
-        return _refused(refusal, before, began)
-    deadline = Deadline.after(max_seconds)
+        return _without_structure("refused", refusal, before, began)
     try:
-        mended = _mend(structure, geometry, deadline)
-        model = build_model(mended, geometry, chemistry)
-        particles = _minimise_amber(structure, model, geometry, deadline)
-        energies = _energies(structure, mended, particles, model)
+        mended = _mend(structure, geometry, budget)
     except openmm.OpenMMException as error:
-        reason = f"OpenMM gave up: {str(error).splitlines()[0]}"
-        return _outcome("failed", reason, None, before, None, (None, None), began, {})
-    final = moved(structure, particles[model.heavy])
-    after = find_faults(final, geometry)
-    status: Status = "relaxed" if after.is_none else "not_converged"
-    reason = None if after.is_none else _describe(after, deadline)
-    return _outcome(
-        status,
-        reason,
-        (structure, final),
-        before,
-        after,
-        energies,
-        began,
-        _treatments(structure, geometry),
+        reason = f"OpenMM gave up: {_first_line(error)}"
+        return _without_structure("failed", reason, before, began)
+    found = _with_force_field(structure, mended, geometry, chemistry, budget)
+    after = find_faults(found.structure, geometry)
+    shift = found.structure.positions - structure.positions
+    return Relaxed(
+        status="relaxed" if after.is_none else "not_converged",
+        reason=found.reason if after.is_none else _describe(after, budget),
+        positions=found.structure.positions,
+        hydrogens=found.hydrogens if keep_hydrogens else None,
+        before=before,
+        after=after,
+        energy_before=found.energy_before,
+        energy_after=found.energy_after,
+        rmsd=float(np.sqrt(np.mean(np.sum(shift**2, axis=-1)))),
+        seconds=time.monotonic() - began,
+        treatments=_treatments(structure, geometry, found.is_generic),
     )
 
 
-def find_faults(structure: Structure, geometry: CovalentGeometry) -> Faults:
-    """Counts clashes, bonds, angles and stereocentres that are wrong."""
-    off = count_deviations(structure.positions, geometry)
-    clashes = len(clashing_pairs(structure, geometry))
-    return Faults(clashes, off.bonds, off.angles, off.chirality)
+def _without_structure(
+    status: Status, reason: str, before: Faults | None, began: float
+) -> Relaxed:
+    return Relaxed(
+        status=status,
+        reason=reason,
+        positions=None,
+        hydrogens=None,
+        before=before,
+        after=None,
+        energy_before=None,
+        energy_after=None,
+        rmsd=None,
+        seconds=time.monotonic() - began,
+        treatments={},
+    )
 
 
-def _why_refuse_coordinates(structure: Structure) -> str | None:
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _why_refuse_atoms(structure: Structure) -> str | None:
     if not structure.num_atoms:
         return "there are no atoms"
+    unknown = {e for e in structure.element.tolist() if not atomic_number(str(e))}
+    if unknown:
+        return f"no element is called {', '.join(sorted(unknown))}"
     finite = np.isfinite(structure.positions).all(axis=-1)
     if not finite.all():
         return f"{(~finite).sum()} atoms have coordinates that are not finite"
@@ -161,53 +193,91 @@ def _why_refuse_geometry(
     )
 
 
-def _restraints(
-    structure: Structure, geometry: CovalentGeometry, held: Float[ndarray, "a"]
+def _loosened(
+    structure: Structure,
+    geometry: CovalentGeometry,
+    held: Float[ndarray, "a"],
+    reach: float,
 ) -> Float[ndarray, "a"]:
-    """Loosens the springs of atoms that take part in a fault, and their neighbours."""
-    rows = deviating(structure.positions, geometry)
-    wrong = np.zeros(structure.num_atoms, bool)
-    for atoms in (*rows.values(), clashing_pairs(structure, geometry)):
-        wrong[atoms.ravel()] = True
-    bonds = geometry.bonds
-    near = wrong.copy()
-    near[bonds[wrong[bonds].any(axis=-1)].ravel()] = True
-    return np.where(near, held * LOOSENED, held)
+    """Loosens the springs of all atoms within reach of a fault, Å."""
+    tree = cKDTree(structure.positions[faulty_atoms(structure, geometry)])
+    distance, _ = tree.query(structure.positions)
+    return np.where(distance <= reach, held * LOOSENED, held)
 
 
 def _mend(
-    structure: Structure, geometry: CovalentGeometry, deadline: Deadline
+    structure: Structure, geometry: CovalentGeometry, budget: Budget
 ) -> Structure:
     """Puts covalent geometry and contacts right, on heavy atoms."""
     held = np.full(structure.num_atoms, RESTRAINT)
     found = structure
-    for _ in range(ROUNDS):
-        found = moved(structure, regularise(structure, geometry, held, deadline))
-        if find_faults(found, geometry).is_none or deadline.has_passed:
+    for reach in LOOSENED_REACH:
+        positions = regularise(structure, geometry, held, found.positions, budget)
+        found = moved(structure, positions)
+        if find_faults(found, geometry).is_none or budget.is_spent:
             break
-        held = _restraints(found, geometry, held)
+        held = _loosened(found, geometry, held, reach)
     return found
 
 
-def _minimise_amber(
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Where the second stage ended."""
+
+    structure: Structure
+    is_generic: Bool[ndarray, "a"]
+    reason: str | None = None
+    hydrogens: Hydrogens | None = None
+    energy_before: float | None = None
+    energy_after: float | None = None
+
+
+def _with_force_field(
     structure: Structure,
+    mended: Structure,
+    geometry: CovalentGeometry,
+    chemistry: Chemistry,
+    budget: Budget,
+) -> _Found:
+    """Minimises with hydrogens; what the force field cannot do, the first stage did."""
+    everything = np.ones(structure.num_atoms, bool)
+    if budget.is_spent:
+        return _Found(mended, everything, "no time was left for the force field")
+    try:
+        model = build_model(mended, geometry, chemistry, budget)
+        particles = _minimise_amber(mended, model, geometry, budget)
+        before, after = _energies(structure, mended, particles, model, budget)
+    except (openmm.OpenMMException, ValueError) as error:
+        reason = f"relaxed without a force field: {_first_line(error)}"
+        return _Found(mended, everything, reason)
+    final = moved(structure, particles[model.heavy])
+    hydrogens = _hydrogens(model, particles)
+    return _Found(final, model.is_generic, None, hydrogens, before, after)
+
+
+def _minimise_amber(
+    mended: Structure,
     model: AmberModel,
     geometry: CovalentGeometry,
-    deadline: Deadline,
+    budget: Budget,
 ) -> Float[ndarray, "p 3"]:
-    """Minimises all particles of the model, held to the prediction."""
-    held = np.full(structure.num_atoms, RESTRAINT)
+    """Minimises all particles of the model, held to the mended prediction.
+
+    Held to the prediction itself, centres that were turned over would turn back.
+    """
+    held = np.full(mended.num_atoms, RESTRAINT)
     positions = model.positions
-    for _ in range(ROUNDS):
-        if deadline.has_passed:
-            break
+    hands = chirality_force(model.heavy[geometry.centres], geometry.centre_signs)
+    hands.setForceGroup(RESTRAINT_GROUP)
+    for reach in LOOSENED_REACH:
         system = openmm.XmlSerializer.clone(model.system)
-        add_restraint(system, model.heavy, structure.positions, held)
-        positions = minimise(system, positions, deadline).positions
-        found = moved(structure, positions[model.heavy])
-        if find_faults(found, geometry).is_none:
+        system.addForce(openmm.XmlSerializer.clone(hands))
+        add_restraint(system, model.heavy, mended.positions, held)
+        positions = minimise(system, positions, budget).positions
+        found = moved(mended, positions[model.heavy])
+        if find_faults(found, geometry).is_none or budget.is_spent:
             break
-        held = _restraints(found, geometry, held)
+        held = _loosened(found, geometry, held, reach)
     return positions
 
 
@@ -216,72 +286,58 @@ def _energies(
     mended: Structure,
     final: Float[ndarray, "p 3"],
     model: AmberModel,
+    budget: Budget,
 ) -> tuple[float | None, float | None]:
     """Energies before and after; before, hydrogens follow their mended heavy atoms."""
     shift = np.zeros_like(model.positions)
     shift[model.heavy] = structure.positions - mended.positions
-    before = potential_energy(model.system, model.positions + shift[model.parents])
-    after = potential_energy(model.system, final)
+    start = model.positions + shift[model.parents]
+    before = potential_energy(model.system, start, budget)
+    after = potential_energy(model.system, final, budget)
     return (
         before if np.isfinite(before) else None,
         after if np.isfinite(after) else None,
     )
 
 
-def _describe(faults: Faults, deadline: Deadline) -> str:
+def _hydrogens(model: AmberModel, particles: Float[ndarray, "p 3"]) -> Hydrogens:
+    row = np.full(len(particles), -1)
+    row[model.heavy] = np.arange(len(model.heavy))
+    added = np.flatnonzero(row < 0)
+    names = [atom.name for atom in model.topology.atoms()]
+    return Hydrogens(
+        names=tuple(names[i] for i in added),
+        parents=row[model.parents[added]],
+        positions=particles[added],
+    )
+
+
+def _describe(faults: Faults, budget: Budget) -> str:
     parts = [f"{n} {name}" for name, n in vars(faults).items() if n]
-    cause = "time was up" if deadline.has_passed else f"after {ROUNDS} rounds"
+    cause = "time was up" if budget.is_spent else f"after {len(LOOSENED_REACH)} rounds"
     return f"{cause} with faults left: {', '.join(parts)}"
 
 
-def _treatments(structure: Structure, geometry: CovalentGeometry) -> dict[str, str]:
-    """Says of every ligand chain how it was felt."""
+def _treatments(
+    structure: Structure, geometry: CovalentGeometry, is_generic: Bool[ndarray, "a"]
+) -> dict[str, str]:
+    """Says of every residue beyond Amber's how it was felt; keys are CHAIN/NUMBER."""
     result = {}
-    for chain_id in chain_order(structure):
-        rows = structure.chain_id == chain_id
-        if structure.kind[rows][0] != "ligand":
+    starts = residue_starts(structure)
+    sizes = np.diff(np.append(starts, structure.num_atoms))
+    for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
+        if not is_generic[start]:
             continue
-        names = set(structure.residue_name[rows].tolist())
-        if rows.sum() == 1:
-            result[chain_id] = "sphere, held in place"
-        elif names & set(geometry.unknown_residues):
-            result[chain_id] = "restrained body: no reference geometry"
+        chain_id = str(structure.chain_id[start])
+        residue_id = int(structure.residue_id[start])
+        if size == 1:
+            how = "sphere in place"
+        elif (chain_id, residue_id) in geometry.bodies:
+            how = "restrained body"
         else:
-            result[chain_id] = "geometry of its component, spheres without charge"
+            how = "parametrised by its component"
+        result[f"{chain_id}/{residue_id}"] = f"{structure.residue_name[start]}: {how}"
     return result
-
-
-def _refused(reason: str, before: Faults | None, began: float) -> Relaxed:
-    return _outcome("refused", reason, None, before, None, (None, None), began, {})
-
-
-def _outcome(
-    status: Status,
-    reason: str | None,
-    stages: tuple[Structure, Structure] | None,
-    before: Faults | None,
-    after: Faults | None,
-    energies: tuple[float | None, float | None],
-    began: float,
-    ligands: dict[str, str],
-) -> Relaxed:
-    positions, rmsd = None, None
-    if stages is not None:
-        positions = stages[1].positions
-        shift = positions - stages[0].positions
-        rmsd = float(np.sqrt(np.mean(np.sum(shift**2, axis=-1))))
-    return Relaxed(
-        status=status,
-        reason=reason,
-        positions=positions,
-        before=before,
-        after=after,
-        energy_before=energies[0],
-        energy_after=energies[1],
-        rmsd=rmsd,
-        seconds=time.monotonic() - began,
-        ligands=ligands,
-    )
 
 
 def relaxed_columns(relaxed: Relaxed) -> dict[str, object]:
@@ -295,8 +351,17 @@ def relaxed_columns(relaxed: Relaxed) -> dict[str, object]:
         "energy_after": relaxed.energy_after,
         "rmsd": relaxed.rmsd,
         "seconds": relaxed.seconds,
-        "ligands": json.dumps(relaxed.ligands, sort_keys=True),
+        "treatments": json.dumps(relaxed.treatments),
+        "hydrogen_names": None,
+        "hydrogen_parents": None,
+        "hydrogen_positions": None,
     }
+    if relaxed.hydrogens is not None:
+        columns |= {
+            "hydrogen_names": list(relaxed.hydrogens.names),
+            "hydrogen_parents": relaxed.hydrogens.parents.tolist(),
+            "hydrogen_positions": relaxed.hydrogens.positions.ravel().tolist(),
+        }
     for stage, faults in (("before", relaxed.before), ("after", relaxed.after)):
         for column, field in _FAULT_COLUMNS.items():
             value = None if faults is None else getattr(faults, field)

@@ -21,6 +21,7 @@ from numpy import ndarray
 from openmm import app, unit
 
 from af3_core.covalent import CovalentGeometry, select_terms
+from af3_core.minimise import Budget
 from af3_core.relax_geometry import geometry_forces
 from af3_core.residues import DNA_CODES, PROTEIN_CODES, RNA_CODES
 from af3_core.structure import Chemistry, Structure, residue_starts
@@ -30,6 +31,7 @@ FORCE_FIELDS = (
     "amber14/DNA.OL15.xml",
     "amber14/RNA.OL3.xml",
 )
+_DATA = Path(app.__file__).parent / "data"
 _STANDARD = {
     "protein": frozenset(PROTEIN_CODES.values()),
     "rna": frozenset(RNA_CODES.values()),
@@ -74,7 +76,10 @@ class AmberModel:
 
 
 def build_model(
-    structure: Structure, geometry: CovalentGeometry, chemistry: Chemistry
+    structure: Structure,
+    geometry: CovalentGeometry,
+    chemistry: Chemistry,
+    budget: Budget,
 ) -> AmberModel:
     """Adds hydrogens and assigns parameters.
 
@@ -88,7 +93,7 @@ def build_model(
     while True:
         field = _force_field(residues, generic)
         modeller, templates = _add_hydrogens(
-            topology, structure.positions, field, residues, generic
+            topology, structure.positions, field, residues, generic, budget
         )
         unmatched = {
             r.index
@@ -227,27 +232,36 @@ def _element(symbol: str) -> app.Element:
 
 def _force_field(residues: list[_Residue], generic: set[int]) -> app.ForceField:
     field = app.ForceField(*FORCE_FIELDS)
-    field.loadFile(StringIO(_phosphate_patches()))
+    field.loadFile(StringIO(_phosphate_templates()))
     chosen = {residues[i].template: residues[i] for i in sorted(generic)}
     if chosen:
         field.loadFile(StringIO(_generic_templates(chosen.values())))
     return field
 
 
-def _phosphate_patches() -> str:
-    """Lets nucleotides begin with a phosphate, which Amber's library does not."""
+@cache
+def _phosphate_templates() -> str:
+    """Nucleotides that begin with a phosphate, which Amber's library has not."""
     root = ElementTree.Element("ForceField")
-    patches = ElementTree.SubElement(root, "Patches")
-    for kind, codes in (("DNA", DNA_CODES), ("RNA", RNA_CODES)):
-        patch = ElementTree.SubElement(patches, "Patch", name=f"{kind}-phosphate")
-        ElementTree.SubElement(
-            patch, "AddAtom", name="OP3", type=f"{kind}-O2", charge="-0.7761"
-        )
-        ElementTree.SubElement(patch, "AddBond", atomName1="P", atomName2="OP3")
-        ElementTree.SubElement(patch, "RemoveExternalBond", atomName="P")
+    library = ElementTree.SubElement(root, "Residues")
+    for kind, file, codes in (
+        ("DNA", FORCE_FIELDS[1], DNA_CODES),
+        ("RNA", FORCE_FIELDS[2], RNA_CODES),
+    ):
+        tree = ElementTree.parse(_DATA / file)
+        inner = {r.attrib["name"]: r for r in tree.iterfind("Residues/Residue")}
         for code in codes.values():
-            for end in ("", "3"):
-                ElementTree.SubElement(patch, "ApplyToResidue", name=code + end)
+            for name in (code, f"{code}3"):
+                residue = inner[name]
+                residue.attrib["name"] = f"{name}-phosphate"
+                oxygen = {"name": "OP3", "type": f"{kind}-O2", "charge": "-0.7761"}
+                residue.insert(0, ElementTree.Element("Atom", oxygen))
+                bond = {"atomName1": "P", "atomName2": "OP3"}
+                residue.append(ElementTree.Element("Bond", bond))
+                for external in residue.findall("ExternalBond"):
+                    if external.attrib["atomName"] == "P":
+                        residue.remove(external)
+                library.append(residue)
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -294,6 +308,7 @@ def _add_hydrogens(
     field: app.ForceField,
     residues: list[_Residue],
     generic: set[int],
+    budget: Budget,
 ) -> tuple[app.Modeller, dict[app.topology.Residue, str]]:
     modeller = app.Modeller(topology, positions * unit.angstrom)
     rows = list(topology.residues())
@@ -305,14 +320,13 @@ def _add_hydrogens(
         elif residue.has_phosphate:
             variants[i] = _hydrogens_after_phosphate(residue)
     modeller.addHydrogens(
-        field, variants=variants, residueTemplates=templates, platform=_cpu()
+        field,
+        variants=variants,
+        residueTemplates=templates,
+        platform=openmm.Platform.getPlatformByName(budget.platform),
     )
     rows = list(modeller.topology.residues())
     return modeller, {rows[i]: residues[i].template for i in generic}
-
-
-def _cpu() -> openmm.Platform:
-    return openmm.Platform.getPlatformByName("CPU")
 
 
 def _hydrogens_after_phosphate(residue: _Residue) -> list[tuple[str, str]]:
@@ -326,9 +340,10 @@ def _hydrogens_after_phosphate(residue: _Residue) -> list[tuple[str, str]]:
 
 @cache
 def _hydrogen_table() -> dict[str, list[tuple[str, str, str | None]]]:
-    path = Path(app.__file__).parent / "data" / "hydrogens.xml"
     table = {}
-    for residue in ElementTree.parse(path).getroot().findall("Residue"):
+    for residue in (
+        ElementTree.parse(_DATA / "hydrogens.xml").getroot().findall("Residue")
+    ):
         table[residue.attrib["name"]] = [
             (h.attrib["name"], h.attrib["parent"], h.attrib.get("terminal"))
             for h in residue.findall("H")

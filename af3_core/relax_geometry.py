@@ -12,7 +12,7 @@ from openmm import unit
 
 from af3_core.clashes import is_metal, near_in_bonds, van_der_waals_radii
 from af3_core.covalent import CovalentGeometry
-from af3_core.minimise import Deadline, add_restraint, minimise
+from af3_core.minimise import Budget, add_restraint, minimise
 from af3_core.structure import Structure
 
 _BOND = 250_000.0
@@ -38,7 +38,8 @@ def regularise(
     structure: Structure,
     geometry: CovalentGeometry,
     restraint: Float[ndarray, "a"],
-    deadline: Deadline,
+    start: Float[ndarray, "a 3"],
+    budget: Budget,
 ) -> Float[ndarray, "a 3"]:
     """Minimises the geometry energy, held to the structure by the restraint.
 
@@ -46,7 +47,8 @@ def regularise(
         structure: heavy atoms, coordinates finite.
         geometry: of the same atoms.
         restraint: force constant of each atom, kJ/mol/nm².
-        deadline: when to stop at the latest.
+        start: positions to begin with, Å.
+        budget: time, platform and threads.
 
     Returns:
         Positions, Å.
@@ -59,8 +61,7 @@ def regularise(
     system.addForce(_contact_force(structure, geometry))
     atoms = np.arange(structure.num_atoms)
     add_restraint(system, atoms, structure.positions, restraint)
-    start = structure.positions + _jitter(structure.num_atoms)
-    return minimise(system, start, deadline).positions
+    return minimise(system, start + _jitter(structure.num_atoms), budget).positions
 
 
 def _jitter(num_atoms: int) -> Float[ndarray, "a 3"]:
@@ -89,11 +90,11 @@ def geometry_forces(
     planes = openmm.PeriodicTorsionForce()
     for atoms in particles[geometry.planes].tolist():
         planes.addTorsion(*atoms, 2, np.pi, _PLANE / 2)
-    hands = _chirality_force(particles[geometry.centres], geometry.centre_signs)
+    hands = chirality_force(particles[geometry.centres], geometry.centre_signs)
     return [bonds, angles, planes, hands]
 
 
-def _chirality_force(
+def chirality_force(
     centres: Int[ndarray, "r 4"], signs: Int[ndarray, "r"]
 ) -> openmm.Force:
     """Draws the signed volume of each stereocentre to that of a tetrahedron."""

@@ -1,14 +1,23 @@
-"""Real structures for tests, from the miniature template database."""
+"""Real structures for tests: PDB entries without hydrogens and waters (CC0).
+
+`tests/data/structures` holds 1as5 and 1gbt (covalent inhibitor, ions), 1lcd (protein
+and DNA), 2beg (five equal chains), 4cup (protein and ligand) and 4zhl (two proteins)
+as Biopython's test data has them, and 1ehz (transfer RNA, modified) as rna-tools' has.
+"""
 
 from pathlib import Path
 
 import biotite.structure as bs
 import biotite.structure.io.pdbx as pdbx
 import numpy as np
+from scipy.spatial import cKDTree
 
-from af3_core.structure import Structure
+from af3_core.structure import Structure, moved
 
-TEMPLATES = Path(__file__).parent / "data" / "databases" / "pdb_mmcif"
+DATA = Path(__file__).parent / "data"
+TEMPLATES = DATA / "databases" / "pdb_mmcif"
+COVALENT_REACH = 1.9
+"""Å; organic atoms of ligands and polymers nearer than this are bonded."""
 
 
 def from_atoms(atoms: bs.AtomArray, kind: str | np.ndarray = "protein") -> Structure:
@@ -32,3 +41,41 @@ def protein(entry: str, chain: int = 0) -> Structure:
     atoms = atoms[bs.filter_amino_acids(atoms)]
     chains = list(dict.fromkeys(atoms.chain_id.tolist()))
     return from_atoms(atoms[atoms.chain_id == chains[chain]])
+
+
+def entry(name: str) -> Structure:
+    """A whole entry of `tests/data/structures`, covalent ligands linked."""
+    file = pdbx.CIFFile.read(DATA / "structures" / f"{name}.cif")
+    atoms = pdbx.get_structure(file, model=1, use_author_fields=False)
+    kinds = {
+        chain: _kind(atoms[atoms.chain_id == chain]) for chain in set(atoms.chain_id)
+    }
+    kind = np.array([kinds[chain] for chain in atoms.chain_id.tolist()])
+    structure = from_atoms(atoms, kind)
+    return Structure(**(vars(structure) | {"links": _links(structure)}))
+
+
+def _kind(chain: bs.AtomArray) -> str:
+    names = set(chain.res_name.tolist())
+    if bs.get_residue_count(chain) == 1:
+        return "ligand"
+    if "CA" in chain.atom_name:
+        return "protein"
+    return "dna" if names & {"DA", "DC", "DG", "DT"} else "rna"
+
+
+def _links(structure: Structure) -> np.ndarray:
+    ligand = np.isin(structure.element, ("C", "N", "O", "S", "P", "B"))
+    ligand &= structure.kind == "ligand"
+    polymer = structure.kind != "ligand"
+    tree = cKDTree(structure.positions)
+    pairs = np.array(sorted(tree.query_pairs(COVALENT_REACH)), np.int64).reshape(-1, 2)
+    first, second = pairs.T
+    across = (ligand[first] & polymer[second]) | (polymer[first] & ligand[second])
+    return pairs[across]
+
+
+def shaken(structure: Structure, size: float, seed: int = 1) -> Structure:
+    """The structure with normal noise on every coordinate, Å."""
+    noise = np.random.default_rng(seed).normal(size=structure.positions.shape)
+    return moved(structure, structure.positions + size * noise)
