@@ -167,7 +167,14 @@ def make_database(
 
 
 def make_structures(path: Path) -> Database:
-    """The entry of a folder of mmCIF files or of a packed template store."""
+    """The entry of a folder of mmCIF files or of a packed template store.
+
+    Raises:
+        InputError: no such folder or file.
+    """
+    if not path.exists():
+        allowed = "a folder of mmCIF files or a packed template store"
+        raise InputError(str(path), "structures", "no such file", allowed)
     is_folder = path.is_dir()
     digest = _digest_listing(path) if is_folder else _digest_file(path)
     size = 0 if is_folder else path.stat().st_size
@@ -189,7 +196,7 @@ def _digest_listing(folder: Path) -> str:
     entries = sorted(
         f"{entry.name} {_digest_file(Path(entry.path))}"
         for entry in os.scandir(folder)
-        if entry.name.endswith(".cif")
+        if entry.name.endswith((".cif", ".cif.gz"))
     )
     return hashlib.sha256("\n".join(entries).encode()).hexdigest()
 
@@ -202,7 +209,8 @@ def _digest_file(path: Path) -> str:
 def find_databases(folder: Path) -> list[tuple[str, str, list[Path]]]:
     """Databases in a folder, known by their files' names: name, role, files.
 
-    Shards are named as AlphaFold 3 has them, `NAME-00000-of-00005`.
+    Shards are named as AlphaFold 3 has them, `NAME-00000-of-00005`; a whole file
+    beside them is left alone.
 
     Raises:
         InputError: a shard is missing.
@@ -216,9 +224,10 @@ def find_databases(folder: Path) -> list[tuple[str, str, list[Path]]]:
     found = []
     for prefix, name, role in _NAMES:
         matching = [path for path in files if path.name.startswith(prefix)]
+        shards = [path for path in matching if _SHARD_NAME.search(path.name)]
         if matching:
-            _require_all_shards(matching)
-            found.append((name, role, matching))
+            _require_all_shards(shards or matching)
+            found.append((name, role, shards or matching))
     return found
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from af3_core.job import InputError
-from workflow.database_files import BLOCK_BYTES, count_file, read_records
+from workflow.database_files import (
+    BLOCK_BYTES,
+    count_file,
+    make_structures,
+    read_records,
+)
 from workflow.databases import Database
 from workflow.tables import replacing
 
@@ -92,6 +97,12 @@ def verify_database(database: Database) -> None:
     Raises:
         InputError: a file is missing or differs.
     """
+    if database.role == "structures":
+        found = make_structures(database.path).digest
+        if found != database.digest:
+            allowed = f"SHA-256 {database.digest}"
+            raise InputError(str(database.path), "content", found, allowed)
+        return
     for shard in database.shards:
         found = count_file(shard.path)
         if found != shard:

@@ -27,6 +27,7 @@ from workflow.tables import replacing
 STALE_SECONDS = 180.0
 """A claim not renewed for this long belongs to a process that is gone."""
 _RENEW_SECONDS = 30.0
+_LEFTOVER_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -242,10 +243,31 @@ class Entry:
     age_days: float
 
 
+def entry_paths(store: Store) -> list[Path]:
+    """Files of all entries, good or damaged."""
+    return [
+        path
+        for path in sorted(store.folder.glob("*/??/*.parquet"))
+        if not path.name.startswith(".")
+    ]
+
+
+def abandoned_files(store: Store) -> list[Path]:
+    """Claims and half-written files of processes that are gone."""
+    claims = [p for p in store.folder.glob("*/??/*.claim") if _is_abandoned(p)]
+    now = time.time()
+    halves = [
+        path
+        for path in store.folder.glob("*/??/.*")
+        if now - path.stat().st_mtime > _LEFTOVER_SECONDS
+    ]
+    return claims + halves
+
+
 def list_entries(store: Store) -> Iterator[Entry]:
     """All entries, by name; files that are no entries are left out."""
     now = time.time()
-    for path in sorted(store.folder.glob("*/??/*.parquet")):
+    for path in entry_paths(store):
         try:
             footer = pq.read_metadata(path)
             status = path.stat()

@@ -126,6 +126,12 @@ class PackedStructures:
         """Files that were left out when the store was made, and why."""
         return list(self._database.execute("SELECT file, reason FROM problems"))
 
+    def num_entries(self) -> int:
+        """How many structures the store has."""
+        query = "SELECT count(*) FROM entries"
+        (count,) = self._database.execute(query).fetchone()
+        return count
+
     def digest(self) -> str:
         """SHA-256 over the names and texts of all entries."""
         (value,) = self._database.execute(

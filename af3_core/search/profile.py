@@ -10,7 +10,8 @@ from pyhmmer.plan7 import Background, Builder
 from af3_core.msa import Msa
 from af3_core.search.hmmer import ALPHABETS
 
-_COLUMN = re.compile(r"([a-z]*)([^a-z]|$)")
+_COLUMN = re.compile(r"([a-z]*)([^a-z])")
+_END = "|"
 
 
 def build_profile(msa: Msa) -> str:
@@ -46,7 +47,7 @@ def align_insertions(rows: Sequence[str]) -> list[str]:
     Raises:
         ValueError: rows that differ in their number of columns.
     """
-    split = [_COLUMN.findall(row) for row in rows]
+    split = [_COLUMN.findall(row + _END) for row in rows]
     num_columns = len(split[0])
     for index, parts in enumerate(split):
         if len(parts) != num_columns:
@@ -62,6 +63,6 @@ def align_insertions(rows: Sequence[str]) -> list[str]:
         "".join(
             f"{inserted.upper():-<{width}}{letter}"
             for (inserted, letter), width in zip(parts, widths, strict=True)
-        )
+        ).removesuffix(_END)
         for parts in split
     ]

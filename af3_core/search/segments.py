@@ -100,7 +100,7 @@ class PackedSequences:
 
     residues: UInt8[ndarray, "n"]
     """Residue classes."""
-    starts: Int64[ndarray, "s+1"]
+    starts: Int64[ndarray, "bounds"]
     """Where each sequence begins; the last entry is the end of the last."""
 
     @property
