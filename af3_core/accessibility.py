@@ -60,19 +60,26 @@ def sphere_points(half: int = DSSP_HALF_POINTS) -> Float[ndarray, "points 3"]:
 
 
 def accessible_area(
-    positions: Float[ndarray, "a 3"], radii: Float[ndarray, "a"]
-) -> Float[ndarray, "a"]:
+    positions: Float[ndarray, "a 3"],
+    radii: Float[ndarray, "a"],
+    *,
+    wanted: Int[ndarray, "w"] | None = None,
+) -> Float[ndarray, "a_or_w"]:
     """Surface of each atom that the centre of a water molecule can reach, in Å².
+
+    Of the wanted atoms only, if any are named.
 
     Shrake & Rupley 1973, doi:10.1016/0022-2836(73)90011-9. Memory stays linear in the
     atoms however they lie, because unphysical structures pile up or fly apart.
     """
     points = sphere_points()
-    area = np.zeros(len(positions))
+    rows = np.arange(len(positions)) if wanted is None else wanted
+    area = np.zeros(len(rows))
     reach = radii + PROBE_RADIUS
     largest = reach.max(initial=0.0)
     tree = cKDTree(positions)
-    for i, (centre, radius) in enumerate(zip(positions, reach, strict=True)):
+    for i, row in enumerate(rows.tolist()):
+        centre, radius = positions[row], reach[row]
         near = np.asarray(tree.query_ball_point(centre, radius + largest))
         offset = positions[near] - centre
         distance = np.einsum("ij,ij->i", offset, offset)

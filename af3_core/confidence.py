@@ -65,6 +65,8 @@ class Confidence:
     """Mean ipTM with every other chain; NaN for a single chain."""
     chain_pair_iptm: Float[ndarray, "chains chains"]
     """The diagonal is `chain_ptm`."""
+    chain_pair_actifptm: Float[ndarray, "chains chains"]
+    """ipTM of what is in contact; NaN on the diagonal and without a frame."""
     chain_pair_pae_min: Float[ndarray, "chains chains"]
     """Å; row: chain whose frames are used."""
     chain_pair_pae_mean: Float[ndarray, "chains chains"]
@@ -106,6 +108,9 @@ def compute_confidence(
         chain_ptm=pair_iptm.diagonal().copy(),
         chain_iptm=chain_iptm(pair_iptm),
         chain_pair_iptm=pair_iptm,
+        chain_pair_actifptm=chain_pair_actifptm(
+            raw.tm_adjusted_global, raw.contact_probs, asym_id, frames_mask
+        ),
         chain_pair_pae_min=pae_min,
         chain_pair_pae_mean=pae_mean,
         chain_pair_pde_min=pde_min,
@@ -158,6 +163,32 @@ def chain_pair_iptm(
                 None if i == j else among[:, None] != among[None, :],
             )
     return result
+
+
+def chain_pair_actifptm(
+    tm_adjusted: Float[ndarray, "n n"],
+    contact_probs: Float[ndarray, "n n"],
+    asym_id: Int[ndarray, "n"],
+    frames_mask: Bool[ndarray, "n"],
+) -> Float[ndarray, "chains chains"]:
+    """actifpTM of each pair of chains: ipTM weighted by contact probabilities.
+
+    Varga et al. 2025, doi:10.1093/bioinformatics/btaf107, as ColabFold computes it by
+    default: the expected TM terms are those of the whole complex.
+    """
+    chains = np.unique(asym_id)
+    result = np.full((len(chains), len(chains)), np.nan)
+    weighted = tm_adjusted * contact_probs
+    members = [np.flatnonzero(asym_id == chain) for chain in chains]
+    for i, first in enumerate(members):
+        for j, second in enumerate(members):
+            rows = first[frames_mask[first]]
+            if i == j or not len(rows):
+                continue
+            block = np.ix_(rows, second)
+            weights = contact_probs[block].sum(axis=-1)
+            result[i, j] = np.max(weighted[block].sum(axis=-1) / (1e-8 + weights))
+    return np.fmax(result, result.T)
 
 
 def chain_iptm(
@@ -253,20 +284,19 @@ def quantise_contact_probs(
 def prediction_columns(confidence: Confidence) -> dict[str, object]:
     """The columns of `PREDICTIONS` that hold confidences, but for key and positions."""
     return {
-        "atom_plddt": confidence.atom_plddt.tolist(),
-        "pae": quantise_pae(confidence.pae).ravel().tolist(),
-        "contact_probs": quantise_contact_probs(confidence.contact_probs)
-        .ravel()
-        .tolist(),
+        "atom_plddt": confidence.atom_plddt,
+        "pae": quantise_pae(confidence.pae).ravel(),
+        "contact_probs": quantise_contact_probs(confidence.contact_probs).ravel(),
         "ptm": confidence.ptm,
         "iptm": None if np.isnan(confidence.iptm) else confidence.iptm,
         "ranking_score": confidence.ranking_score,
         "has_clash": confidence.has_clash,
         "fraction_disordered": confidence.fraction_disordered,
-        "chain_ptm": confidence.chain_ptm.tolist(),
-        "chain_iptm": confidence.chain_iptm.tolist(),
-        "chain_pair_iptm": confidence.chain_pair_iptm.ravel().tolist(),
-        "chain_pair_pae_min": confidence.chain_pair_pae_min.ravel().tolist(),
-        "chain_pair_pde_min": confidence.chain_pair_pde_min.ravel().tolist(),
-        "chain_pair_pde_mean": confidence.chain_pair_pde_mean.ravel().tolist(),
+        "chain_ptm": confidence.chain_ptm,
+        "chain_iptm": confidence.chain_iptm,
+        "chain_pair_iptm": confidence.chain_pair_iptm.ravel(),
+        "chain_pair_actifptm": confidence.chain_pair_actifptm.ravel(),
+        "chain_pair_pae_min": confidence.chain_pair_pae_min.ravel(),
+        "chain_pair_pde_min": confidence.chain_pair_pde_min.ravel(),
+        "chain_pair_pde_mean": confidence.chain_pair_pde_mean.ravel(),
     }
