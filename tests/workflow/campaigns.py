@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -77,3 +79,23 @@ def run_campaign(
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
         cwd=ROOT,
     )
+
+
+def kill_when(folder: Path, pattern: str, *, timeout: float = 600) -> None:
+    """Starts the campaign and kills all of it, -9, once such a file is there."""
+    command = [sys.executable, "-m", "workflow.cli", "run", "--directory", str(folder)]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + timeout
+    while not any(folder.glob(pattern)):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the campaign ended before there was {pattern}")
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

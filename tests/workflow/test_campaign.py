@@ -7,7 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from af3_core.contracts import OUTCOMES, PREDICTIONS, SCORES
-from tests.workflow.campaigns import job, make_campaign, protein, run_campaign
+from tests.workflow.campaigns import (
+    job,
+    kill_when,
+    make_campaign,
+    protein,
+    run_campaign,
+)
 from workflow.tables import read_rows, read_table
 
 pytestmark = pytest.mark.slow
@@ -117,3 +123,29 @@ def test_an_added_protein_runs_alone(campaign: Path) -> None:
     assert len(after) == len(before) + 1
     log = (campaign / "logs/snakemake.log").read_text()
     assert log.count("rule predict:") == 1 and log.count("rule featurise:") == 1
+
+
+KILLED_AT = ("logs/search/*.progress", "results/predictions/*", "logs/relax/*.progress")
+
+
+def test_a_campaign_killed_at_three_stages_ends_as_if_undisturbed(
+    finished: tuple[Path, int, str], tmp_path: Path
+) -> None:
+    folder = make_campaign(tmp_path / "c", INPUTS)
+    for pattern in KILLED_AT:
+        kill_when(folder, pattern)
+    run_campaign(folder)
+    assert tables_of(folder) == tables_of(finished[0])
+
+
+def tables_of(folder: Path) -> dict[str, list[dict[str, object]]]:
+    """All tables of a campaign's results, but for wall times."""
+    measured = {"seconds", "start", "end", "compiled"}
+    return {
+        str(path.relative_to(folder)): [
+            {name: str(value) for name, value in row.items() if name not in measured}
+            for row in pq.read_table(path).to_pylist()
+        ]
+        for path in sorted(folder.glob("results/**/*.parquet"))
+        if "timings" not in path.parts
+    }
