@@ -74,10 +74,7 @@ def compile_transition(spec: TransitionSpec) -> MachineCode:
 def _compile(
     kernel: Any, pointers: dict[str, str], launch: Launch, device: Device
 ) -> MachineCode:
-    scalars = {
-        name: "fp32" if isinstance(value, float) else "i32"
-        for name, value in launch.scalars.items()
-    }
+    scalars = {name: _type_of(value) for name, value in launch.scalars.items()}
     # As jax-triton does: an integer 1 is compiled in.
     ones = {name: 1 for name, value in launch.scalars.items() if value == 1}
     constants = launch.constants | ones
@@ -114,6 +111,12 @@ def _compile(
         num_warps=launch.num_warps,
         num_stages=launch.num_stages,
     )
+
+
+def _type_of(scalar: float | tuple[int, ...]) -> str | tuple[str, ...]:
+    if isinstance(scalar, tuple):
+        return ("i32",) * len(scalar)
+    return "fp32" if isinstance(scalar, float) else "i32"
 
 
 def _disassemble(cubin: bytes) -> tuple[str, str]:

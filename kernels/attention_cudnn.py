@@ -46,7 +46,7 @@ def unsupported(spec: AttentionSpec) -> str | None:
             f"cuDNN's flash attention reads {' and '.join(DTYPES)}; q is {spec.dtype}"
         )
     most = 256 if device.compute_capability >= (9, 0) else 128
-    needed = spec.num_channels + CHANNEL_MULTIPLE * _rides_on_channels(spec)
+    needed = spec.num_channels + CHANNEL_MULTIPLE * rides_on_channels(spec)
     if spec.num_channels % CHANNEL_MULTIPLE or needed > most:
         return (
             f"cuDNN takes heads of a multiple of {CHANNEL_MULTIPLE} channels up to"
@@ -103,11 +103,11 @@ def _call(operands: Operands, scale: float, spec: AttentionSpec) -> Array:
     array = _bias_shape(spec)
     if array is not None:
         in_bias = operands._replace(query_index=None, key_index=None)
-        if _rides_on_channels(spec):
+        if rides_on_channels(spec):
             in_bias = in_bias._replace(key_mask=None)
         bias = _additive_bias(in_bias, array)
         bias = bias.reshape(-1, *array[-3:])
-    if _rides_on_channels(spec):
+    if rides_on_channels(spec):
         q, k, v = _with_mask_channels(q, k, v, operands.key_mask)
     output = jax.nn.dot_product_attention(
         *(x.reshape(-1, *x.shape[-3:]) for x in (q, k, v)),
@@ -160,7 +160,7 @@ def _bias_shape(spec: AttentionSpec) -> Shape | None:
     shapes = _array_shapes(spec)
     if not shapes:
         return None
-    if spec.key_mask is not None and not _rides_on_channels(spec):
+    if spec.key_mask is not None and not rides_on_channels(spec):
         shapes.append(_per_key(spec.key_mask))
     shape = np.broadcast_shapes(*shapes)
     return (*shape[:-2], spec.num_queries, spec.num_keys)
@@ -178,7 +178,7 @@ def _largest_given(spec: AttentionSpec) -> int:
     return max(math.prod(shape or (0,)) for shape in (spec.bias, spec.dense_mask))
 
 
-def _rides_on_channels(spec: AttentionSpec) -> bool:
+def rides_on_channels(spec: AttentionSpec) -> bool:
     """Whether key padding is not merged into an array that exists anyway."""
     if spec.key_mask is None:
         return False

@@ -147,11 +147,11 @@ def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
         "num_keys": spec.num_keys,
         "num_batch": num_batch,
         "inner_batch": inner,
-        **_named("bias", bias, ("outer", "inner", "head", "query")),
-        **_named("dense", dense, ("outer", "inner", "head", "query")),
+        "bias_strides": tuple(bias[:4]),
+        "dense_strides": tuple(dense[:4]),
     }
     for name in ("key_mask", "query_segments", "key_segments"):
-        scalars |= _named(name, strides(spec, name), ("outer", "inner"))
+        scalars[f"{name}_strides"] = tuple(strides(spec, name)[:2])
     constants = {
         "NUM_HEADS": spec.num_heads,
         "NUM_KEY_HEADS": spec.num_key_heads,
@@ -174,10 +174,6 @@ def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
         "PRECISION": PRECISION[spec.dtype],
     }
     return Launch((programs,), scalars, constants, tile.num_warps, tile.num_stages)
-
-
-def _named(prefix: str, strides: Strides, names: tuple[str, ...]) -> dict[str, int]:
-    return {f"{prefix}_{name}": getattr(strides, name) for name in names}
 
 
 def outer_and_inner(

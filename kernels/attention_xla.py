@@ -27,7 +27,7 @@ from kernels.spec import AttentionSpec
 
 # Bytes of float32 logits alive at once. CPU: what a core's L2 cache holds, measured
 # in benchmarks/bench_attention.py. Accelerators: enough to fill the device.
-LOGIT_BYTES = {"cpu": 4 * 2**20}
+LOGIT_BYTES = {"cpu": 2 * 2**20}
 ACCELERATOR_LOGIT_BYTES = 256 * 2**20
 
 

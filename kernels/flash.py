@@ -9,10 +9,65 @@ import triton
 import triton.language as tl
 
 LOG2_E = tl.constexpr(1.4426950408889634)
+MINUS_INFINITY = tl.constexpr(float("-inf"))
 
 
 @triton.jit
 @no_type_check  # its annotations are the compiler's
+def locate(num_query_blocks, num_batch, GROUP: tl.constexpr) -> tuple:
+    """Batch element, block of queries and head of this program.
+
+    Neighbouring programs share a row of tiles of the bias across GROUP batch
+    elements, whose keys and values stay in the L2 cache from one block of queries to
+    the next.
+    """
+    program = tl.program_id(0)
+    num_groups = tl.cdiv(num_batch, GROUP)
+    member = program % GROUP
+    query_block = (program // GROUP) % num_query_blocks
+    group = (program // (GROUP * num_query_blocks)) % num_groups
+    head = program // (GROUP * num_query_blocks * num_groups)
+    # 64-bit offsets: a pair tensor of 5,120 tokens has more than 2³¹ elements.
+    return (group * GROUP + member).to(tl.int64), query_block, head
+
+
+@triton.jit
+@no_type_check
+def row_pointers(
+    pointer, strides, outer, inner, head, rows, MULTIPLE: tl.constexpr
+) -> tl.tensor:
+    """Where the rows of a bias or mask [outer, inner, head, query, key] start.
+
+    Every stride is a multiple of MULTIPLE already; said like this, the compiler sees
+    it and reads the rows in whole vectors. (`tl.multiple_of` ignores arguments.)
+    """
+    start = outer * strides[0] + inner * strides[1] + head * strides[2]
+    row = strides[3] // MULTIPLE * MULTIPLE
+    return pointer + start // MULTIPLE * MULTIPLE + rows.to(tl.int64) * row
+
+
+@triton.jit
+@no_type_check
+def end_of_keys(key_mask_ptr, num_keys) -> tl.tensor:
+    """One past the last real key: bucketed inputs end in padding, not worth reading."""
+    end = 0
+    for start in range(0, num_keys, 1024):
+        keys = start + tl.arange(0, 1024)
+        is_real = tl.load(key_mask_ptr + keys, mask=keys < num_keys, other=0) != 0
+        end = tl.maximum(end, tl.max(tl.where(is_real, keys + 1, 0)))
+    return end
+
+
+@triton.jit
+@no_type_check
+def load_rows(pointers, is_row, channels, NUM_CHANNELS: tl.constexpr) -> tl.tensor:
+    """A tile of rows × channels; zeros where `is_row` is false."""
+    mask = is_row[:, None] & (channels < NUM_CHANNELS)[None, :]
+    return tl.load(pointers[:, None] + channels[None, :], mask=mask, other=0.0)
+
+
+@triton.jit
+@no_type_check
 def flash_attention(
     q_ptr,
     k_ptr,
@@ -29,20 +84,11 @@ def flash_attention(
     num_keys,
     num_batch,
     inner_batch,
-    bias_outer,
-    bias_inner,
-    bias_head,
-    bias_query,
-    dense_outer,
-    dense_inner,
-    dense_head,
-    dense_query,
-    key_mask_outer,
-    key_mask_inner,
-    query_segments_outer,
-    query_segments_inner,
-    key_segments_outer,
-    key_segments_inner,
+    bias_strides,
+    dense_strides,
+    key_mask_strides,
+    query_segments_strides,
+    key_segments_strides,
     NUM_HEADS: tl.constexpr,
     NUM_KEY_HEADS: tl.constexpr,
     NUM_CHANNELS: tl.constexpr,
@@ -67,130 +113,90 @@ def flash_attention(
 
     q, output and gate are [num_batch, num_queries, NUM_HEADS, NUM_CHANNELS], k and v
     [num_batch, num_keys, NUM_KEY_HEADS, NUM_CHANNELS], all contiguous. The batch is
-    outer × inner; a bias or mask has one stride along each, 0 where it broadcasts.
+    outer × inner. Strides of what broadcasts are (outer, inner, head, query), 0
+    where it does; BIAS_KEY and DENSE_KEY are those along keys, 0 or 1.
     """
-    # Neighbouring programs share a tile row of the bias across BATCH_GROUP batch
-    # elements, whose keys and values stay in L2 from one block of queries to the next.
-    program = tl.program_id(0)
     num_query_blocks = tl.cdiv(num_queries, BLOCK_QUERIES)
-    num_groups = tl.cdiv(num_batch, BATCH_GROUP)
-    member = program % BATCH_GROUP
-    query_block = (program // BATCH_GROUP) % num_query_blocks
-    group = (program // (BATCH_GROUP * num_query_blocks)) % num_groups
-    head = program // (BATCH_GROUP * num_query_blocks * num_groups)
-    # 64-bit offsets: a pair tensor of 5,120 tokens has more than 2³¹ elements.
-    batch = (group * BATCH_GROUP + member).to(tl.int64)
+    batch, query_block, head = locate(num_query_blocks, num_batch, BATCH_GROUP)
     if batch >= num_batch:
         return
-    outer = batch // inner_batch
-    inner = batch % inner_batch
-    key_head = head // (NUM_HEADS // NUM_KEY_HEADS)
+    outer, inner = batch // inner_batch, batch % inner_batch
+    num_keys = num_keys // KEY_MULTIPLE * KEY_MULTIPLE  # as in row_pointers
 
-    # These are divisible already; said like this, the compiler sees it and reads rows
-    # of a bias or mask in whole vectors. (`tl.multiple_of` has no effect on arguments.)
-    num_keys = num_keys // KEY_MULTIPLE * KEY_MULTIPLE
-    bias_query = bias_query // BIAS_MULTIPLE * BIAS_MULTIPLE
-    bias_start = outer * bias_outer + inner * bias_inner + head * bias_head
-    bias_start = bias_start // BIAS_MULTIPLE * BIAS_MULTIPLE
-    dense_query = dense_query // DENSE_MULTIPLE * DENSE_MULTIPLE
-    dense_start = outer * dense_outer + inner * dense_inner + head * dense_head
-    dense_start = dense_start // DENSE_MULTIPLE * DENSE_MULTIPLE
-
-    queries = query_block * BLOCK_QUERIES + tl.arange(0, BLOCK_QUERIES)
     channels = tl.arange(0, BLOCK_CHANNELS)
+    queries = query_block * BLOCK_QUERIES + tl.arange(0, BLOCK_QUERIES)
     is_query = queries < num_queries
     # Rows beyond the last query repeat it, so that reads need no mask along queries.
     rows = tl.minimum(queries, num_queries - 1)
-    is_channel = channels < NUM_CHANNELS
-    query_row = (batch * num_queries + queries) * (NUM_HEADS * NUM_CHANNELS)
-    query_offsets = query_row[:, None] + head * NUM_CHANNELS + channels[None, :]
-    query_mask = is_query[:, None] & is_channel[None, :]
-    q = tl.load(q_ptr + query_offsets, mask=query_mask, other=0.0)
+    query_row = (batch * num_queries + queries) * NUM_HEADS + head
+    q = load_rows(q_ptr + query_row * NUM_CHANNELS, is_query, channels, NUM_CHANNELS)
 
-    key_row = batch * num_keys * (NUM_KEY_HEADS * NUM_CHANNELS)
-    k_ptr += key_row + key_head * NUM_CHANNELS
-    v_ptr += key_row + key_head * NUM_CHANNELS
+    end = num_keys
+    if IS_CAUSAL:
+        end = tl.minimum(num_keys, (query_block + 1) * BLOCK_QUERIES)
+    if HAS_KEY_MASK:
+        key_mask_ptr += outer * key_mask_strides[0] + inner * key_mask_strides[1]
+        end = end_of_keys(key_mask_ptr, end)
+    end = tl.cdiv(end, KEY_MULTIPLE) * KEY_MULTIPLE
+    block = tl.arange(0, BLOCK_KEYS)
     if HAS_BIAS:
-        bias_rows = bias_ptr + bias_start + rows.to(tl.int64) * bias_query
+        bias_rows = row_pointers(
+            bias_ptr, bias_strides, outer, inner, head, rows, BIAS_MULTIPLE
+        )
+        bias_tile = bias_rows[:, None] + block[None, :] * BIAS_KEY
+        bias = tl.load(bias_tile, mask=(block < end)[None, :], other=0.0)
     if HAS_DENSE_MASK:
-        dense_rows = dense_mask_ptr + dense_start + rows.to(tl.int64) * dense_query
+        dense_rows = row_pointers(
+            dense_mask_ptr, dense_strides, outer, inner, head, rows, DENSE_MULTIPLE
+        )
     if HAS_SEGMENTS:
         query_segments_ptr += (
-            outer * query_segments_outer + inner * query_segments_inner
+            outer * query_segments_strides[0] + inner * query_segments_strides[1]
         )
-        key_segments_ptr += outer * key_segments_outer + inner * key_segments_inner
+        key_segments_ptr += (
+            outer * key_segments_strides[0] + inner * key_segments_strides[1]
+        )
         query_segment = tl.load(query_segments_ptr + rows)
 
-    last_key = num_keys
-    if IS_CAUSAL:
-        last_key = tl.minimum(num_keys, (query_block + 1) * BLOCK_QUERIES)
-    if HAS_KEY_MASK:
-        key_mask_ptr += outer * key_mask_outer + inner * key_mask_inner
-        # Keys after the last real one are never read: bucketed inputs end in padding.
-        last_real = 0
-        for start in range(0, last_key, 1024):
-            keys = start + tl.arange(0, 1024)
-            is_real = tl.load(key_mask_ptr + keys, mask=keys < last_key, other=0)
-            last_real = tl.maximum(
-                last_real, tl.max(tl.where(is_real != 0, keys + 1, 0))
-            )
-        last_key = last_real
-    last_key = tl.cdiv(last_key, KEY_MULTIPLE) * KEY_MULTIPLE
-
-    scale_log2 = scale * LOG2_E
-    inverse_scale = 1.0 / scale
-    maximum = tl.full([BLOCK_QUERIES], float("-inf"), tl.float32)
+    maximum = tl.full([BLOCK_QUERIES], MINUS_INFINITY, tl.float32)
     total = tl.zeros([BLOCK_QUERIES], tl.float32)
     output = tl.zeros([BLOCK_QUERIES, BLOCK_CHANNELS], tl.float32)
-    if HAS_BIAS:
-        first_keys = tl.arange(0, BLOCK_KEYS)
-        bias = tl.load(
-            bias_rows[:, None] + first_keys[None, :] * BIAS_KEY,
-            mask=(first_keys < last_key)[None, :],
-            other=0.0,
-        )
-    for start in range(0, last_key, BLOCK_KEYS):
-        keys = start + tl.arange(0, BLOCK_KEYS)
-        is_key = keys < last_key
+    key_head = head // (NUM_HEADS // NUM_KEY_HEADS)
+    for start in range(0, end, BLOCK_KEYS):
+        keys = start + block
+        is_key = keys < end
         if HAS_KEY_MASK:
             is_key &= tl.load(key_mask_ptr + keys, mask=is_key, other=0) != 0
-        key_offsets = keys.to(tl.int64) * (NUM_KEY_HEADS * NUM_CHANNELS)
-        key_mask = is_key[:, None] & is_channel[None, :]
-        k = tl.load(
-            k_ptr + key_offsets[:, None] + channels[None, :], mask=key_mask, other=0.0
-        )
-        may_attend = is_key[None, :]
+        key_row = ((batch * num_keys + keys) * NUM_KEY_HEADS + key_head) * NUM_CHANNELS
+        k = load_rows(k_ptr + key_row, is_key, channels, NUM_CHANNELS)
         if HAS_BIAS:
             # The bias starts the accumulator: added afterwards, it would drag the
             # logits out of the layout in which tensor cores leave them.
-            start_from = bias.to(tl.float32) * inverse_scale
-            # Fetched one block ahead: the compiler's pipeline covers k and v only.
-            next_keys = keys + BLOCK_KEYS
-            bias = tl.load(
-                bias_rows[:, None] + next_keys[None, :] * BIAS_KEY,
-                mask=(next_keys < last_key)[None, :],
-                other=0.0,
+            logits = tl.dot(
+                q, tl.trans(k), bias.to(tl.float32) / scale, input_precision=PRECISION
             )
-            logits = tl.dot(q, tl.trans(k), start_from, input_precision=PRECISION)
+            # Fetched one block ahead: the compiler's pipeline covers k and v only.
+            following = keys + BLOCK_KEYS
+            bias_tile = bias_rows[:, None] + following[None, :] * BIAS_KEY
+            bias = tl.load(bias_tile, mask=(following < end)[None, :], other=0.0)
         else:
             logits = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+
+        may_attend = is_key[None, :]
         if HAS_DENSE_MASK:
-            dense = tl.load(
-                dense_rows[:, None] + keys[None, :] * DENSE_KEY,
-                mask=may_attend,
-                other=0,
-            )
+            dense_tile = dense_rows[:, None] + keys[None, :] * DENSE_KEY
+            dense = tl.load(dense_tile, mask=may_attend, other=0)
             may_attend &= dense != 0
         if HAS_SEGMENTS:
             segment = tl.load(key_segments_ptr + keys, mask=is_key, other=0)
             may_attend &= query_segment[:, None] == segment[None, :]
         if IS_CAUSAL:
             may_attend &= keys[None, :] <= queries[:, None]
-        logits = tl.where(may_attend, logits * scale_log2, float("-inf"))
+        logits = tl.where(may_attend, logits * (scale * LOG2_E), MINUS_INFINITY)
 
         new_maximum = tl.maximum(maximum, tl.max(logits, axis=1))
         # −inf − −inf would be NaN where nothing has been attended yet.
-        finite = tl.where(new_maximum == float("-inf"), 0.0, new_maximum)
+        finite = tl.where(new_maximum == MINUS_INFINITY, 0.0, new_maximum)
         weights = tl.exp2(logits - finite[:, None])
         decay = tl.exp2(maximum - finite)
         maximum = new_maximum
@@ -199,21 +205,18 @@ def flash_attention(
         if HAS_DENSE_MASK or HAS_SEGMENTS:
             # 0 × NaN is NaN: the values no query of this tile attends are not read.
             is_key &= tl.max(may_attend.to(tl.int32), axis=0) != 0
-        v = tl.load(
-            v_ptr + key_offsets[:, None] + channels[None, :],
-            mask=is_key[:, None] & is_channel[None, :],
-            other=0.0,
-        )
+        v = load_rows(v_ptr + key_row, is_key, channels, NUM_CHANNELS)
         output = tl.dot(
             weights.to(v.dtype), v, output * decay[:, None], input_precision=PRECISION
         )
 
     output = output / tl.where(total == 0.0, 1.0, total)[:, None]
     if HAS_GATE:
-        gate = tl.load(gate_ptr + query_offsets, mask=query_mask, other=0.0)
+        gate_row = gate_ptr + query_row * NUM_CHANNELS
+        gate = load_rows(gate_row, is_query, channels, NUM_CHANNELS)
         output = output * tl.sigmoid(gate.to(tl.float32))
     tl.store(
-        output_ptr + query_offsets,
+        (output_ptr + query_row * NUM_CHANNELS)[:, None] + channels[None, :],
         output.to(output_ptr.dtype.element_ty),
-        mask=query_mask,
+        mask=is_query[:, None] & (channels < NUM_CHANNELS)[None, :],
     )

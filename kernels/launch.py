@@ -15,7 +15,7 @@ class Launch(NamedTuple):
     """One call of a kernel, without its arrays."""
 
     grid: tuple[int]
-    scalars: dict[str, int | float]
+    scalars: dict[str, int | float | tuple[int, ...]]
     constants: dict[str, Any]
     num_warps: int
     num_stages: int
