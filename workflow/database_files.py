@@ -12,6 +12,7 @@ from pyhmmer.easel import Alphabet, DigitalSequenceBlock, SequenceFile
 
 from af3_core.job import InputError
 from workflow.databases import TOOLS, Database, Shard
+from workflow.template_store import PackedStructures
 
 BLOCK_BYTES = 4 << 20
 _HEADER = re.compile(rb"^>[^\n]*\n?", re.MULTILINE)
@@ -176,7 +177,7 @@ def make_structures(path: Path) -> Database:
         allowed = "a folder of mmCIF files or a packed template store"
         raise InputError(str(path), "structures", "no such file", allowed)
     is_folder = path.is_dir()
-    digest = _digest_listing(path) if is_folder else _digest_file(path)
+    digest = _digest_listing(path) if is_folder else PackedStructures(path).digest()
     size = 0 if is_folder else path.stat().st_size
     return Database(
         name=path.stem,

@@ -67,7 +67,7 @@ def search_batch(
     threads: int = 1,
     stage_to: Path | None = None,
     on_result: Callable[[str], None] = lambda sequence: None,
-) -> None:
+) -> int:
     """Sees to it that the store has the hits of every sequence in a database.
 
     Args:
@@ -79,10 +79,14 @@ def search_batch(
         stage_to: a fast local folder to which shards are copied before use.
         on_result: called with each sequence when its entry is there.
 
+    Returns:
+        How many were searched here; the others were there or came from elsewhere.
+
     Raises:
         InputError: a database file is missing or not the one of the manifest.
         OSError: the store cannot be written. Entries made before that stay.
     """
+    num_searched = 0
     run = _Run(database, store, profile, threads, stage_to)
     open_keys = {s: hits_key(s, database, profile) for s in sequences}
     while open_keys:
@@ -96,11 +100,13 @@ def search_batch(
             for sequence, best in run.search(todo).items():
                 store.put(mine[sequence], _final_table(sequence, best, run))
             _drop_parts(todo, run)
+            num_searched += len(todo)
         for sequence in (*done, *mine):
             del open_keys[sequence]
             on_result(sequence)
         if open_keys:
             time.sleep(_POLL_SECONDS)
+    return num_searched
 
 
 @dataclass(frozen=True)

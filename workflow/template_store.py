@@ -16,6 +16,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, lru_cache
+from itertools import batched
+from multiprocessing import get_context
 from pathlib import Path, PurePath
 
 import zstandard
@@ -46,6 +48,7 @@ _TABLES = """
     CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _FORMAT = "foldmill templates 1"
+_BATCH = 32  # files of a tar held at a time, per worker
 
 
 @dataclass(frozen=True)
@@ -229,10 +232,12 @@ def pack_structures(
     with (
         replacing(target) as temporary,
         closing(sqlite3.connect(temporary)) as database,
-        ProcessPoolExecutor(workers) as pool,
+        ProcessPoolExecutor(workers, get_context("forkserver")) as pool,
     ):
         database.executescript(f"PRAGMA journal_mode = OFF; {_TABLES}")
-        for name, packed in pool.map(_read_file, _list_files(source), chunksize=16):
+        batches = batched(_list_files(source), _BATCH * workers)
+        read = (pair for batch in batches for pair in pool.map(_read_file, batch))
+        for name, packed in read:
             if packed.problem:
                 row = (name, packed.problem)
                 database.execute("INSERT INTO problems VALUES (?, ?)", row)

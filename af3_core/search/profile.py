@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Sequence
 
-from pyhmmer.easel import TextMSA, TextSequence
+from pyhmmer.easel import MSAFile
 from pyhmmer.plan7 import Background, Builder
 
 from af3_core.msa import Msa
@@ -23,19 +23,26 @@ def build_profile(msa: Msa) -> str:
     Raises:
         ValueError: rows of different length.
     """
-    rows = align_insertions(msa.sequences)
     alphabet = ALPHABETS["protein"]
-    sequences = [
-        TextSequence(name=f"row_{index}", sequence=row)
-        for index, row in enumerate(rows)
-    ]
-    aligned = TextMSA(name="query", sequences=sequences).digitize(alphabet)
-    aligned.reference = "".join("." if letter == "-" else "x" for letter in rows[0])
+    stockholm = io.BytesIO(_format_stockholm(align_insertions(msa.sequences)).encode())
+    with MSAFile(stockholm, "stockholm", digital=True, alphabet=alphabet) as file:
+        aligned = file.read()
+    aligned.name = "query"
     builder = Builder(alphabet, architecture="hand")
     profile, _, _ = builder.build_msa(aligned, Background(alphabet))
     text = io.BytesIO()
     profile.write(text)
     return text.getvalue().decode()
+
+
+def _format_stockholm(rows: Sequence[str]) -> str:
+    """Rows with a line that marks the columns in which the first has a residue.
+
+    Text, because PyHMMER's own way to set that line allocates a byte too little.
+    """
+    reference = "".join("." if letter == "-" else "x" for letter in rows[0])
+    lines = [f"row_{index} {row}" for index, row in enumerate(rows)]
+    return "\n".join(["# STOCKHOLM 1.0", "", *lines, f"#=GC RF {reference}", "//", ""])
 
 
 def align_insertions(rows: Sequence[str]) -> list[str]:
