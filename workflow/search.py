@@ -10,7 +10,7 @@ import time
 from af3_core.job import InputError
 from workflow.databases import Database, read_manifest
 from workflow.items import Progress, commit_outcomes, log, outcome
-from workflow.searching import search_batch
+from workflow.searching import search_batch, staging_folder
 from workflow.settings import Settings
 from workflow.step import (
     parse_step,
@@ -51,6 +51,7 @@ def search_sequences(batch: str, threads: int) -> None:
         Store(settings.search.store),
         profile=settings.search.profile,
         threads=threads,
+        stage_to=staging_folder(settings.search.stage_to),
         on_result=note,
     )
     log(f"{len(rows)} sequences in {database.name}: {time.monotonic() - began:.1f} s")

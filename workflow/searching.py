@@ -6,6 +6,7 @@ finished shard is kept, so a search that is killed goes on with the next one.
 """
 
 import dataclasses
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyhmmer
 
 from af3_core.contracts import MSA_HITS, SHARD_HITS
+from af3_core.job import InputError
 from af3_core.msa import Msa, deduplicate, merge
 from af3_core.search.alignment import protein_alignment, rna_alignment
 from af3_core.search.hits import BestHits, select_rows
@@ -197,6 +199,21 @@ def _drop_parts(sequences: Sequence[str], run: _Run) -> None:
         for sequence in sequences:
             for shard in run.database.shards:
                 run.store.remove(run.part_key(sequence, shard))
+
+
+def staging_folder(setting: str | None) -> Path | None:
+    """The folder that the setting `search.stage_to` names, its variables filled in.
+
+    Raises:
+        InputError: a variable is not set here.
+    """
+    if setting is None:
+        return None
+    folder = os.path.expandvars(setting)
+    if "$" in folder:
+        allowed = "a folder, or a variable that is set on the node"
+        raise InputError("config.yaml", "search.stage_to", setting, allowed)
+    return Path(folder)
 
 
 def stage(shard: Shard, folder: Path) -> Shard:

@@ -33,6 +33,7 @@ class Search(_Block):
     max_template_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = (
         "2021-09-30"
     )
+    stage_to: str | None = None
 
 
 class Model(_Block):

@@ -25,7 +25,7 @@ from tests.workflow.search_examples import (
 )
 from workflow.database_shards import shard_database
 from workflow.databases import Database, format_manifest
-from workflow.searching import search_batch, stage, unpaired_msa
+from workflow.searching import search_batch, stage, staging_folder, unpaired_msa
 from workflow.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -214,6 +214,16 @@ def test_a_shard_is_staged_once(tmp_path: Path) -> None:
     before = staged.path.stat().st_mtime_ns
     assert stage(shard, tmp_path / "fast").path.stat().st_mtime_ns == before
     assert staged.path.read_bytes() == shard.path.read_bytes()
+
+
+def test_the_staging_folder_may_be_a_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FAST", str(tmp_path))
+    assert staging_folder("$FAST/databases") == tmp_path / "databases"
+    assert staging_folder(None) is None
+    with pytest.raises(InputError, match="a variable that is set on the node"):
+        staging_folder("$NO_SUCH_VARIABLE")
 
 
 def test_a_staged_search_finds_the_same(store: Store, tmp_path: Path) -> None:
