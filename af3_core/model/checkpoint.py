@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import ml_dtypes
@@ -36,6 +36,7 @@ _DTYPES = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "uint8": np.dtype(np.uint8),
 }
+_Stream = io.BufferedReader | zstandard.ZstdDecompressionReader
 _MAX_NAME, _MAX_DIMENSIONS, _MAX_SHOWN = 1024, 8, 10
 _FORMAT = "a checkpoint in AlphaFold 3's format, such as af3.bin.zst"
 
@@ -211,7 +212,7 @@ class _Parts(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def _open_parts(parts: list[Path]) -> Iterator[BinaryIO]:
+def _open_parts(parts: list[Path]) -> Iterator[_Stream]:
     compressed = any(".zst" in part.suffixes for part in parts)
     with contextlib.closing(_Parts(parts)) as raw:
         if not compressed:
@@ -222,7 +223,7 @@ def _open_parts(parts: list[Path]) -> Iterator[BinaryIO]:
             yield stream
 
 
-def _read_exactly(stream: BinaryIO, count: int, what: str) -> np.ndarray:
+def _read_exactly(stream: _Stream, count: int, what: str) -> np.ndarray:
     """`count` bytes as an aligned array."""
     padded = np.empty(count + _ALIGNMENT, np.uint8)
     start = -padded.ctypes.data % _ALIGNMENT
@@ -235,7 +236,7 @@ def _read_exactly(stream: BinaryIO, count: int, what: str) -> np.ndarray:
     return buffer
 
 
-def _read_record(stream: BinaryIO, digest: "hashlib._Hash | None") -> Record | None:
+def _read_record(stream: _Stream, digest: "hashlib._Hash | None") -> Record | None:
     head = stream.read(1)
     if not head:
         return None

@@ -172,7 +172,7 @@ def embed(
     how = {"config": config, "runtime": runtime}
     single_inputs = apply(embed_inputs, params, batch, **how)
 
-    def recycle(_: int, carry: tuple[Embeddings, Array]) -> tuple[Embeddings, Array]:
+    def recycle(_: Any, carry: tuple[Embeddings, Array]) -> tuple[Embeddings, Array]:
         previous, key = carry
         key, pass_key = jax.random.split(key)
         return apply(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from af3_core.batch import Msa
 from af3_core.model import config as settings
@@ -41,13 +41,10 @@ def embed_rows(msa: Msa) -> Float[Array, "s n c"]:
     deletions = jnp.asarray(msa.deletion_matrix).astype(jnp.float32)
     has_deletion = jnp.clip(deletions, 0.0, 1.0)
     deletion_value = jnp.arctan(deletions / 3.0) * (2.0 / jnp.pi)
-    classes = jax.nn.one_hot(_as_int32(msa.rows), NUM_ROW_CLASSES)
+    rows = jnp.asarray(msa.rows).astype(jnp.int32)
+    classes = jax.nn.one_hot(rows, NUM_ROW_CLASSES)
     extra = jnp.stack([has_deletion, deletion_value], axis=-1)
     return jnp.concatenate([classes, extra], axis=-1)
-
-
-def _as_int32(x: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
-    return jnp.asarray(x).astype(jnp.int32)
 
 
 class OuterProductMean(hk.Module):
@@ -79,9 +76,9 @@ class OuterProductMean(hk.Module):
 
         def multiply(left: Float[Array, "r s c"]) -> Float[Array, "r n co"]:
             # One pair of tokens has outer² products of channels: contracted at once
-            # with the output weights, chunk by chunk.
+            # with the output weights (line 4), chunk by chunk.
             products = jnp.einsum("isc,sjd->icdj", left, right)  # line 3
-            return jnp.einsum("icdj,cdo->ijo", products, weights) + bias  # line 4
+            return jnp.einsum("icdj,cdo->ijo", products, weights) + bias[None, None]
 
         update = map_rows(multiply, self.chunk, jnp.swapaxes(left, 0, 1))
         # float32: bfloat16 cannot count beyond 256.

@@ -9,7 +9,7 @@ from af3_core.model.config import Pairformer, Runtime
 from af3_core.model.primitives import LayerNorm, Linear, Transition, map_rows
 from kernels import Mask, attention
 
-Pair = Float[Array, "n n c"]
+Pair = Float[Array, "n n cz"]
 PairMask = Bool[Array, "n n"]
 
 

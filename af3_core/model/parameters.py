@@ -120,6 +120,7 @@ def init_parameters(
     return params
 
 
+@functools.cache
 def parameter_shapes(config: ModelConfig) -> Shapes:
     """Shape and published dtype of every parameter; computes nothing."""
     function = functools.partial(init_parameters, config=config)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from af3_core.batch import Gather
+from kernels import gated_transition
 
 Initialiser = Literal["linear", "relu", "zeros"]
 
@@ -46,14 +47,16 @@ class Linear(hk.Module):
         self.use_bias, self.bias_init, self.init = use_bias, bias_init, init
         self.output_first, self.precision = output_first, precision
 
-    def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "..."]:
-        fan_in = x.shape[-1]
+    def weights(self, fan_in: int, dtype: jnp.dtype) -> Float[Array, "..."]:
+        """The parameter alone, for an operation that fuses the product with others."""
         first, last = (
             (self.output, (fan_in,)) if self.output_first else ((fan_in,), self.output)
         )
-        weights = hk.get_parameter(
-            "weights", first + last, x.dtype, _weight_initialiser(self.init, fan_in)
-        ).astype(x.dtype)
+        init = _weight_initialiser(self.init, fan_in)
+        return hk.get_parameter("weights", first + last, dtype, init).astype(dtype)
+
+    def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "..."]:
+        weights = self.weights(x.shape[-1], x.dtype)
         axis = weights.ndim - 1 if self.output_first else 0
         y = jnp.tensordot(x, weights, axes=(-1, axis), precision=self.precision)
         if not self.use_bias:
@@ -112,11 +115,15 @@ class Transition(hk.Module):
 
     def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
         num_channels = x.shape[-1]
+        num_hidden = self.factor * num_channels
         x = LayerNorm(name="norm")(x)  # line 1
-        expand = Linear(2 * self.factor * num_channels, name="expand", init="relu")
-        a, b = jnp.split(expand(x), 2, axis=-1)  # lines 2-3
+        expand = Linear(2 * num_hidden, name="expand", init="relu")
         contract = Linear(num_channels, name="contract", init="zeros")
-        return contract(jax.nn.silu(a) * b)  # line 4
+        return gated_transition(
+            x,
+            expand.weights(num_channels, x.dtype),
+            contract.weights(num_hidden, x.dtype),
+        )  # lines 2-4
 
 
 def gather(
