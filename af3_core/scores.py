@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from af3_core.comparison import compare, comparison_columns, interface_columns
 from af3_core.covalent import covalent_geometry
 from af3_core.faults import find_faults
 from af3_core.feature_values import Features
@@ -46,6 +47,14 @@ class Sample:
     pair_iptm: Float[ndarray, "chains chains"]
     pair_actifptm: Float[ndarray, "chains chains"]
     pair_pae_min: Float[ndarray, "chains chains"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A known structure of the same complex; see `structure_file`."""
+
+    name: str
+    structure: Structure
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,7 @@ def score_prediction(
     features: Features,
     chemistry: Chemistry,
     relaxed: Mapping[str, Any] | None = None,
+    reference: Reference | None = None,
 ) -> tuple[Row, list[Row]]:
     """Scores one sample.
 
@@ -94,6 +104,7 @@ def score_prediction(
         features: of the same job.
         chemistry: of the same job; see `structure.chemistry_of`.
         relaxed: the row of `relaxed`, if the sample was relaxed.
+        reference: what the prediction is measured against, if anything.
 
     Returns:
         The row of `scores` without name and rank, and the rows of `interfaces`.
@@ -121,8 +132,15 @@ def score_prediction(
         "chain_plddt": chain_plddt(sample),
     }
     row |= {name: _best(pairs, name) for name in ("ipsae", "pdockq2", "ilis")}
+    found = None
+    if reference is not None:
+        found = compare(sample.structure, reference.structure, chemistry)
+    row |= comparison_columns(found, None if reference is None else reference.name)
     interfaces = [
-        key | {"chain_1": first, "chain_2": second} | asdict(score)
+        key
+        | {"chain_1": first, "chain_2": second}
+        | asdict(score)
+        | interface_columns(found, first, second)
         for (first, second), score in pairs.items()
     ]
     return row, interfaces

@@ -7,11 +7,12 @@ from af3_core.chemistry import Components
 from af3_core.clashes import clashing_pairs
 from af3_core.contracts import INTERFACES, SCORES
 from af3_core.covalent import covalent_geometry
+from af3_core.feature_values import Features
 from af3_core.features import featurise
 from af3_core.interfaces import Units, contact_pairs, find_units
 from af3_core.job import Job, Ligand, Polymer
 from af3_core.ranking import rank_samples
-from af3_core.scores import score_prediction
+from af3_core.scores import Reference, read_sample, score_prediction
 from af3_core.structure import Chemistry, Structure, chemistry_of, moved
 from tests.structures import protein
 
@@ -65,9 +66,8 @@ def test_ranks_begin_with_the_highest_score() -> None:
     assert rank_samples(scores).tolist() == [4, 2, 5, 3, 1]
 
 
-@pytest.fixture(scope="module")
-def scored() -> tuple[dict, list[dict]]:
-    """Rows of a made-up sample of two peptides, an ion and a SMILES ligand."""
+def made_up() -> tuple[dict, Features]:
+    """A sample of two peptides, an ion and a SMILES ligand, as it never was."""
     job = Job(
         name="mixed",
         seeds=(1,),
@@ -105,7 +105,27 @@ def scored() -> tuple[dict, list[dict]]:
         "chain_pair_actifptm": np.where(pairs < 0.5, np.nan, pairs),
         "chain_pair_pae_min": 30 * pairs,
     }
+    return prediction, features
+
+
+@pytest.fixture(scope="module")
+def scored() -> tuple[dict, list[dict]]:
+    """Rows of the made-up sample."""
+    prediction, features = made_up()
     return score_prediction(prediction, features, chemistry_of(features))
+
+
+def test_a_reference_fills_its_columns(scored: tuple[dict, list[dict]]) -> None:
+    prediction, features = made_up()
+    structure = read_sample(prediction, features).structure
+    reference = Reference("itself", structure)
+    row, interfaces = score_prediction(
+        prediction, features, chemistry_of(features), reference=reference
+    )
+    assert row["reference"] == "itself" and row["ligand_rmsd"] < 0.01
+    assert (row["tm_score"], row["lddt"]) == pytest.approx((1.0, 1.0))
+    assert interfaces[0]["dockq"] == pytest.approx(1.0)
+    assert scored[0]["tm_score"] is None and scored[1][0]["dockq"] is None
 
 
 def test_rows_fit_the_contracts(scored: tuple[dict, list[dict]]) -> None:
