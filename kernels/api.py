@@ -57,7 +57,7 @@ def gated_transition(
     """SwiGLU transition (silu(x Wa) · x Wb) Wc. AF3 SI Algorithm 11, lines 2-4.
 
     `expand` holds Wa in its first f columns and Wb in the others. Matrix products
-    take the dtype of x and accumulate in float32.
+    take the dtype of x.
 
     Raises ValueError when shapes or dtypes do not fit, or when `backend` is named and
     cannot run; the message is the reason.
