@@ -14,7 +14,7 @@ from af3_core.job import InputError
 from workflow.databases import TOOLS, Database, Shard
 from workflow.template_store import PackedStructures
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 16 << 20
 _HEADER = re.compile(rb"^>[^\n]*\n?", re.MULTILINE)
 _NO_RESIDUE = b" \t\r\n"
 

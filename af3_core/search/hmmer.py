@@ -6,14 +6,16 @@ nhmmer process per query, hit for hit.
 """
 
 import io
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from pyhmmer.easel import Alphabet, DigitalSequenceBlock, TextSequence
 from pyhmmer.plan7 import (
+    HMM,
     Alignment,
     Background,
     Builder,
@@ -33,6 +35,7 @@ from af3_core.search.settings import SearchSettings, rna_filters
 
 Kind = Literal["protein", "rna", "profile"]
 """What a query is: a protein sequence, an RNA sequence, or a protein profile."""
+_TASKS_PER_THREAD = 2
 _LENGTH_HINT = 100  # of a target; the model is set to each one's own length anyway
 ALPHABETS = {
     "protein": Alphabet.amino(),
@@ -92,25 +95,33 @@ def search_stream(
     Returns:
         The best hits of each query; see `hits.select_rows`.
     """
-    make = _MAKERS[kind]
-    replicas = max(1, threads // max(1, len(queries)))
+    copies = max(1, math.ceil(_TASKS_PER_THREAD * threads / max(1, len(queries))))
+    if threads == 1:
+        copies = 1
+    # The longest first, so that no thread is left with one of them at the end.
+    order = sorted(queries, key=lambda query_id: -len(queries[query_id]))
     with ThreadPoolExecutor(threads, initializer=flush_denormals) as pool:
-        lanes = {
-            query_id: list(
-                pool.map(lambda s: make(s, settings, z), [sequence] * replicas)
-            )
-            for query_id, sequence in queries.items()
-        }
-        for sequences in blocks:
-            pieces = [_pack(piece) for piece in _split(sequences, replicas)]
-            tasks = [
+
+        def prepare(query_id: str) -> list[_Search]:
+            return _MAKERS[kind](queries[query_id], settings, z, copies)
+
+        searches = dict(zip(order, pool.map(prepare, order), strict=True))
+        running: list[Future[None]] = []
+        for sequences in blocks:  # is read while the one before is searched
+            pieces = [_pack(piece) for piece in _split(sequences, copies)]
+            _wait(running)
+            running = [
                 pool.submit(search.scan, piece)
-                for searches in lanes.values()
-                for search, piece in zip(searches, pieces, strict=True)
+                for of_query in searches.values()
+                for search, piece in zip(of_query, pieces, strict=True)
             ]
-            for task in tasks:
-                task.result()
-    return {query_id: _join(searches) for query_id, searches in lanes.items()}
+        _wait(running)
+    return {query_id: _join(searches[query_id]) for query_id in queries}
+
+
+def _wait(tasks: Iterable[Future[None]]) -> None:
+    for task in tasks:
+        task.result()
 
 
 def _split(block: DigitalSequenceBlock, parts: int) -> list[DigitalSequenceBlock]:
@@ -131,29 +142,33 @@ def _join(searches: Sequence[_Search]) -> BestHits:
     return first
 
 
-def _protein_search(sequence: str, settings: SearchSettings, z: float) -> _Search:
+def _protein_searches(
+    sequence: str, settings: SearchSettings, z: float, copies: int
+) -> list[_Search]:
     alphabet = ALPHABETS["protein"]
-    background = Background(alphabet)
     digital = TextSequence(name="query", sequence=sequence).digitize(alphabet)
-    _, _, model = Builder(alphabet).build(digital, background)
-    return _search_proteins(model, background, settings, z)
+    _, _, model = Builder(alphabet).build(digital, Background(alphabet))
+    return [_search_proteins(model.copy(), settings, z) for _ in range(copies)]
 
 
-def _profile_search(text: str, settings: SearchSettings, z: float) -> _Search:
+def _profile_searches(
+    text: str, settings: SearchSettings, z: float, copies: int
+) -> list[_Search]:
     alphabet = ALPHABETS["profile"]
-    background = Background(alphabet)
     with HMMFile(io.BytesIO(text.encode()), alphabet=alphabet) as file:
-        model = file.read().to_profile(background, L=_LENGTH_HINT).to_optimized()
-    return _search_proteins(model, background, settings, z)
+        profile = file.read().to_profile(Background(alphabet), L=_LENGTH_HINT)
+    model = profile.to_optimized()
+    return [_search_proteins(model.copy(), settings, z) for _ in range(copies)]
 
 
 def _search_proteins(
-    model: OptimizedProfile, background: Background, settings: SearchSettings, z: float
+    model: OptimizedProfile, settings: SearchSettings, z: float
 ) -> _Search:
+    alphabet = ALPHABETS["protein"]
     f1, f2, f3 = settings.filters
     pipeline = Pipeline(
-        background.alphabet,
-        background,
+        alphabet,
+        Background(alphabet),
         Z=z,
         domZ=1,  # regions are judged when the number of hits is known
         E=settings.e_value,
@@ -196,15 +211,24 @@ def _aligned_row(alignment: Alignment) -> str:
     return f"{before}{alignment.target_sequence}{after}"
 
 
-def _rna_search(sequence: str, settings: SearchSettings, z: float) -> _Search:
+def _rna_searches(
+    sequence: str, settings: SearchSettings, z: float, copies: int
+) -> list[_Search]:
     alphabet = ALPHABETS["rna"]
-    background = Background(alphabet)
     digital = TextSequence(name="query", sequence=sequence).digitize(alphabet)
-    model, _, _ = Builder(alphabet).build(digital, background)
-    f1, f2, f3 = rna_filters(settings, len(sequence))
+    model, _, _ = Builder(alphabet).build(digital, Background(alphabet))
+    filters = rna_filters(settings, len(sequence))
+    return [_search_rna(model.copy(), settings, z, filters) for _ in range(copies)]
+
+
+def _search_rna(
+    model: HMM, settings: SearchSettings, z: float, filters: tuple[float, float, float]
+) -> _Search:
+    alphabet = ALPHABETS["rna"]
+    f1, f2, f3 = filters
     pipeline = LongTargetsPipeline(
         alphabet,
-        background,
+        Background(alphabet),
         # HMMER truncates the residues it works out of Z; half a residue more
         # makes it the exact count.
         Z=z + 0.5e-6,
@@ -242,7 +266,7 @@ def _read_rna_hit(hit: HmmerHit) -> Hit:
 
 
 _MAKERS = {
-    "protein": _protein_search,
-    "rna": _rna_search,
-    "profile": _profile_search,
+    "protein": _protein_searches,
+    "rna": _rna_searches,
+    "profile": _profile_searches,
 }
