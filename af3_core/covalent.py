@@ -26,6 +26,8 @@ from af3_core.structure import Chemistry, Structure, residue_starts
 
 BOND_TOLERANCE = 0.15
 """Å."""
+BROKEN_BOND = 1.0
+"""Å."""
 ANGLE_TOLERANCE = np.radians(18.0)
 DISULPHIDE_REACH = 2.5
 """Å; cysteine sulphurs nearer than this are bonded."""
@@ -347,3 +349,14 @@ def count_deviations(
     """Counts bonds, angles and stereocentres that are off."""
     rows = deviating(positions, geometry)
     return Deviations(len(rows["bonds"]), len(rows["angles"]), len(rows["chirality"]))
+
+
+def fraction_broken(
+    positions: Float[ndarray, "a 3"], geometry: CovalentGeometry
+) -> float:
+    """Share of bonds off by more than 1 Å: they were not predicted as bonds."""
+    if not len(geometry.bonds):
+        return 0.0
+    ends = positions[geometry.bonds]
+    found = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=-1)
+    return float(np.mean(np.abs(found - geometry.lengths) > BROKEN_BOND))

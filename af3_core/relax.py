@@ -17,7 +17,12 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.spatial import cKDTree
 
-from af3_core.covalent import CovalentGeometry, covalent_geometry
+from af3_core.covalent import (
+    BROKEN_BOND,
+    CovalentGeometry,
+    covalent_geometry,
+    fraction_broken,
+)
 from af3_core.faults import Faults, faulty_atoms, find_faults
 from af3_core.minimise import (
     RESTRAINT_GROUP,
@@ -38,8 +43,6 @@ LOOSENED = 0.1
 """What is left of the restraint where something is still wrong, in each round."""
 LOOSENED_REACH = (2.0, 4.0, 6.0, 8.0)
 """Å; how far from a fault springs are loosened after each round."""
-BROKEN_BOND = 1.0
-"""Å; a bond this far off was not predicted as a bond."""
 MAX_BROKEN_FRACTION = 0.15
 MAX_EXTENT = 5000.0
 """Å."""
@@ -180,11 +183,7 @@ def _why_refuse_atoms(structure: Structure) -> str | None:
 def _why_refuse_geometry(
     structure: Structure, geometry: CovalentGeometry
 ) -> str | None:
-    if not len(geometry.bonds):
-        return None
-    ends = structure.positions[geometry.bonds]
-    found = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=-1)
-    broken = float(np.mean(np.abs(found - geometry.lengths) > BROKEN_BOND))
+    broken = fraction_broken(structure.positions, geometry)
     if broken <= MAX_BROKEN_FRACTION:
         return None
     return (

@@ -26,6 +26,7 @@ from af3_core.interface_scores import (
     pdockq2,
 )
 from af3_core.interfaces import Units, buried_area, contact_pairs, find_units
+from af3_core.ligand_validity import check_ligands, validity_columns
 from af3_core.structure import Chemistry, Structure, structure_of
 
 Row = dict[str, Any]
@@ -131,6 +132,7 @@ def score_prediction(
         "chain_iptm": list(prediction["chain_iptm"]),
         "chain_plddt": chain_plddt(sample),
     }
+    row |= validity_columns(check_ligands(sample.structure, chemistry))
     row |= {name: _best(pairs, name) for name in ("ipsae", "pdockq2", "ilis")}
     found = None
     if reference is not None:
