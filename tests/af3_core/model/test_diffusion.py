@@ -1,0 +1,124 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from af3_core.model.config import Runtime, Sampler
+from af3_core.model.diffusion import (
+    SIGMA_DATA,
+    Conditioning,
+    Embeddings,
+    centre_random_augmentation,
+    condition,
+    denoise,
+    draw_noise,
+    noise_schedule,
+    random_rotation,
+    sample_positions,
+)
+from af3_core.model.fourier import embed_noise_level, fourier_constants
+from af3_core.model.model import apply
+from tests.af3_core.model.stages import random_array
+from tests.af3_core.model.tiny import FLOAT32, TINY, random_params, small_batch
+
+KEY = jax.random.PRNGKey(0)
+MASK = small_batch().predicted_atom_mask
+
+
+def test_the_schedule_falls_from_160_to_nearly_nothing() -> None:
+    levels = noise_schedule(Sampler())
+    assert len(levels) == 201
+    assert levels[0] == pytest.approx(160 * SIGMA_DATA, rel=1e-5)
+    assert levels[-1] == pytest.approx(0.0004 * SIGMA_DATA, rel=1e-3)
+    assert (np.diff(levels) < 0).all()
+
+
+def test_fourier_constants_are_those_of_the_published_weights() -> None:
+    weight, bias = fourier_constants()
+    np.testing.assert_allclose(weight[:3], [0.458736, 0.065162, -0.072783], atol=1e-6)
+    np.testing.assert_allclose(bias[-3:], [0.101742, 0.953327, 0.807939], atol=1e-6)
+    assert embed_noise_level(jnp.ones(())).shape == (256,)
+
+
+def test_rotations_are_rotations() -> None:
+    rotation = np.asarray(random_rotation(KEY))
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
+    assert np.linalg.det(rotation) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_augmentation_centres_and_keeps_distances() -> None:
+    positions = 30 + 10 * random_array(0, *MASK.shape, 3)
+    moved = centre_random_augmentation(KEY, positions, MASK)
+    before, after = (np.asarray(x)[np.asarray(MASK)] for x in (positions, moved))
+    assert np.abs(after.mean(axis=0)).max() < 5  # a shift of about 1 Å
+    np.testing.assert_allclose(
+        np.linalg.norm(before[1:] - before[0], axis=-1),
+        np.linalg.norm(after[1:] - after[0], axis=-1),
+        rtol=1e-4,
+    )
+    assert (moved[~np.asarray(MASK)] == 0).all()
+
+
+@pytest.mark.parametrize("num_tokens", [5, 8, 11])
+def test_noise_for_a_stated_size_does_not_depend_on_padding(num_tokens) -> None:
+    runtime = Runtime(noise_tokens=8)
+    noise, padded = (
+        draw_noise(KEY, (2,), jnp.ones((n, 24), bool), runtime) for n in (8, num_tokens)
+    )
+    n = min(8, num_tokens)
+    np.testing.assert_array_equal(noise[:, :n], padded[:, :n])
+    assert (padded[:, n:] == 0).all() == (num_tokens > 8) or n == num_tokens
+
+
+def test_positions_spread_as_the_noise_level_says() -> None:
+    # Under a denoiser that answers "all atoms in one place", what is left is noise of
+    # the level that was reached, if every step adds and removes the right amount.
+    sampler = Sampler(num_steps=12, num_samples=3, noise_scale=1.0, step_scale=1.0)
+
+    mask = jnp.ones((40, 24), bool)
+
+    def sample(key) -> jax.Array:
+        return sample_positions(
+            lambda noisy, level: 0 * noisy, mask, key, sampler, FLOAT32
+        )
+
+    for positions in np.asarray(jax.jit(sample)(KEY)):
+        spread = (positions - positions.mean(axis=(0, 1))).std()
+        assert spread == pytest.approx(noise_schedule(sampler)[-1], rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def conditioning() -> Conditioning:
+    batch, params = small_batch(), random_params()
+    n = MASK.shape[0]
+    embeddings = Embeddings(
+        random_array(0, n, 63 + TINY.single_channels),
+        random_array(1, n, TINY.single_channels),
+        random_array(2, n, n, TINY.pair_channels),
+    )
+    how = {"config": TINY, "runtime": FLOAT32}
+    return jax.jit(partial(apply, condition, **how))(params, batch, embeddings)
+
+
+denoise_tiny = jax.jit(partial(apply, denoise, config=TINY, runtime=FLOAT32))
+
+
+def test_samples_are_denoised_independently(conditioning) -> None:
+    noisy = 10 * random_array(3, 3, *MASK.shape, 3)
+    level, order = jnp.float32(20.0), np.array([2, 0, 1])
+
+    def run(x) -> jax.Array:
+        return denoise_tiny(random_params(), small_batch(), conditioning, x, level)
+
+    together = run(noisy)
+    np.testing.assert_allclose(run(noisy[order]), together[order], atol=1e-4)
+    np.testing.assert_allclose(run(noisy[1:2]), together[1:2], atol=1e-4)
+
+
+def test_at_little_noise_the_positions_stay(conditioning) -> None:
+    noisy = jnp.where(MASK[None, ..., None], 10 * random_array(3, 1, *MASK.shape, 3), 0)
+    level = jnp.float32(1e-4)
+    denoised = denoise_tiny(random_params(), small_batch(), conditioning, noisy, level)
+    np.testing.assert_allclose(denoised, noisy, atol=0.01)

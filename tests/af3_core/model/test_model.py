@@ -1,0 +1,114 @@
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from af3_core.model.config import Runtime
+from af3_core.model.model import Prediction, compile_predict, split_keys
+from tests.af3_core.model.tiny import FLOAT32, TINY, random_params, small_batch
+
+KEY = jax.random.PRNGKey(1)
+# What AlphaFold 3's default buckets would draw for every job of up to 256 tokens.
+BASE = replace(FLOAT32, noise_tokens=256, return_embeddings=True, return_distogram=True)
+OTHERWISE = Runtime(
+    dtype="float32",
+    attention_backend="xla",
+    row_chunk=7,
+    outer_product_chunk=5,
+    cached_bias_tokens=0,
+    noise_tokens=256,
+)
+ROUGH = replace(BASE, dtype="bfloat16")
+
+
+@functools.cache
+def compiled(runtime) -> Callable[..., Prediction]:
+    return compile_predict(TINY, runtime)
+
+
+@functools.cache
+def predicted(runtime=BASE, num_tokens=32, msa_rows=8) -> Prediction:
+    batch = small_batch(num_tokens, msa_rows)
+    return compiled(runtime)(random_params(), batch, KEY)
+
+
+def real_positions(prediction) -> np.ndarray:
+    return np.asarray(prediction.positions)[np.asarray(prediction.mask)]
+
+
+def test_every_output_is_finite_and_in_range() -> None:
+    prediction = predicted()
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(prediction))
+    confidence = prediction.confidence
+    for values, top in (
+        (confidence.predicted_lddt, 100.0),
+        (confidence.predicted_experimentally_resolved, 1.0),
+        (confidence.full_pae, 32.0),
+        (confidence.full_pde, 32.0),
+        (confidence.tmscore_adjusted_pae_interface, 1.0),
+        (prediction.distogram.contact_probs, 1.0),
+    ):
+        assert 0.0 <= values.min() and values.max() <= top
+
+
+def test_samples_differ_and_one_mask_serves_all() -> None:
+    prediction = predicted()
+    assert prediction.positions.shape == (2, 32, 24, 3)
+    assert np.abs(prediction.positions[0] - prediction.positions[1]).max() > 1.0
+    np.testing.assert_array_equal(prediction.mask[0], small_batch().predicted_atom_mask)
+
+
+@pytest.mark.parametrize(("num_tokens", "msa_rows"), [(40, 8), (64, 16)])
+def test_padding_does_not_move_an_atom(num_tokens, msa_rows) -> None:
+    ours = real_positions(predicted(num_tokens=num_tokens, msa_rows=msa_rows))
+    np.testing.assert_allclose(ours, real_positions(predicted()), atol=1e-3)
+
+
+def test_padding_does_not_change_confidence() -> None:
+    n = 31
+    small, large = (
+        predicted(num_tokens=k).confidence.full_pae[:, :n, :n] for k in (32, 40)
+    )
+    np.testing.assert_allclose(small, large, atol=1e-3)
+
+
+def test_computing_it_otherwise_does_not_change_the_structure() -> None:
+    np.testing.assert_allclose(
+        real_positions(predicted(OTHERWISE)), real_positions(predicted()), atol=1e-3
+    )
+
+
+def test_embeddings_and_distogram_come_on_request_only() -> None:
+    assert predicted().embeddings.pair.shape == (32, 32, 8)
+    assert predicted().distogram.logits.shape == (32, 32, 64)
+    assert predicted(OTHERWISE).embeddings is None
+    assert predicted(OTHERWISE).distogram.logits is None
+
+
+def test_bfloat16_stays_near_float32() -> None:
+    assert predicted(ROUGH).positions.dtype == jnp.float32
+    deviation = real_positions(predicted(ROUGH)) - real_positions(predicted())
+    assert 0 < np.sqrt(np.square(deviation).mean()) < 0.5
+
+
+def test_a_bucket_is_compiled_once() -> None:
+    for seed in (1, 2):
+        compiled(ROUGH)(random_params(), small_batch(), jax.random.PRNGKey(seed))
+    assert compiled(ROUGH)._cache_size() == 1
+
+
+def test_compiled_and_interpreted_keys_agree() -> None:
+    keys = split_keys(KEY, TINY, num_templates=4)
+    compiled = jax.jit(lambda key: split_keys(key, TINY, num_templates=4))(KEY)
+    np.testing.assert_array_equal(jnp.stack(keys), jnp.stack(compiled))
+
+
+def test_the_samplers_key_depends_on_recycles_but_the_trunks_does_not() -> None:
+    trunk, sampler = split_keys(KEY, TINY, num_templates=4)
+    other = split_keys(KEY, replace(TINY, num_recycles=2), num_templates=4)
+    np.testing.assert_array_equal(trunk, other[0])
+    assert (sampler != other[1]).any()
