@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.spatial import cKDTree
 
+from af3_core.residue_letters import LETTER_OF_COMPONENT
 from af3_core.structure import Structure, chain_order, residue_starts, select
 
 PROBE_RADIUS = 1.4
@@ -139,15 +140,16 @@ def fraction_disordered(structure: Structure) -> float:
     """Share of protein residues in disordered stretches, 0–1; 0 without protein.
 
     A residue is disordered where the relative accessibility, averaged over a window of
-    25 residues (mirrored at the ends), exceeds 0.581. Chains of equal sequence count
-    as the first of them.
+    25 residues (mirrored at the ends), exceeds 0.581. Chains of equal letters,
+    modifications left aside, count as the first of them.
     """
-    by_sequence: dict[tuple[str, ...], ndarray] = {}
+    by_sequence: dict[str, ndarray] = {}
     disordered = [np.zeros(0, bool)]
     protein = select(structure, structure.kind == "protein")
     for chain_id in chain_order(protein):
         chain = select(protein, protein.chain_id == chain_id)
-        sequence = tuple(chain.residue_name[residue_starts(chain)].tolist())
+        names = chain.residue_name[residue_starts(chain)].tolist()
+        sequence = "".join(LETTER_OF_COMPONENT.get(name, "X") for name in names)
         if sequence not in by_sequence:
             by_sequence[sequence] = _is_disordered(relative_accessibility(chain))
         disordered.append(by_sequence[sequence])
