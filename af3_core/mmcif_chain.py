@@ -5,6 +5,7 @@ numbered anew, and of the entry's header what describes the whole structure stay
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import gemmi
 import numpy as np
@@ -45,6 +46,7 @@ _RESOLUTIONS = (
     "_em_3d_reconstruction.resolution",
     "_reflns.d_resolution_high",
 )
+_POSITION = ("Cartn_x", "Cartn_y", "Cartn_z")
 _HYDROGEN_SWAPS = (("HH11", "HH21"), ("HH12", "HH22"))
 
 Columns = dict[str, list[str]]
@@ -224,7 +226,7 @@ def _sequence(entry: Entry, chain: PolymerChain) -> Columns:
     entity = entry.entity_of[chain.chain_id]
     descriptions = dict(table(entry.block, "_entity", "id", "pdbx_description"))
     size = len(chain.residues)
-    names = [_parent(r.component) for r in chain.residues]
+    names = [parent_component(r.component) for r in chain.residues]
     numbers = [str(int(r.label_seq_id)) for r in chain.residues]
     resolved = set(chain.residue_of_atom)
     scheme = {
@@ -260,25 +262,46 @@ def _sequence(entry: Entry, chain: PolymerChain) -> Columns:
     }
 
 
-def _atom_site(entry: Entry, chain: PolymerChain) -> Columns:
-    atoms, rows, size = entry.atoms, chain.atoms, len(chain.atoms)
-    residues = [chain.residues[i] for i in chain.residue_of_atom]
-    components = [_parent(r.component) for r in residues]
-    positions = _numbers(atoms, ("Cartn_x", "Cartn_y", "Cartn_z"), rows)
+@dataclass(frozen=True)
+class ChainAtoms:
+    """The atoms of a chain under the names a standard residue has for them."""
+
+    name: list[str]
+    element: list[str]
+    component: list[str]
+    positions: Float32[ndarray, "a 3"]
+
+
+def read_atoms(entry: Entry, chain: PolymerChain) -> ChainAtoms:
+    """Atoms in the chain's order; selenium as sulphur, arginines mended.
+
+    Raises:
+        ValueError: a coordinate is no number.
+    """
+    positions = _numbers(entry.atoms, _POSITION, chain.atoms)
     names = _mend_arginines(entry, chain, positions)
-    elements = [atoms["type_symbol"][i] for i in rows]
+    elements = [entry.atoms["type_symbol"][i] for i in chain.atoms]
+    components = [
+        parent_component(chain.residues[i].component) for i in chain.residue_of_atom
+    ]
     for i, component in enumerate(components):
         if component == "MET" and names[i] == "SE":
             names[i], elements[i] = "SD", "S"
+    return ChainAtoms(names, elements, components, positions)
+
+
+def _atom_site(entry: Entry, chain: PolymerChain) -> Columns:
+    read, size = read_atoms(entry, chain), len(chain.atoms)
+    residues = [chain.residues[i] for i in chain.residue_of_atom]
     columns = {
         "group_PDB": [
-            "ATOM" if c in STANDARD_COMPONENTS else "HETATM" for c in components
+            "ATOM" if c in STANDARD_COMPONENTS else "HETATM" for c in read.component
         ],
         "id": [str(i) for i in range(1, size + 1)],
-        "type_symbol": elements,
-        "label_atom_id": names,
+        "type_symbol": read.element,
+        "label_atom_id": read.name,
         "label_alt_id": ["."] * size,
-        "label_comp_id": components,
+        "label_comp_id": read.component,
         "label_asym_id": [chain.chain_id] * size,
         "label_entity_id": [entry.entity_of[chain.chain_id]] * size,
         "label_seq_id": [str(int(r.label_seq_id)) for r in residues],
@@ -287,9 +310,9 @@ def _atom_site(entry: Entry, chain: PolymerChain) -> Columns:
         "auth_asym_id": [chain.author_id] * size,
         "pdbx_PDB_model_num": ["1"] * size,
     }
-    for axis, item in enumerate(("Cartn_x", "Cartn_y", "Cartn_z")):
-        columns[item] = [f"{value:.3f}" for value in positions[:, axis].tolist()]
-    other = _numbers(atoms, ("occupancy", "B_iso_or_equiv"), rows)
+    for axis, item in enumerate(_POSITION):
+        columns[item] = [f"{value:.3f}" for value in read.positions[:, axis].tolist()]
+    other = _numbers(entry.atoms, ("occupancy", "B_iso_or_equiv"), chain.atoms)
     for axis, item in enumerate(("occupancy", "B_iso_or_equiv")):
         columns[item] = [f"{value:.2f}" for value in other[:, axis].tolist()]
     return {f"_atom_site.{item}": values for item, values in columns.items()}
@@ -306,10 +329,12 @@ def _numbers(
             .reshape(len(rows), len(items))
         )
     except ValueError as error:
-        raise ValueError(f"_atom_site: {', '.join(items)}: {error}") from error
+        named = ", ".join(items)
+        raise ValueError(f"_atom_site: {named} must be numbers: {error}") from error
 
 
-def _parent(component: str) -> str:
+def parent_component(component: str) -> str:
+    """The component a residue is taken for."""
     return "MET" if component == "MSE" else component
 
 

@@ -44,6 +44,10 @@ _ATOM_ITEMS = (
     *("label_asym_id", "label_seq_id", "label_comp_id", "label_atom_id"),
     *("Cartn_x", "Cartn_y", "Cartn_z", "pdbx_PDB_model_num"),
 )
+_OPTIONAL_ATOM_ITEMS = (
+    *("label_alt_id", "label_entity_id", "occupancy", "B_iso_or_equiv"),
+    *("type_symbol", "auth_asym_id", "auth_seq_id", "pdbx_PDB_ins_code"),
+)
 _SCHEME_ITEMS = (
     *("asym_id", "seq_id", "pdb_seq_num", "pdb_ins_code", "mon_id", "pdb_strand_id"),
 )
@@ -212,12 +216,14 @@ def _read_atoms(block: gemmi.cif.Block) -> dict[str, list[str]]:
     if not models:
         raise ValueError("it has no atoms with a model number")
     num_first = sum(1 for _ in takewhile(lambda model: model == models[0], models))
-    loop = block.find_loop(f"{prefix}pdbx_PDB_model_num").get_loop()
-    tags = loop.tags if loop else [f"{prefix}{item}" for item in _ATOM_ITEMS]
-    atoms = {tag.removeprefix(prefix): column(block, tag)[:num_first] for tag in tags}
-    missing = [item for item in _ATOM_ITEMS if not atoms.get(item)]
-    if missing:
-        raise ValueError(f"its atom table has no {', '.join(missing)}")
+    found = {
+        item: column(block, f"{prefix}{item}")[:num_first]
+        for item in (*_ATOM_ITEMS, *_OPTIONAL_ATOM_ITEMS)
+    }
+    atoms = {item: values for item, values in found.items() if values}
+    for item in _ATOM_ITEMS:
+        if item not in atoms:
+            raise ValueError(f"{prefix}{item} is missing")
     defaults = {
         "label_alt_id": ["."] * num_first,
         "occupancy": ["1"] * num_first,
