@@ -34,7 +34,7 @@ class Budget:
 
 
 def make_budget(
-    seconds: float, platform: str | None = None, threads: int | None = None
+    seconds: float | int, platform: str | None = None, threads: int | None = None
 ) -> Budget:
     """A budget from now on, by default on the fastest platform and all cores.
 

@@ -89,7 +89,7 @@ def relax(
     structure: Structure,
     chemistry: Chemistry,
     *,
-    max_seconds: float = 600.0,
+    max_seconds: float | int = 600,
     keep_hydrogens: bool = False,
     platform: str | None = None,
     threads: int | None = None,

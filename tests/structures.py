@@ -10,9 +10,18 @@ from pathlib import Path
 import biotite.structure as bs
 import biotite.structure.io.pdbx as pdbx
 import numpy as np
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
 from scipy.spatial import cKDTree
 
-from af3_core.structure import Structure, moved
+from af3_core.feature_values import Features
+from af3_core.structure import (
+    Chemistry,
+    Structure,
+    moved,
+    residue_starts,
+    structure_of,
+)
 
 DATA = Path(__file__).parent / "data"
 TEMPLATES = DATA / "databases" / "pdb_mmcif"
@@ -79,3 +88,23 @@ def shaken(structure: Structure, size: float, seed: int = 1) -> Structure:
     """The structure with normal noise on every coordinate, Å."""
     noise = np.random.default_rng(seed).normal(size=structure.positions.shape)
     return moved(structure, structure.positions + size * noise)
+
+
+def laid_out(features: Features, chemistry: Chemistry) -> Structure:
+    """A job's residues as conformers, one row for each chain, not yet bonded."""
+    structure = structure_of(features, np.zeros((len(features.atoms.atom_name), 3)))
+    starts = residue_starts(structure)
+    ends = np.append(starts[1:], structure.num_atoms)
+    rows: dict[str, int] = {}
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        chain_id = str(structure.chain_id[start])
+        rows.setdefault(chain_id, 0)
+        reference = chemistry.reference(str(structure.residue_name[start]))
+        molecule = Chem.Mol(reference.molecule)
+        rdDistGeom.EmbedMolecule(molecule, randomSeed=1)
+        index = [reference.rows[str(name)] for name in structure.atom_name[start:end]]
+        positions = molecule.GetConformer().GetPositions()[index]
+        place = [5.5 * rows[chain_id], 25.0 * list(rows).index(chain_id), 0.0]
+        structure.positions[start:end] = positions - positions.mean(axis=0) + place
+        rows[chain_id] += 1
+    return structure

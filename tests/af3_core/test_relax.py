@@ -10,9 +10,14 @@ from af3_core.chemistry import Components
 from af3_core.contracts import RELAXED
 from af3_core.covalent import covalent_geometry
 from af3_core.faults import Faults, find_faults
+from af3_core.features import featurise
+from af3_core.job import Job, Polymer
+from af3_core.job_files import read_jobs
+from af3_core.minimise import make_budget
 from af3_core.relax import relax, relaxed_columns
-from af3_core.structure import Chemistry, Structure, moved, select
-from tests.structures import entry, protein, shaken
+from af3_core.relax_geometry import regularise
+from af3_core.structure import Chemistry, Structure, chemistry_of, moved, select
+from tests.structures import DATA, entry, laid_out, protein, shaken
 
 CHEMISTRY = Chemistry(Components.load())
 NO_FAULTS = Faults(clashes=0, bonds=0, angles=0, chirality=0)
@@ -78,6 +83,39 @@ def test_every_residue_beyond_the_force_field_is_named() -> None:
         "D/1": "SO4: sphere in place",
         "E/1": "GBS: restrained body",
     }
+
+
+def test_every_kind_of_entity_is_relaxed_together() -> None:
+    (job,), _ = read_jobs(DATA / "cases" / "kitchen_sink.json")
+    features = featurise(_without_alignments(job), Components.load(job.user_ccd))
+    chemistry = chemistry_of(features, job.user_ccd)
+    structure = laid_out(features, chemistry)
+    geometry = covalent_geometry(structure, chemistry)
+    loose = np.full(structure.num_atoms, 5.0)
+    budget = make_budget(60)
+    bonded = structure.positions
+    for _ in range(3):
+        bonded = regularise(structure, geometry, loose, bonded, budget)
+    found = relax(shaken(moved(structure, bonded), 0.1), chemistry)
+    assert (found.status, found.reason, found.after) == ("relaxed", None, NO_FAULTS)
+    beyond = {text.split(":")[0] for text in found.treatments.values()}
+    assert beyond == {
+        *("MSE", "ASN", "SEP", "5CM", "PSU"),
+        *("NAG", "LIG_F", "MG", "LIG-9"),
+    }
+
+
+def _without_alignments(job: Job) -> Job:
+    """The job as it goes to features when no search is wanted."""
+    empty = {"unpaired_msa": "", "paired_msa": "", "templates": ()}
+    entities = []
+    for entity in job.entities:
+        if isinstance(entity, Polymer) and entity.kind == "protein":
+            entity = replace(entity, **empty)
+        elif isinstance(entity, Polymer) and entity.kind == "rna":
+            entity = replace(entity, unpaired_msa="")
+        entities.append(entity)
+    return replace(job, entities=tuple(entities))
 
 
 def test_a_ligand_stays_in_its_pocket() -> None:
