@@ -357,6 +357,21 @@ MSA_HITS = Contract(
     ),
 )
 
+ALIGNMENTS = Contract(
+    "alignments",
+    1,
+    ("sequence_id", "pairing", "rank"),
+    (
+        _SEQUENCE,
+        Column("pairing", _TEXT, "unpaired (without repeats) or paired"),
+        Column("rank", _INT, "1-based row of the alignment; 1 is the query"),
+        Column("description", _TEXT, "header of the row"),
+        Column("species", _TEXT, "UniProt's mnemonic; empty if unknown"),
+        Column("row", pa.large_string(), "A3M"),
+        Column("profile", _TEXT, "E-value convention: paper or server"),
+    ),
+)
+
 TEMPLATES = Contract(
     "templates",
     1,
@@ -388,6 +403,7 @@ CONTRACTS = {
         INTERFACES,
         SHARD_HITS,
         MSA_HITS,
+        ALIGNMENTS,
         TEMPLATES,
     )
 }
