@@ -5,11 +5,13 @@ asynchronous results (waited for), neighbours on the machine (the minimum of sev
 runs on a CPU, interleaved between backends; the median on a GPU, with the spread).
 """
 
+import math
 import multiprocessing
-import resource
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,6 +29,8 @@ from kernels import attention, current_device, explain
 # Rows of triangle attention that are timed on a CPU; they are independent.
 TIMED_ROWS = 32
 CPU_REPEATS, GPU_REPEATS = 7, 30
+# Bytes of temporary buffers that are still computed with, not only counted.
+LARGEST_RUN = 6e9
 
 
 def compile_backend(shape: AttentionShape, backend: str) -> Any:
@@ -36,9 +40,9 @@ def compile_backend(shape: AttentionShape, backend: str) -> Any:
 
 
 def peak_memory(shape: AttentionShape, backend: str) -> tuple[float, float]:
-    """GB of XLA's temporary buffers, and of the process while it computes.
+    """GB of XLA's temporary buffers, and by which the process grows meanwhile.
 
-    The second is the growth of the resident set in a process of its own.
+    In a process of its own; NaN where the buffers would not fit this machine.
     """
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(1) as pool:
@@ -48,13 +52,18 @@ def peak_memory(shape: AttentionShape, backend: str) -> tuple[float, float]:
 def _peak_memory(shape: AttentionShape, backend: str) -> tuple[float, float]:
     compiled = compile_backend(shape, backend)
     temporary = compiled.memory_analysis().temp_size_in_bytes
-    if temporary > 4e9:
-        return temporary / 1e9, float("nan")
-    arguments = random_inputs(shape)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if temporary > LARGEST_RUN:
+        return temporary / 1e9, math.nan
+    arguments = jax.block_until_ready(random_inputs(shape))
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before = _resident_bytes("VmRSS")
     jax.block_until_ready(compiled(arguments))
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return temporary / 1e9, (after - before) * 1024 / 1e9
+    return temporary / 1e9, (_resident_bytes("VmHWM") - before) / 1e9
+
+
+def _resident_bytes(field: str) -> int:
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(rf"{field}:\s+(\d+) kB", status)[1])
 
 
 def fastest(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
@@ -94,7 +103,7 @@ def measure_cpu(num_tokens: tuple[int, ...]) -> Iterator[str]:
             for name, (temporary, grown) in memory.items():
                 yield (
                     f"| {count:,} | {dtype} | {name} | {temporary:.3f}"
-                    f" | {'not run' if grown != grown else f'{grown:.3f}'}"
+                    f" | {'not run' if math.isnan(grown) else f'{grown:.3f}'}"
                     f" | {temporary / memory['naive'][0]:.4f}"
                     f" | {1e3 * times[name]:.0f} | {times[name] / times['naive']:.2f} |"
                 )

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from kernels.devices import why_no_dtype
 from kernels.operands import (
     Operands,
     allowed,
@@ -36,6 +37,9 @@ def unsupported(spec: AttentionSpec) -> str | None:
     device = spec.device
     if device.platform != "cuda":
         return f"cuDNN runs on NVIDIA GPUs, not on {device.platform}"
+    refusal = why_no_dtype(device, spec.dtype)
+    if refusal is not None:
+        return refusal
     if device.compute_capability < OLDEST_CAPABILITY:
         return (
             "cuDNN's flash attention needs compute capability 8.0 or newer;"
@@ -46,12 +50,15 @@ def unsupported(spec: AttentionSpec) -> str | None:
             f"cuDNN's flash attention reads {' and '.join(DTYPES)}; q is {spec.dtype}"
         )
     most = 256 if device.compute_capability >= (9, 0) else 128
-    needed = spec.num_channels + CHANNEL_MULTIPLE * rides_on_channels(spec)
-    if spec.num_channels % CHANNEL_MULTIPLE or needed > most:
+    if spec.num_channels % CHANNEL_MULTIPLE or spec.num_channels > most:
         return (
             f"cuDNN takes heads of a multiple of {CHANNEL_MULTIPLE} channels up to"
             f" {most}; this has {spec.num_channels}"
-            + (", and key padding needs 8 more" if needed != spec.num_channels else "")
+        )
+    if rides_on_channels(spec) and spec.num_channels + CHANNEL_MULTIPLE > most:
+        return (
+            f"key padding needs {CHANNEL_MULTIPLE} channels beside the"
+            f" {spec.num_channels} of a head, and cuDNN takes {most}"
         )
     array = _bias_shape(spec)
     if array is not None and math.prod(array) > _largest_given(spec):

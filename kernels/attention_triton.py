@@ -87,6 +87,8 @@ def _candidates(spec: AttentionSpec) -> list[Tile]:
     # Masks that differ from query to query are one more tile in registers.
     if spec.dense_mask or spec.query_segments or spec.is_causal:
         return [Tile(64, 32, 4, 3) if channels <= 32 else Tile(64, 32, 8, 2)]
+    if channels == 16:
+        return [Tile(64, 64, 4, 3)]
     if channels <= 64:
         return [Tile(128, 64, 8, 3), Tile(128, 64, 8, 2)]
     return [Tile(64, 32, 4, 2)]
@@ -94,7 +96,7 @@ def _candidates(spec: AttentionSpec) -> list[Tile]:
 
 def unsupported(spec: AttentionSpec) -> str | None:
     """Why the kernel cannot run `spec`; None when it can."""
-    refusal = why_no_triton(spec.device)
+    refusal = why_no_triton(spec.device, spec.dtype)
     if refusal is not None:
         return refusal
     if spec.dtype not in PRECISION:

@@ -71,6 +71,13 @@ def card_of(device: Device) -> Card:
     return CARDS.get(device.compute_capability, UNLISTED)
 
 
+def why_no_dtype(device: Device, dtype: str) -> str | None:
+    """Why a CUDA device's tensor cores do not take `dtype`; None when they do."""
+    if dtype == "bfloat16" and device.compute_capability < (8, 0):
+        return f"compute capability {device.capability_name} has no bfloat16"
+    return None
+
+
 @contextlib.contextmanager
 def lowering_for(device: Device) -> Iterator[None]:
     """Decides every dispatch inside the block for a device that need not be here.

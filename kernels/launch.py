@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array
 
-from kernels.devices import Device, card_of
+from kernels.devices import Device, card_of, why_no_dtype
 
 # Triton 3.9's; a newer card waits for a newer Triton.
 OLDEST_CAPABILITY, NEWEST_CAPABILITY = (8, 0), (12, 1)
@@ -21,8 +21,8 @@ class Launch(NamedTuple):
     num_stages: int
 
 
-def why_no_triton(device: Device) -> str | None:
-    """Why no Triton kernel runs on `device`, as a sentence; None when it can."""
+def why_no_triton(device: Device, dtype: str) -> str | None:
+    """Why no Triton kernel runs `dtype` on `device`, as a sentence; None if one can."""
     if device.platform != "cuda":
         return f"our Triton kernels run on NVIDIA GPUs, not on {device.platform}"
     wanted = Device._field_defaults["packages"]
@@ -30,6 +30,9 @@ def why_no_triton(device: Device) -> str | None:
     if missing:
         names = " and ".join(name.replace("_", "-") for name in missing)
         return f"{names} not installed: pip install 'foldmill[triton]'"
+    refusal = why_no_dtype(device, dtype)
+    if refusal is not None:
+        return refusal
     if not OLDEST_CAPABILITY <= device.compute_capability <= NEWEST_CAPABILITY:
         return (
             "Triton compiles for compute capability 8.0 to 12.1;"

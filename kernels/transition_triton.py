@@ -39,7 +39,7 @@ TILES = (Tile(128, 32, 8, 3), Tile(64, 32, 4, 3), Tile(64, 32, 4, 2))
 
 def unsupported(spec: TransitionSpec) -> str | None:
     """Why the kernel cannot run `spec`; None when it can."""
-    refusal = why_no_triton(spec.device)
+    refusal = why_no_triton(spec.device, spec.dtype)
     if refusal is not None:
         return refusal
     if spec.dtype not in DTYPES:

@@ -20,10 +20,14 @@ from kernels import (
     record_choices,
 )
 from kernels.devices import CARDS
+from kernels.refusal_table import README, with_table
 from tests.kernels.examples import normal, qkv
 
 A100 = Device("cuda", (8, 0))
+TURING = Device("cuda", (7, 5))
 TRIANGLE, _, _, DIFFUSION, ATOM = (spec_for(s, A100) for s in af3_shapes(512))
+
+HALF = TRIANGLE._replace(dtype="float16")
 
 
 def on(device: Device, spec: AttentionSpec = TRIANGLE) -> AttentionSpec:
@@ -63,7 +67,8 @@ def test_auto_takes_the_first_that_does_not_refuse(spec, chosen) -> None:
     ("backend", "spec", "sentence"),
     (
         ("triton", on(Device("cpu")), "NVIDIA GPUs, not on cpu"),
-        ("triton", on(Device("cuda", (7, 5))), "8.0 to 12.1; this card has 7.5"),
+        ("triton", on(Device("cuda", (7, 5))), "7.5 has no bfloat16"),
+        ("triton", on(TURING, HALF), "8.0 to 12.1; this card has 7.5"),
         ("triton", on(Device("cuda", (8, 0), ("triton",))), "jax-triton not installed"),
         ("triton", on(Device("cuda", (8, 0), ())), "triton and jax-triton not"),
         ("triton", TRIANGLE._replace(num_channels=160), "at most 128 channels"),
@@ -76,10 +81,11 @@ def test_auto_takes_the_first_that_does_not_refuse(spec, chosen) -> None:
             "more than two separate groups",
         ),
         ("cudnn", on(Device("rocm")), "NVIDIA GPUs, not on rocm"),
-        ("cudnn", on(Device("cuda", (7, 0))), "8.0 or newer; this card has 7.0"),
+        ("cudnn", on(Device("cuda", (7, 0))), "7.0 has no bfloat16"),
+        ("cudnn", on(TURING, HALF), "8.0 or newer; this card has 7.5"),
         ("cudnn", DIFFUSION, "bfloat16 and float16; q is float32"),
         ("cudnn", TRIANGLE._replace(num_channels=20), "a multiple of 8 channels"),
-        ("cudnn", TRIANGLE._replace(num_channels=128), "key padding needs 8 more"),
+        ("cudnn", TRIANGLE._replace(num_channels=128), "key padding needs 8 channels"),
         (
             "cudnn",
             TRIANGLE._replace(
@@ -147,7 +153,7 @@ def test_choices_are_recorded_for_provenance() -> None:
 
 def test_a_dispatch_can_be_decided_for_an_absent_device() -> None:
     with (
-        lowering_for(Device("cuda", (7, 5))),
+        lowering_for(TURING),
         pytest.raises(ValueError, match="this card has 7.5"),
     ):
         attention(**qkv(), backend="triton")
@@ -198,3 +204,8 @@ def test_the_package_imports_without_triton_and_names_it_when_asked() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert "pip install 'foldmill[triton]'" in result.stdout
+
+
+def test_the_table_of_refusals_is_the_one_in_the_readme() -> None:
+    text = README.read_text()
+    assert text == with_table(text), "run python -m kernels.refusal_table"

@@ -53,13 +53,20 @@ def test_the_definition_has_logits_that_the_search_finds(shape) -> None:
 # single attention (pairformer and confidence) and the diffusion transformer.
 NUM_ATTENTIONS = 3 + 8 + 2 + 1
 NUM_FLOAT32 = 3 + 1
+# Transitions of pair (templates, MSA, pairformer, confidence) and MSA, at bfloat16 and
+# few enough channels for the fused kernel.
+NUM_TRANSITIONS = 4 + 1
 
 
 @pytest.mark.slow
 def test_the_whole_model_lowers_with_the_flash_kernel() -> None:
     found = lowered("model")["triton"]
-    assert found["calls"]["flash_attention"] == NUM_ATTENTIONS
-    assert set(found["choices"].values()) == {"triton"}
+    assert found["calls"] == {
+        "flash_attention": NUM_ATTENTIONS,
+        "gated_transition": NUM_TRANSITIONS,
+    }
+    attentions = [name for key, name in found["choices"].items() if "attention" in key]
+    assert set(attentions) == {"triton"}
     assert found["triangle_logits"] == []
 
 

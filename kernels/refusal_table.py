@@ -1,0 +1,88 @@
+"""Writes the table of refusals into README.md: `python -m kernels.refusal_table`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from kernels.devices import CARDS, Device
+from kernels.dispatch import choose_backend, explain
+from kernels.spec import AttentionSpec
+
+README = Path(__file__).parent / "README.md"
+BEGIN, END = "<!-- refusals: begin -->", "<!-- refusals: end -->"
+
+_TRIANGLE = AttentionSpec(
+    batch=(512,),
+    num_queries=512,
+    num_keys=512,
+    num_heads=4,
+    num_key_heads=4,
+    num_channels=32,
+    dtype="bfloat16",
+    device=Device("cuda", (8, 0)),
+    bias=(1, 4, 512, 512),
+    bias_dtype="bfloat16",
+    key_mask=(512, 512),
+    has_gate=True,
+)
+
+
+def table() -> str:
+    """Two Markdown tables: by device, and by what is asked of an A100."""
+    return "\n".join(
+        [
+            "Triangle attention of 512 tokens, by device:",
+            "",
+            *_rows(_devices(), "device"),
+            "",
+            "On an A100, by what is asked:",
+            "",
+            *_rows(_requests(), "attention"),
+        ]
+    )
+
+
+def _devices() -> Iterator[tuple[str, AttentionSpec]]:
+    for platform in ("cpu", "tpu", "rocm"):
+        yield platform, _TRIANGLE._replace(device=Device(platform))
+    for capability, card in CARDS.items():
+        device = Device("cuda", capability)
+        yield f"{device} ({card.example})", _TRIANGLE._replace(device=device)
+    newest = Device("cuda", (13, 0))
+    yield f"{newest} (not yet known)", _TRIANGLE._replace(device=newest)
+    bare = Device("cuda", (9, 0), packages=())
+    yield f"{bare} without Triton", _TRIANGLE._replace(device=bare)
+
+
+def _requests() -> Iterator[tuple[str, AttentionSpec]]:
+    segments = {"query_segments": (1, 512), "key_segments": (1, 512)}
+    changes = {
+        "triangle attention": {},
+        "the same in float32": {"dtype": "float32", "bias_dtype": "float32"},
+        "20 channels a head": {"num_channels": 20},
+        "128 channels a head": {"num_channels": 128},
+        "192 channels a head": {"num_channels": 192},
+        "segments with a bias": segments,
+        "segments without a bias": segments | {"bias": None, "bias_dtype": None},
+        "causal": {"is_causal": True},
+        "a mask for each row of the batch": {"dense_mask": (512, 1, 512, 512)},
+    }
+    for name, change in changes.items():
+        yield name, _TRIANGLE._replace(**change)
+
+
+def _rows(specs: Iterator[tuple[str, AttentionSpec]], heading: str) -> Iterator[str]:
+    yield f"| {heading} | auto takes | because |"
+    yield "| --- | --- | --- |"
+    for name, spec in specs:
+        reasons = [f"{n}: {why}" for n, why in explain(spec).items() if why]
+        yield f"| {name} | {choose_backend(spec)} | {'; '.join(reasons) or '–'} |"
+
+
+def with_table(text: str) -> str:
+    """`text` with the table between its two marks."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+
+
+if __name__ == "__main__":
+    README.write_text(with_table(README.read_text()))
