@@ -192,6 +192,15 @@ def predict(
     settings give the structures of AlphaFold 3. `config` and `runtime` are static
     under jit; a batch of another shape compiles anew.
     """
+    # float32 means float32: by default a GPU multiplies float32 as TensorFloat-32.
+    precision = "highest" if runtime.dtype == "float32" else None
+    with jax.default_matmul_precision(precision):
+        return _predict(params, batch, seed_key, config, runtime)
+
+
+def _predict(
+    params: Params, batch: Batch, seed_key: Array, config: ModelConfig, runtime: Runtime
+) -> Prediction:
     how = {"config": config, "runtime": runtime}
     num_templates = batch.templates.residue_type.shape[0]
     trunk_key, sampler_key = split_keys(seed_key, config, num_templates)
