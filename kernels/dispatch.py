@@ -8,7 +8,7 @@ import contextlib
 import contextvars
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from jaxtyping import Array
@@ -30,7 +30,7 @@ Preference = Backend | tuple[Backend, ...]
 """A backend, or several of which the first that does not refuse is taken."""
 Spec = AttentionSpec | TransitionSpec
 
-_RECORD: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar(
+_RECORD: contextvars.ContextVar[dict[Spec, str] | None] = contextvars.ContextVar(
     "_RECORD", default=None
 )
 _LOGGER = logging.getLogger(__name__)
@@ -69,13 +69,12 @@ def explain(spec: Spec) -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def record_choices() -> Iterator[dict[str, str]]:
+def record_choices() -> Iterator[dict[Spec, str]]:
     """Collects, for provenance, which backend computed what inside the block.
 
-    Choices are made when JAX traces: enter the block before the first call. Keys say
-    the operation and its spec, values name the backend.
+    Choices are made when JAX traces: enter the block before the first call.
     """
-    choices: dict[str, str] = {}
+    choices: dict[Spec, str] = {}
     token = _RECORD.set(choices)
     try:
         yield choices
@@ -83,12 +82,20 @@ def record_choices() -> Iterator[dict[str, str]]:
         _RECORD.reset(token)
 
 
+def backends_used(choices: Mapping[Spec, str]) -> dict[str, list[str]]:
+    """The backends of each operation, as a line of provenance."""
+    used: dict[str, set[str]] = {}
+    for spec, name in choices.items():
+        used.setdefault(spec.operation, set()).add(name)
+    return {operation: sorted(names) for operation, names in sorted(used.items())}
+
+
 def dispatch(spec: Spec, backend: str | tuple[str, ...]) -> Implementation:
     """The implementation that `choose_backend` names; the choice is recorded."""
     chosen = choose_backend(spec, backend)
     record = _RECORD.get()
     if record is not None:
-        record[f"{spec.operation}: {spec}"] = chosen
+        record[spec] = chosen
     return TABLES[type(spec)][chosen]
 
 

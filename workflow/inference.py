@@ -21,6 +21,13 @@ from af3_core.model.config import ModelConfig, Runtime, config_to_dict
 from af3_core.model.model import Params, Prediction, compile_predict
 from af3_core.prediction import sample_confidence, sample_row
 from af3_core.tokens import bucket_for
+from kernels import (
+    Spec,
+    backends_used,
+    current_device,
+    record_choices,
+    require_safe,
+)
 from workflow.campaign import features_path, split_item
 from workflow.features_file import read_job_arrays
 from workflow.items import Item, log
@@ -60,6 +67,8 @@ class Worker:
     """Tokens of the items loaded so far."""
     compiled_for: set[str] = field(default_factory=set)
     """Items for which the network had to be compiled."""
+    choices: dict[Spec, str] = field(default_factory=dict)
+    """Which backend computes which operation, as decided while compiling."""
 
     @property
     def phases(self) -> Phases[Item, Loaded, Computed]:
@@ -81,9 +90,11 @@ class Worker:
         _, seed = split_item(item.name)
         run = _compiled(self.config, self._runtime_for(loaded.features))
         already = run._cache_size()
-        prediction = jax.device_get(
-            run(self.checkpoint.params, loaded.batch, jax.random.PRNGKey(seed))
-        )
+        with record_choices() as choices:
+            prediction = jax.device_get(
+                run(self.checkpoint.params, loaded.batch, jax.random.PRNGKey(seed))
+            )
+        self.choices.update(choices)
         if run._cache_size() > already:
             self.compiled_for.add(item.name)
         return Computed(loaded.features, prediction)
@@ -94,6 +105,7 @@ class Worker:
             self.checkpoint,
             self._runtime_for(computed.features),
             self.settings,
+            backends=backends_used(self.choices),
             bucket=self.bucket,
             features=read_made_from(features_path(job_id)),
         )
@@ -122,8 +134,10 @@ def start_worker(settings: Settings, bucket: int) -> Worker:
     """Loads the weights onto the device.
 
     Raises:
+        RuntimeError: the device computes wrong numbers unless XLA is told not to.
         InputError: the checkpoint cannot be used; see `load_checkpoint`.
     """
+    require_safe(current_device())
     checkpoint = load_checkpoint(settings.model.checkpoint)
     log(f"weights {checkpoint.digest[:16]} from {settings.model.checkpoint}")
     runtime = Runtime(

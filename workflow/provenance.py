@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+from collections.abc import Mapping
 
 import jax
 
@@ -20,6 +21,7 @@ def provenance(
     runtime: Runtime,
     settings: Settings,
     *,
+    backends: Mapping[str, list[str]],
     bucket: int,
     features: str,
 ) -> str:
@@ -29,6 +31,7 @@ def provenance(
         checkpoint: the weights.
         runtime: how the network was run.
         settings: the campaign's.
+        backends: what computed each operation, as chosen for the device.
         bucket: padded tokens.
         features: digest of what the features were made from.
     """
@@ -40,6 +43,7 @@ def provenance(
         "untrained": int(checkpoint.identifier or "0", 16) == 0,
         "precision": runtime.dtype,
         "attention": runtime.attention_backend,
+        "backends": backends,
         "device": device.device_kind,
         "platform": device.platform,
         "driver": device.client.platform_version.splitlines()[0],

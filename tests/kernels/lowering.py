@@ -119,7 +119,7 @@ def lower_model(num_tokens: int = 1024) -> dict[str, Any]:
             program = _lower(function, params, batch, key)
         found[name] = {
             "calls": count_calls(program),
-            "choices": choices,
+            "choices": {f"{spec.operation}: {spec}": choices[spec] for spec in choices},
             "triangle_logits": [
                 f"{dtype} {list(tensor)}"
                 for tensor, dtype in float_tensors(program)
