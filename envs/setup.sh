@@ -26,4 +26,8 @@ find_python() {
     echo 3.12
 }
 
-exec "$uv" sync --quiet --locked --python "$(find_python)" "$@"
+"$uv" sync --quiet --locked --python "$(find_python)" "$@"
+# JAX's CUDA plugin without CUDA, in a folder of its own: the tests lower programs for
+# GPUs with it. Inside .venv it would complain of a missing driver at every start.
+exec "$uv" pip install --quiet --no-deps --python .venv/bin/python \
+    --target .venv/lowering --requirement tests/kernels/lowering.txt
