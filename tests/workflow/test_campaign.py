@@ -14,7 +14,7 @@ from tests.workflow.campaigns import (
     protein,
     run_campaign,
 )
-from workflow.tables import read_rows, read_table
+from workflow.tables import read_rows
 
 pytestmark = pytest.mark.slow
 
@@ -104,13 +104,14 @@ def test_a_second_run_computes_nothing(campaign: Path) -> None:
 def test_a_deleted_prediction_alone_is_made_again(campaign: Path) -> None:
     before = prediction_times(campaign)
     victim = sorted(before)[0]
-    original = pq.read_table(campaign / "results/predictions" / victim)
+    original = read_rows(campaign / "results/predictions" / victim, PREDICTIONS)
     (campaign / "results/predictions" / victim).unlink()
     run_campaign(campaign)
     after = prediction_times(campaign)
     assert {n for n in after if after[n] != before[n]} == {victim}
-    again = read_table(campaign / "results/predictions" / victim, PREDICTIONS)
-    assert again.equals(original.cast(again.schema))
+    again = read_rows(campaign / "results/predictions" / victim, PREDICTIONS)
+    # As text, because NaN is not equal to itself.
+    assert str(again) == str(original)
 
 
 def test_an_added_protein_runs_alone(campaign: Path) -> None:
