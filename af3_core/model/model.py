@@ -18,7 +18,6 @@ from jaxtyping import Array, Bool, Float
 from af3_core.batch import Batch
 from af3_core.model.config import ModelConfig, Runtime
 from af3_core.model.diffusion import (
-    Conditioning,
     Embeddings,
     condition,
     denoise,
@@ -243,19 +242,3 @@ def compile_predict(
 ) -> Callable[[Params, Batch, Array], Prediction]:
     """`predict` for one configuration, compiled once for each shape of batch."""
     return jax.jit(functools.partial(predict, config=config, runtime=runtime))
-
-
-__all__ = [
-    "Conditioning",
-    "Params",
-    "Prediction",
-    "TrunkPass",
-    "apply",
-    "compile_predict",
-    "embed",
-    "embed_inputs",
-    "predict",
-    "run_trunk",
-    "split_keys",
-    "zero_embeddings",
-]
