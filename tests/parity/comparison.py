@@ -26,7 +26,7 @@ class Comparison:
         verdict = "ok" if self.is_ok else "FAILED"
         return (
             f"{self.name:<46} {shape:<14} {self.error:>9.2e}"
-            f"  ≤ {self.tolerance:.0e} {self.measure:<9} {verdict}"
+            f"  ≤ {self.tolerance:<6g} {self.measure:<9} {verdict}"
         )
 
 

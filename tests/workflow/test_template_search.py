@@ -74,4 +74,3 @@ def test_another_alignment_is_another_search(store: Store) -> None:
         read_templates(
             TemplateQuery(VILLIN, aligned), FROM_FOLDER, store, max_date=LATE
         )
-
