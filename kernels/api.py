@@ -1,5 +1,6 @@
 """The operations the model calls, each one typed function."""
 
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from kernels.devices import current_device
@@ -43,6 +44,8 @@ def attention(
     if not 0.0 < scale < float("inf"):
         raise ValueError(f"scale must be positive and finite, got {scale}")
     operands = gather_operands(q, k, v, bias=bias, mask=mask, gate=gate)
+    if 0 in (*q.shape, *k.shape):
+        return jnp.zeros_like(q)
     spec = spec_of(operands, current_device())
     return dispatch(spec, backend).run(operands, scale=scale, spec=spec)
 

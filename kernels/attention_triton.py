@@ -25,7 +25,7 @@ from kernels.launch import (
 from kernels.operands import Operands
 from kernels.spec import AttentionSpec, spec_of
 
-# float32 as three TF32 products: tensor cores, and the exactness of float32.
+# float32 as three TF32 products: tensor cores, at nearly the precision of float32.
 PRECISION = {"bfloat16": "tf32", "float16": "tf32", "float32": "tf32x3"}
 MAX_CHANNELS = 128
 

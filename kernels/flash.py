@@ -41,7 +41,7 @@ def row_pointers(
     Every stride is a multiple of MULTIPLE already; said like this, the compiler sees
     it and reads the rows in whole vectors. (`tl.multiple_of` ignores arguments.)
     """
-    start = outer * strides[0] + inner * strides[1] + head * strides[2]
+    start = outer * strides[0] + inner * strides[1] + head.to(tl.int64) * strides[2]
     row = strides[3] // MULTIPLE * MULTIPLE
     return pointer + start // MULTIPLE * MULTIPLE + rows.to(tl.int64) * row
 

@@ -101,6 +101,14 @@ def test_a_query_without_keys_gets_zeros(backend) -> None:
     assert output[0, 4].any()
 
 
+@pytest.mark.parametrize(("num_queries", "num_keys"), ((5, 0), (0, 5)))
+def test_nothing_to_attend_is_zeros_and_nobody_to_attend_is_empty(
+    num_queries, num_keys
+) -> None:
+    output = np.asarray(attention(**qkv(num_queries, num_keys)))
+    assert output.shape == (2, num_queries, 4, 16) and not output.any()
+
+
 @pytest.mark.parametrize("backend", ("naive", "xla"))
 def test_masked_keys_are_not_read(backend) -> None:
     arguments = qkv()
