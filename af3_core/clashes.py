@@ -16,8 +16,8 @@ CONTACT_WITH_METAL = 1.6
 """Å; the shortest bonds of metals are longer."""
 METALS = frozenset(
     "LI BE NA MG AL K CA SC TI V CR MN FE CO NI CU ZN GA RB SR Y ZR NB MO RU RH PD AG "
-"""Å by which van der Waals spheres interpenetrate; hydrogen bonds reach 0.55 Å."""
-    "TH U".split()
+    "CD IN SN CS BA LA CE PR SM EU GD TB HO ER YB LU HF TA W RE OS IR PT AU HG TL PB "
+    "BI TH U".split()
 )
 BONDS_APART = 3
 """Atoms this few bonds apart do not clash."""
