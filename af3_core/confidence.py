@@ -66,7 +66,7 @@ class Confidence:
     chain_pair_iptm: Float[ndarray, "chains chains"]
     """The diagonal is `chain_ptm`."""
     chain_pair_actifptm: Float[ndarray, "chains chains"]
-    """ipTM of what is in contact; NaN on the diagonal and without a frame."""
+    """ipTM of what is in contact; NaN without a frame, on the diagonal `chain_ptm`."""
     chain_pair_pae_min: Float[ndarray, "chains chains"]
     """Å; row: chain whose frames are used."""
     chain_pair_pae_mean: Float[ndarray, "chains chains"]
@@ -93,6 +93,10 @@ def compute_confidence(
     clash = has_clash(structure)
     disordered = fraction_disordered(structure)
     pair_iptm = chain_pair_iptm(raw.tm_adjusted_interface, asym_id, frames_mask)
+    pair_actifptm = chain_pair_actifptm(
+        raw.tm_adjusted_global, raw.contact_probs, asym_id, frames_mask
+    )
+    np.fill_diagonal(pair_actifptm, pair_iptm.diagonal())
     pae_min, pae_mean = chain_pair_extremes(raw.pae, asym_id, frames_mask)
     every_token = np.ones_like(frames_mask)
     pde_min, pde_mean = chain_pair_extremes(raw.pde, asym_id, every_token)
@@ -108,9 +112,7 @@ def compute_confidence(
         chain_ptm=pair_iptm.diagonal().copy(),
         chain_iptm=chain_iptm(pair_iptm),
         chain_pair_iptm=pair_iptm,
-        chain_pair_actifptm=chain_pair_actifptm(
-            raw.tm_adjusted_global, raw.contact_probs, asym_id, frames_mask
-        ),
+        chain_pair_actifptm=pair_actifptm,
         chain_pair_pae_min=pae_min,
         chain_pair_pae_mean=pae_mean,
         chain_pair_pde_min=pde_min,

@@ -1,6 +1,5 @@
 """Energy minimisation with OpenMM that ends in bounded time."""
 
-import os
 import time
 from dataclasses import dataclass
 
@@ -24,8 +23,8 @@ class Budget:
     """Moment of `time.monotonic()` after which no new work is begun."""
     platform: str
     """OpenMM's name of the platform."""
-    threads: int
-    """CPU threads."""
+    threads: int | None
+    """CPU threads; None for as many as OpenMM takes by itself."""
 
     @property
     def is_spent(self) -> bool:
@@ -36,7 +35,7 @@ class Budget:
 def make_budget(
     seconds: float | int, platform: str | None = None, threads: int | None = None
 ) -> Budget:
-    """A budget from now on, by default on the fastest platform and all cores.
+    """A budget from now on, by default on the fastest platform there is.
 
     Raises:
         ValueError: OpenMM has no such platform here.
@@ -51,8 +50,7 @@ def make_budget(
         raise ValueError(
             f"OpenMM has no platform {platform} here; it has {', '.join(sorted(names))}"
         )
-    count = len(os.sched_getaffinity(0)) if threads is None else threads
-    return Budget(time.monotonic() + seconds, platform, count)
+    return Budget(time.monotonic() + seconds, platform, threads)
 
 
 @dataclass(frozen=True)
@@ -130,8 +128,9 @@ def _context(
     system: openmm.System, positions: Float[ndarray, "p 3"], budget: Budget
 ) -> openmm.Context:
     platform = openmm.Platform.getPlatformByName(budget.platform)
-    known = platform.getPropertyNames()
-    properties = {"Threads": str(budget.threads)} if "Threads" in known else {}
+    properties = {}
+    if budget.threads is not None and "Threads" in platform.getPropertyNames():
+        properties["Threads"] = str(budget.threads)
     integrator = openmm.VerletIntegrator(0.001)
     context = openmm.Context(system, integrator, platform, properties)
     context.setPositions(positions / 10)

@@ -102,7 +102,8 @@ def relax(
         max_seconds: no new minimisation starts, and running ones stop, after this.
         keep_hydrogens: report the hydrogens that were added.
         platform: of OpenMM, such as CUDA; by default the fastest there is.
-        threads: of the CPU platform; by default all.
+        threads: of the CPU platform; by default what OpenMM takes (all, or
+            OPENMM_CPU_THREADS).
 
     Raises:
         ValueError: OpenMM has no such platform here.

@@ -21,6 +21,7 @@ rule collect:
         runtime=30,
     params:
         contract=[version_of("scores"), version_of("interfaces")],
+        settings=SETTINGS.score.model_dump_json(),
     shell:
         "python -m workflow.collect 2> {log}"
 

@@ -43,6 +43,7 @@ rule score:
         runtime=sized(resources.featurise_minutes, MANIFEST.jobs),
     params:
         contract=[version_of("scores"), version_of("interfaces")],
+        settings=SETTINGS.score.model_dump_json(),
     shell:
         "python -m workflow.score --batch {wildcards.batch} 2> {log}"
 
@@ -64,6 +65,6 @@ rule export:
         mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs),
         runtime=sized(resources.featurise_minutes, MANIFEST.jobs),
     params:
-        settings=SETTINGS.export.model_dump_json(),
+        settings=[SETTINGS.export.model_dump_json(), SETTINGS.score.rank_by],
     shell:
         "python -m workflow.export --batch {wildcards.batch} 2> {log}"

@@ -16,7 +16,7 @@ from af3_core.contracts import INTERFACES, OUTCOMES, SCORES
 from workflow.campaign import RESULTS, TABLES, outcomes_path
 from workflow.manifest import Manifest
 from workflow.ranking import rank_rows
-from workflow.step import read_plan, run_step
+from workflow.step import read_plan, read_planned_settings, run_step
 from workflow.tables import concatenate, write_table
 
 JOB_STAGES = ("featurise", "predict", "relax", "score", "export")
@@ -34,7 +34,7 @@ def collect_tables() -> None:
     """Writes the campaign's tables from the batches of the plan."""
     manifest = read_plan()
     rows = concatenate(_batch_files(manifest, "scores"), SCORES).to_pylist()
-    scores = SCORES.table(rank_rows(rows))
+    scores = SCORES.table(rank_rows(rows, read_planned_settings().score.rank_by))
     order = [
         ("ranking_score", "descending"),
         ("name", "ascending"),

@@ -110,7 +110,7 @@ def read_scores(manifest: Manifest, batch: str) -> dict[str, list[Row]]:
         if row["job_id"] in job_ids
     ]
     by_job: dict[str, list[Row]] = {}
-    for row in rank_rows(rows):
+    for row in rank_rows(rows, read_planned_settings().score.rank_by):
         by_job.setdefault(row["job_id"], []).append(row)
     return by_job
 

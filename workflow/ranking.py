@@ -6,17 +6,26 @@ from af3_core.ranking import rank_samples
 from workflow.step import Row
 
 
-def rank_rows(rows: list[Row]) -> list[Row]:
-    """Rows of `scores` with their rank among the samples of the same job."""
+def rank_rows(rows: list[Row], by: str) -> list[Row]:
+    """Rows of `scores` with their rank among the samples of the same job.
+
+    Args:
+        rows: of any jobs, in any order.
+        by: column whose highest value is best; rows without it come last, by
+            ranking_score.
+    """
     by_job: dict[str, list[Row]] = {}
     for row in rows:
         by_job.setdefault(str(row["job_id"]), []).append(row)
     ranked = []
     for samples in by_job.values():
         samples = sorted(samples, key=lambda row: (row["seed"], row["sample"]))
-        ranks = rank_samples(np.array([float(s["ranking_score"]) for s in samples]))
+        samples.sort(key=lambda row: -row["ranking_score"])
+        values = [np.nan if row[by] is None else float(row[by]) for row in samples]
         ranked += [
             {**sample, "rank": int(rank)}
-            for sample, rank in zip(samples, ranks, strict=True)
+            for sample, rank in zip(
+                samples, rank_samples(np.array(values)), strict=True
+            )
         ]
     return ranked

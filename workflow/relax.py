@@ -78,7 +78,13 @@ def _relax_item(item: Item, jobs: dict[str, Row], settings: Relax) -> list[Row]:
     ):
         positions = np.asarray(sample["positions"], np.float64).reshape(-1, 3)
         structure = structure_of(features, positions)
-        relaxed = relax(structure, chemistry, max_seconds=settings.max_seconds)
+        relaxed = relax(
+            structure,
+            chemistry,
+            max_seconds=settings.max_seconds,
+            keep_hydrogens=settings.keep_hydrogens,
+            platform=settings.platform,
+        )
         log(f"{item.name} sample {sample['sample']}: {relaxed.status}")
         key = {name: sample[name] for name in RELAXED.key}
         rows.append(key | relaxed_columns(relaxed))

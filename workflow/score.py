@@ -22,12 +22,15 @@ from workflow.failures import ITEM_ERRORS, classify
 from workflow.features_file import read_features
 from workflow.items import Progress, commit_outcomes, outcome, skipped, unfinished
 from workflow.ranking import rank_rows
+from workflow.references import read_reference
+from workflow.settings import Score
 from workflow.step import (
     Row,
     job_of,
     parse_step,
     read_job_rows,
     read_plan,
+    read_planned_settings,
     run_step,
 )
 from workflow.tables import read_rows, write_table
@@ -41,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def score_batch(batch: str) -> None:
     """Scores every prediction there is and writes the batch's tables."""
-    planned = read_plan().jobs[batch]
+    settings, planned = read_planned_settings().score, read_plan().jobs[batch]
     jobs = read_job_rows({split_item(item)[0] for item in planned.items})
     blocked = unfinished(outcomes_path("predict", batch))
     progress = Progress("score", batch, len(planned.items))
@@ -55,7 +58,7 @@ def score_batch(batch: str) -> None:
         else:
             began, failure = time.monotonic(), None
             try:
-                found = score_item(item, jobs[job_id])
+                found = score_item(item, jobs[job_id], settings)
                 scores += found[0]
                 interfaces += found[1]
             except ITEM_ERRORS as error:
@@ -70,9 +73,8 @@ def score_batch(batch: str) -> None:
             )
         progress.advance()
     folder = RESULTS / "score"
-    write_table(
-        folder / f"{batch}.scores.parquet", SCORES, SCORES.table(rank_rows(scores))
-    )
+    ranked = rank_rows(scores, settings.rank_by)
+    write_table(folder / f"{batch}.scores.parquet", SCORES, SCORES.table(ranked))
     write_table(
         folder / f"{batch}.interfaces.parquet",
         INTERFACES,
@@ -81,17 +83,18 @@ def score_batch(batch: str) -> None:
     commit_outcomes("score", batch, outcomes)
 
 
-def score_item(item: str, job: Row) -> tuple[list[Row], list[Row]]:
+def score_item(item: str, job: Row, settings: Score) -> tuple[list[Row], list[Row]]:
     """Rows of `scores` (not yet ranked) and `interfaces` of one (job, seed)."""
     features = read_features(features_path(str(job["job_id"])))
     chemistry = chemistry_of(features, job_of(job).user_ccd)
     relaxed = {}
     if relaxed_path(item).is_file():
         relaxed = {row["sample"]: row for row in read_rows(relaxed_path(item), RELAXED)}
+    reference = read_reference(settings.references, str(job["name"]))
     scores, interfaces = [], []
     for sample in read_rows(prediction_path(item), PREDICTIONS):
         row, pairs = score_prediction(
-            sample, features, chemistry, relaxed.get(sample["sample"])
+            sample, features, chemistry, relaxed.get(sample["sample"]), reference
         )
         scores.append(row | {"name": job["name"], "rank": 0})
         interfaces += pairs

@@ -61,6 +61,18 @@ class Relax(_Block):
 
     samples: Literal["best", "all", "none"] = "best"
     max_seconds: Positive = 600
+    keep_hydrogens: bool = False
+    platform: Literal["CUDA", "HIP", "OpenCL", "CPU", "Reference"] | None = None
+
+
+class Score(_Block):
+    """What predictions are compared with, and which is the best of a job."""
+
+    rank_by: Literal[
+        *("ranking_score", "ptm", "iptm", "mean_plddt", "ipsae", "pdockq2", "ilis"),
+        *("lddt", "tm_score", "dockq"),
+    ] = "ranking_score"
+    references: Path | None = None
 
 
 class Export(_Block):
@@ -77,6 +89,7 @@ class Settings(_Block):
     model: Model
     predict: Predict = Predict()
     relax: Relax = Relax()
+    score: Score = Score()
     export: Export = Export()
 
 
