@@ -15,6 +15,7 @@ from workflow.databases import TOOLS, Database, Shard
 from workflow.template_store import PackedStructures
 
 BLOCK_BYTES = 16 << 20
+LONGEST_PROTEIN = 100_000
 _HEADER = re.compile(rb"^>[^\n]*\n?", re.MULTILINE)
 _NO_RESIDUE = b" \t\r\n"
 
@@ -119,17 +120,22 @@ def digitise(records: bytes, alphabet: Alphabet, path: Path) -> DigitalSequenceB
     """FASTA records in HMMER's alphabet.
 
     Raises:
-        InputError: a character that stands for no residue.
+        InputError: a character that stands for no residue, or a protein too long.
     """
     file = SequenceFile(
         io.BytesIO(records), format="fasta", digital=True, alphabet=alphabet
     )
     try:
-        return file.read_block()
+        block = file.read_block()
     except ValueError as error:
         raise InputError(str(path), "sequences", str(error), "residue codes") from error
     finally:
         file.close()
+    if alphabet.is_amino() and block and len(block.largest()) > LONGEST_PROTEIN:
+        longest = block.largest()
+        allowed = f"at most {LONGEST_PROTEIN} residues, which is as far as HMMER goes"
+        raise InputError(str(path), longest.name, f"{len(longest)} residues", allowed)
+    return block
 
 
 def count_file(path: Path) -> Shard:

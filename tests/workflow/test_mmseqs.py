@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from af3_core.job import InputError
@@ -33,8 +34,6 @@ def test_rows_are_aligned_to_the_query(store: Store) -> None:
 
 
 def test_the_engine_is_named_in_every_row(store: Store) -> None:
-    import pyarrow.parquet as pq
-
     for path in store.folder.rglob("*.parquet"):
         rows = pq.read_table(path).to_pylist()
         assert all(row["engine"].startswith("mmseqs (MMseqs2 ") for row in rows)

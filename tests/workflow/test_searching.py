@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from af3_core.job import InputError
@@ -23,6 +24,7 @@ from tests.workflow.search_examples import (
     files_in,
     stored_rows,
 )
+from workflow.database_files import make_database, make_manifest
 from workflow.database_shards import shard_database
 from workflow.databases import Database, format_manifest
 from workflow.searching import search_batch, stage, staging_folder, unpaired_msa
@@ -95,8 +97,6 @@ def test_a_changed_database_or_profile_invalidates_its_own_entries_only(
 def test_the_engine_and_profile_stand_in_every_row(store: Store) -> None:
     search_batch([GB1], MGNIFY, store, profile="server")
     (path,) = store.folder.rglob("*.parquet")
-    import pyarrow.parquet as pq
-
     rows = pq.read_table(path).to_pylist()
     assert {row["profile"] for row in rows} == {"server"}
     assert all(row["engine"].startswith("jackhmmer (HMMER 3.4") for row in rows)
@@ -134,6 +134,24 @@ def test_a_missing_shard_is_named_and_what_was_searched_stays(
     assert stored_rows(store, GB1, database) is None
     missing.write_bytes(content)
     assert search_batch([GB1], database, store) == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (">odd\nACD1EF\n", "sequences: got .*residue codes"),
+        (f">long\n{'A' * 100_001}\n", "long: got '100001 residues'"),
+    ],
+)
+def test_a_sequence_that_hmmer_cannot_take_is_named(
+    record: str, message: str, store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "mgnify.fasta"
+    path.write_text(MGNIFY.path.read_text() + record)
+    database = make_database("mgnify", "unpaired", [path])
+    with pytest.raises(InputError, match=message):
+        search_batch([GB1], database, store)
+    assert files_in(store) == []
 
 
 @contextmanager
@@ -234,7 +252,5 @@ def test_a_staged_search_finds_the_same(store: Store, tmp_path: Path) -> None:
 
 
 def test_the_manifest_of_the_examples_is_up_to_date() -> None:
-    from workflow.database_files import make_manifest
-
     made = format_manifest(make_manifest(MANIFEST.parent), MANIFEST.parent)
     assert made == MANIFEST.read_text()
