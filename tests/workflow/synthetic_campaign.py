@@ -353,6 +353,7 @@ def interface_rows(
             "iptm": prediction["iptm"],
             "pae_min": 1.0 + place,
             "contacts": 12 - place,
+            "ipsae_max": 0.7 - 0.01 * place,
         }
         for place, (one, two) in enumerate(
             (a, b) for a in job.chains for b in job.chains if a.id != b.id
