@@ -8,8 +8,7 @@ finished shard is kept, so a search that is killed goes on with the next one.
 import dataclasses
 import os
 import shutil
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +32,10 @@ from workflow.hit_tables import (
 )
 from workflow.mmseqs import mmseqs_version, search_mmseqs
 from workflow.needs import sequence_id
-from workflow.store import Key, Store, make_key
+from workflow.store import Key, Store, fill_store, make_key
 from workflow.tables import replacing
 
 HMMER = f"HMMER 3.4, pyhmmer {pyhmmer.__version__}"
-_POLL_SECONDS = 2.0
 
 
 def engine_name(database: Database) -> str:
@@ -88,27 +86,9 @@ def search_batch(
         InputError: a database file is missing or not the one of the manifest.
         OSError: the store cannot be written. Entries made before that stay.
     """
-    num_searched = 0
     run = _Run(database, store, profile, threads, stage_to)
-    open_keys = {s: hits_key(s, database, profile) for s in sequences}
-    while open_keys:
-        done = {s for s, key in open_keys.items() if store.get(key) is not None}
-        mine = {
-            s: key for s, key in open_keys.items() if s not in done and store.claim(key)
-        }
-        with store.keep_claims(mine.values()):
-            # Between the look and the claim another process may have finished.
-            todo = [s for s, key in mine.items() if store.get(key) is None]
-            for sequence, best in run.search(todo).items():
-                store.put(mine[sequence], _final_table(sequence, best, run))
-            _drop_parts(todo, run)
-            num_searched += len(todo)
-        for sequence in (*done, *mine):
-            del open_keys[sequence]
-            on_result(sequence)
-        if open_keys:
-            time.sleep(_POLL_SECONDS)
-    return num_searched
+    keys = {sequence: hits_key(sequence, database, profile) for sequence in sequences}
+    return fill_store(store, keys, run.make_tables, on_result)
 
 
 @dataclass(frozen=True)
@@ -125,13 +105,26 @@ class _Run:
     def settings(self) -> SearchSettings:
         return self.database.settings(self.profile)
 
-    def search(self, sequences: Sequence[str]) -> dict[str, BestHits]:
-        """The best hits of each sequence in all shards."""
+    def make_tables(self, sequences: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+        """The rows of each sequence's alignment with the whole database."""
         found = {s: BestHits(self.settings.max_sequences) for s in sequences}
-        for shard in self.database.shards if sequences else ():
+        for shard in self.database.shards:
             for sequence, best in self._search_shard(sequences, shard).items():
                 found[sequence].merge(best)
-        return found
+        for sequence, best in found.items():
+            yield sequence, self._final_table(sequence, best)
+            # The store has the table now, and needs the hits of single shards no more.
+            for shard in self.database.shards if len(self.database.shards) > 1 else ():
+                self.store.remove(self.part_key(sequence, shard))
+
+    def _final_table(self, sequence: str, best: BestHits) -> pa.Table:
+        return hits_table(
+            select_rows(best, self.settings),
+            sequence_id=sequence_id(self.database.kind, sequence),
+            database=self.database.digest,
+            engine=f"{self.database.tool} ({engine_name(self.database)})",
+            profile=self.profile,
+        )
 
     def _search_shard(
         self, sequences: Sequence[str], shard: Shard
@@ -182,23 +175,6 @@ class _Run:
             threads=self.threads,
             scratch=self.stage_to,
         )
-
-
-def _final_table(sequence: str, best: BestHits, run: _Run) -> pa.Table:
-    return hits_table(
-        select_rows(best, run.settings),
-        sequence_id=sequence_id(run.database.kind, sequence),
-        database=run.database.digest,
-        engine=f"{run.database.tool} ({engine_name(run.database)})",
-        profile=run.profile,
-    )
-
-
-def _drop_parts(sequences: Sequence[str], run: _Run) -> None:
-    if len(run.database.shards) > 1:
-        for sequence in sequences:
-            for shard in run.database.shards:
-                run.store.remove(run.part_key(sequence, shard))
 
 
 def staging_folder(setting: str | None) -> Path | None:

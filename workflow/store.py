@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from workflow.tables import replacing
 STALE_SECONDS = 180.0
 """A claim not renewed for this long belongs to a process that is gone."""
 _RENEW_SECONDS = 30.0
+_POLL_SECONDS = 2.0
 _LEFTOVER_SECONDS = 86_400.0
 
 
@@ -143,6 +144,47 @@ class Store:
 
     def _claim_path(self, key: Key) -> Path:
         return self.path(key).with_suffix(".claim")
+
+
+def fill_store(
+    store: Store,
+    keys: Mapping[str, Key],
+    make: Callable[[list[str]], Iterable[tuple[str, pa.Table]]],
+    on_result: Callable[[str], None],
+) -> int:
+    """Sees to it that the store has all entries, none of them made twice.
+
+    What is there is left alone; what another process is making is waited for.
+
+    Args:
+        store: where the entries belong.
+        keys: by the names that `make` and `on_result` know them by.
+        make: the tables of these names, in any order.
+        on_result: called with each name when its entry is there.
+
+    Returns:
+        How many entries were made here.
+    """
+    num_made, wanted = 0, dict(keys)
+    while wanted:
+        done = {name for name, key in wanted.items() if store.get(key) is not None}
+        mine = {
+            name: key
+            for name, key in wanted.items()
+            if name not in done and store.claim(key)
+        }
+        with store.keep_claims(mine.values()):
+            # Between the look and the claim another process may have finished.
+            todo = [name for name, key in mine.items() if store.get(key) is None]
+            for name, table in make(todo) if todo else ():
+                store.put(mine[name], table)
+            num_made += len(todo)
+        for name in (*done, *mine):
+            del wanted[name]
+            on_result(name)
+        if wanted:
+            time.sleep(_POLL_SECONDS)
+    return num_made
 
 
 def _create(path: Path) -> bool:

@@ -6,7 +6,7 @@ sequences together; the hits of each are filtered against the template structure
 
 import datetime
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -28,7 +28,7 @@ from workflow.database_files import read_blocks
 from workflow.databases import Database
 from workflow.needs import sequence_id
 from workflow.searching import HMMER
-from workflow.store import Key, Store, make_key
+from workflow.store import Key, Store, fill_store, make_key
 from workflow.template_store import Structures, chain_text, open_structures
 
 
@@ -90,34 +90,34 @@ def search_templates(
         ValueError: an alignment has rows of different length.
     """
     keys = {name: templates_key(q, databases, max_date) for name, q in queries.items()}
-    todo = []
-    for name, key in keys.items():
-        if store.get(key) is None:
-            todo.append(name)
-        else:
-            on_result(name)
-    if not todo:
-        return
+
+    def make(names: list[str]) -> Iterator[tuple[str, pa.Table]]:
+        wanted = {name: queries[name] for name in names}
+        return _search(wanted, databases, TemplateFilter(max_date=max_date), threads)
+
+    fill_store(store, keys, make, on_result)
+
+
+def _search(
+    queries: Mapping[str, TemplateQuery],
+    databases: TemplateDatabases,
+    limits: TemplateFilter,
+    threads: int,
+) -> Iterator[tuple[str, pa.Table]]:
     structures = open_structures(databases.structures.path)
-    profiles = {name: build_profile(queries[name].msa) for name in todo}
-    (shards, z) = databases.sequences.shards, databases.sequences.z
+    shards = databases.sequences.shards
     found = search_stream(
-        profiles,
+        {name: build_profile(query.msa) for name, query in queries.items()},
         (b for shard in shards for b in read_blocks(shard, ALPHABETS["profile"])),
         TEMPLATE_SEARCH,
         kind="profile",
-        z=z,
+        z=databases.sequences.z,
         threads=threads,
     )
-    limits = TemplateFilter(max_date=max_date)
-    for name in todo:
-        rows = select_rows(found[name], TEMPLATE_SEARCH)
-        query = queries[name].sequence
-        chosen = choose_templates(
-            query, (read_hit(row) for row in rows), structures.chain, limits
-        )
-        store.put(keys[name], _templates_table(query, chosen, structures))
-        on_result(name)
+    for name, query in queries.items():
+        hits = (read_hit(row) for row in select_rows(found[name], TEMPLATE_SEARCH))
+        chosen = choose_templates(query.sequence, hits, structures.chain, limits)
+        yield name, _templates_table(query.sequence, chosen, structures)
 
 
 def _templates_table(
