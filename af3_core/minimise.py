@@ -23,8 +23,8 @@ class Budget:
     """Moment of `time.monotonic()` after which no new work is begun."""
     platform: str
     """OpenMM's name of the platform."""
-    threads: int | None
-    """CPU threads; None for as many as OpenMM takes by itself."""
+    threads: int
+    """CPU threads; with more than one, results differ in the second decimal."""
 
     @property
     def is_spent(self) -> bool:
@@ -33,7 +33,7 @@ class Budget:
 
 
 def make_budget(
-    seconds: float | int, platform: str | None = None, threads: int | None = None
+    seconds: float | int, platform: str | None = None, threads: int = 1
 ) -> Budget:
     """A budget from now on, by default on the fastest platform there is.
 
@@ -124,14 +124,19 @@ def potential_energy(
     return float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
 
 
+def platform_of(budget: Budget) -> openmm.Platform:
+    """The platform, told to give the same result every time."""
+    platform = openmm.Platform.getPlatformByName(budget.platform)
+    wanted = {"DeterministicForces": "true", "Threads": str(budget.threads)}
+    for name in wanted.keys() & set(platform.getPropertyNames()):
+        platform.setPropertyDefaultValue(name, wanted[name])
+    return platform
+
+
 def _context(
     system: openmm.System, positions: Float[ndarray, "p 3"], budget: Budget
 ) -> openmm.Context:
-    platform = openmm.Platform.getPlatformByName(budget.platform)
-    properties = {}
-    if budget.threads is not None and "Threads" in platform.getPropertyNames():
-        properties["Threads"] = str(budget.threads)
     integrator = openmm.VerletIntegrator(0.001)
-    context = openmm.Context(system, integrator, platform, properties)
+    context = openmm.Context(system, integrator, platform_of(budget))
     context.setPositions(positions / 10)
     return context

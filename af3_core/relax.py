@@ -92,7 +92,7 @@ def relax(
     max_seconds: float | int = 600,
     keep_hydrogens: bool = False,
     platform: str | None = None,
-    threads: int | None = None,
+    threads: int = 1,
 ) -> Relaxed:
     """Relaxes a structure; whatever the coordinates, returns a status in time.
 
@@ -102,8 +102,7 @@ def relax(
         max_seconds: no new minimisation starts, and running ones stop, after this.
         keep_hydrogens: report the hydrogens that were added.
         platform: of OpenMM, such as CUDA; by default the fastest there is.
-        threads: of the CPU platform; by default what OpenMM takes (all, or
-            OPENMM_CPU_THREADS).
+        threads: of the CPU platform; only one gives the same result every time.
 
     Raises:
         ValueError: OpenMM has no such platform here.

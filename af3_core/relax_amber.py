@@ -7,6 +7,7 @@ together by the geometry of its component. So a residue that no force field know
 felt by its neighbours and never stops them.
 """
 
+import random
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from numpy import ndarray
 from openmm import app, unit
 
 from af3_core.covalent import CovalentGeometry, select_terms
-from af3_core.minimise import Budget
+from af3_core.minimise import Budget, platform_of
 from af3_core.relax_geometry import geometry_forces
 from af3_core.residues import DNA_CODES, PROTEIN_CODES, RNA_CODES
 from af3_core.structure import Chemistry, Structure, residue_starts
@@ -319,12 +320,16 @@ def _add_hydrogens(
             variants[i] = []
         elif residue.has_phosphate:
             variants[i] = _hydrogens_after_phosphate(residue)
+    state = random.getstate()
+    # Modeller draws where hydrogens begin; equal structures shall end alike.
+    random.seed(0)
     modeller.addHydrogens(
         field,
         variants=variants,
         residueTemplates=templates,
-        platform=openmm.Platform.getPlatformByName(budget.platform),
+        platform=platform_of(budget),
     )
+    random.setstate(state)
     rows = list(modeller.topology.residues())
     return modeller, {rows[i]: residues[i].template for i in generic}
 

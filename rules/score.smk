@@ -11,7 +11,7 @@ rule relax:
         "logs/relax/{batch}.tsv"
     conda:
         "../envs/core.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=sized(resources.relax_mem_mb, MANIFEST.jobs),
         runtime=sized(resources.relax_minutes, MANIFEST.jobs),

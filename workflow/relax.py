@@ -7,8 +7,6 @@ outcome of each is a row of `results/relaxed/JOB.SEED.parquet`: a structure that
 be relaxed has a status and a reason, and stops nothing.
 """
 
-import os
-
 import numpy as np
 import pyarrow as pa
 
@@ -47,8 +45,6 @@ from workflow.tables import read_rows
 def main(argv: list[str] | None = None) -> int:
     """Relaxes one batch."""
     arguments = parse_step("relax", __doc__, argv)
-    # OpenMM's CPU platform reads its number of threads from here.
-    os.environ["OPENMM_CPU_THREADS"] = str(arguments.threads)
     return run_step(lambda: relax_batch(arguments.batch))
 
 

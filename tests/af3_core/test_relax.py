@@ -43,6 +43,13 @@ def test_a_good_structure_hardly_moves() -> None:
     assert found.status == "relaxed" and found.rmsd < 0.25
 
 
+def test_the_same_structure_ends_the_same_every_time() -> None:
+    structure = shaken(protein("1vii"), 0.25)
+    first, second = relax(structure, CHEMISTRY), relax(structure, CHEMISTRY)
+    assert np.array_equal(first.positions, second.positions)
+    assert first.energy_after == second.energy_after
+
+
 def test_overlapping_chains_are_pushed_apart() -> None:
     structure = entry("2beg")
     second, third = (structure.chain_id == chain for chain in "BC")
