@@ -56,7 +56,7 @@ def describe(
         unreadable: why details could not be read, by job id.
     """
     rows = campaign.rows
-    fields = [describe_column(c) for c in SCORES.columns if c.name not in _OF_THE_ROW]
+    fields = [describe_column(c) for c in SCORES.columns if _fits_a_cell(c)]
     return {
         "fields": [
             {**field, "shown": field["key"] in _ALWAYS_SHOWN} for field in fields
@@ -91,6 +91,12 @@ def describe(
             for stage, cause, number in failures_by_cause(campaign)
         ],
     }
+
+
+def _fits_a_cell(column: Column) -> bool:
+    """Lists per chain and JSON are for queries, not for a table of 20,000 rows."""
+    is_long = pa.types.is_list(column.type) or column.doc.startswith("JSON")
+    return not is_long and column.name not in _OF_THE_ROW
 
 
 def describe_column(column: Column) -> dict[str, object]:
