@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, Integer
 from numpy import ndarray
 
-from af3_core.feature_values import Features
+from af3_core.features.values import Features
 
 _PAE_TEXTS = [f"{tenths / 10:.1f}" for tenths in range(1000)]
 _PROBABILITY_TEXTS = [f"{hundredths / 100}" for hundredths in range(101)]

@@ -6,14 +6,14 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from numpy import ndarray
 
-from af3_core.confidence import (
+from af3_core.features.values import Features
+from af3_core.scores.confidence import (
     Confidence,
     RawConfidence,
     compute_confidence,
     prediction_columns,
 )
-from af3_core.feature_values import Features
-from af3_core.structure import Structure, structure_of
+from af3_core.structures.structure import Structure, structure_of
 
 
 def flatten_atoms(

@@ -14,8 +14,8 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 from scipy.spatial import cKDTree
 
-from af3_core.feature_values import Features
-from af3_core.structure import (
+from af3_core.features.values import Features
+from af3_core.structures.structure import (
     Chemistry,
     Structure,
     moved,

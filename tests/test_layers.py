@@ -7,10 +7,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("kernels", "af3_core", "workflow")
+SCIENCE = (
+    *("contracts", "job", "cif_format"),
+    *("chemistry", "templates", "inputs", "msa", "search", "features"),
+    *("structures", "scores", "relax", "model"),
+    *("prediction", "af3_output", "figures"),
+)
+"""Modules and packages of `af3_core`: each imports from those before it only."""
 JAX_ALLOWED = (
     "kernels/",
     "af3_core/model/",
-    "af3_core/batch.py",
     "workflow/inference.py",
 )
 SOURCES = sorted(p for layer in LAYERS for p in (ROOT / layer).rglob("*.py"))
@@ -32,6 +38,16 @@ def test_imports_point_one_way(path: Path) -> None:
     layer = LAYERS.index(path.relative_to(ROOT).parts[0])
     above = {name.split(".")[0] for name in imported(path)} & set(LAYERS[layer + 1 :])
     assert not above
+
+
+def test_the_science_is_layered_too() -> None:
+    for path in (ROOT / "af3_core").rglob("*.py"):
+        place = path.relative_to(ROOT / "af3_core").parts[0].removesuffix(".py")
+        if place == "__init__":
+            continue
+        used = {name.split(".")[1] for name in imported(path) if "af3_core." in name}
+        later = used & set(SCIENCE[SCIENCE.index(place) + 1 :])
+        assert not later, f"{path.relative_to(ROOT)} imports {later}"
 
 
 def test_jax_is_imported_only_where_the_model_is() -> None:

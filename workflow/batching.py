@@ -8,7 +8,7 @@ is computed again.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from af3_core.assembly import ChemistryError
+from af3_core.features.assembly import ChemistryError
 from af3_core.job import InputError, Job, job_digest, sanitise_name
 from workflow.buckets import CostModel, bucket_for, choose_buckets
 from workflow.manifest import Batch, Manifest, batch_id

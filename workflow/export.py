@@ -25,10 +25,10 @@ from af3_core.af3_output import (
     summary_confidences,
 )
 from af3_core.contracts import PREDICTIONS, SCORES
-from af3_core.feature_values import Features
+from af3_core.features.values import Features
 from af3_core.job import write_job
-from af3_core.mmcif import write_mmcif
-from af3_core.mmcif_origin import (
+from af3_core.structures.mmcif import write_mmcif
+from af3_core.structures.mmcif_origin import (
     ALPHAFOLD3_USAGE,
     TERMS_NAME,
     UNTRAINED_USAGE,
@@ -36,7 +36,7 @@ from af3_core.mmcif_origin import (
     foldmill_origin,
     format_terms,
 )
-from af3_core.structure import Chemistry, chemistry_of, structure_of
+from af3_core.structures.structure import Chemistry, chemistry_of, structure_of
 from workflow.campaign import (
     FOLDERS,
     RESULTS,

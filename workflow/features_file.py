@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from af3_core.contracts import FEATURES
-from af3_core.feature_values import Features
+from af3_core.features.values import Features
 from workflow.tables import read_table
 
 _CONFORMERS = "conformers"

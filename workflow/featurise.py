@@ -8,9 +8,9 @@ conformers of all its seeds are committed to `results/features/JOB.parquet`.
 
 import pyarrow as pa
 
-from af3_core.chemistry import Components
+from af3_core.chemistry.dictionary import Components
 from af3_core.contracts import FEATURES
-from af3_core.features import embed_references, featurise
+from af3_core.features.featurise import embed_references, featurise
 from af3_core.job import Job
 from workflow.campaign import features_path, split_item
 from workflow.evidence import add_evidence, evidence_keys

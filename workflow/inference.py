@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 
-from af3_core.batch import Batch, pad
 from af3_core.contracts import PREDICTIONS
-from af3_core.feature_values import Features
+from af3_core.features.tokens import bucket_for
+from af3_core.features.values import Features
+from af3_core.model.batch import Batch, pad
 from af3_core.model.checkpoint import (
     Checkpoint,
     find_parts,
@@ -20,7 +21,6 @@ from af3_core.model.checkpoint import (
 from af3_core.model.config import ModelConfig, Runtime, config_to_dict
 from af3_core.model.model import Params, Prediction, compile_predict
 from af3_core.prediction import sample_confidence, sample_row
-from af3_core.tokens import bucket_for
 from kernels import (
     Spec,
     backends_used,

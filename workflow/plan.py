@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from af3_core.chemistry import Components
+from af3_core.chemistry.dictionary import Components
 from af3_core.contracts import CHAINS, JOBS
-from af3_core.features import count_tokens
+from af3_core.features.featurise import count_tokens
+from af3_core.inputs.chemistry import standard_components
+from af3_core.inputs.files import find_inputs, iterate_jobs
 from af3_core.job import InputError, Job, write_job
-from af3_core.job_chemistry import standard_components
-from af3_core.job_files import find_inputs, iterate_jobs
 from workflow.batching import (
     PlannedJob,
     Refusal,

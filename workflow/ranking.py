@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from af3_core.ranking import rank_samples
+from af3_core.scores.ranking import rank_samples
 from workflow.step import Row
 
 

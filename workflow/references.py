@@ -4,9 +4,9 @@ import gzip
 from pathlib import Path
 
 from af3_core.job import InputError
-from af3_core.scores import Reference
-from af3_core.structure import Structure
-from af3_core.structure_file import parse_structure
+from af3_core.scores.rows import Reference
+from af3_core.structures.structure import Structure
+from af3_core.structures.structure_file import parse_structure
 
 SUFFIXES = (".cif", ".mmcif", ".pdb", ".ent")
 

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from af3_core.contracts import PREDICTIONS, RELAXED
-from af3_core.relax import relax, relaxed_columns
-from af3_core.structure import chemistry_of, structure_of
+from af3_core.relax.relax import relax, relaxed_columns
+from af3_core.structures.structure import chemistry_of, structure_of
 from workflow.campaign import (
     features_path,
     outcomes_path,

@@ -8,8 +8,8 @@ writes `results/score/ID.scores.parquet` and `results/score/ID.interfaces.parque
 import time
 
 from af3_core.contracts import INTERFACES, PREDICTIONS, RELAXED, SCORES
-from af3_core.scores import score_prediction
-from af3_core.structure import chemistry_of
+from af3_core.scores.rows import score_prediction
+from af3_core.structures.structure import chemistry_of
 from workflow.campaign import (
     RESULTS,
     features_path,

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from af3_core.contracts import CHAINS, JOBS
+from af3_core.inputs.alphafold3 import read_alphafold3
+from af3_core.inputs.entities import Links
+from af3_core.inputs.entry import Entry, parse_json
 from af3_core.job import InputError, Job
-from af3_core.job_entities import Links
-from af3_core.job_entry import Entry, parse_json
-from af3_core.job_json import read_alphafold3
 from workflow.campaign import PLAN
 from workflow.manifest import Manifest, load_manifest
 from workflow.settings import Settings, check_settings

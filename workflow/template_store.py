@@ -22,9 +22,11 @@ from pathlib import Path, PurePath
 
 import zstandard
 
+from af3_core.chemistry.residue_letters import residue_letters
 from af3_core.job import InputError
-from af3_core.mmcif_chain import format_chain, release_date
-from af3_core.mmcif_entry import (
+from af3_core.search.templates import TemplateChain
+from af3_core.templates.chain import format_chain, release_date
+from af3_core.templates.entry import (
     NUCLEIC_ACIDS,
     PEPTIDES,
     Entry,
@@ -33,8 +35,6 @@ from af3_core.mmcif_entry import (
     read_entry,
     read_polymer,
 )
-from af3_core.residue_letters import residue_letters
-from af3_core.search.templates import TemplateChain
 from workflow.tables import replacing
 
 _SUFFIXES = (".cif", ".cif.gz")

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from af3_core.batch import AtomWindows, Batch, Gather
 from af3_core.model import config as settings
+from af3_core.model.batch import AtomWindows, Batch, Gather
 from af3_core.model.conditioned import (
     ConditionedTransition,
     adaptive_norm,

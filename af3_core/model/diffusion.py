@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from af3_core.batch import Batch
 from af3_core.model.atoms import (
     AtomCondition,
     AtomConditioning,
@@ -17,6 +16,7 @@ from af3_core.model.atoms import (
     AtomEncoder,
     AtomPairBias,
 )
+from af3_core.model.batch import Batch
 from af3_core.model.conditioned import (
     TokenPairBias,
     TokenTransformer,

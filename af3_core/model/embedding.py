@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from af3_core.batch import Batch, Bonds, Tokens
 from af3_core.model.atoms import AtomConditioning, AtomEncoder, AtomPairBias
+from af3_core.model.batch import Batch, Bonds, Tokens
 from af3_core.model.config import ModelConfig, Runtime
 from af3_core.model.primitives import Linear
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from af3_core.batch import Batch
+from af3_core.model.batch import Batch
 from af3_core.model.config import ConfidenceHead, DistogramHead, ModelConfig, Runtime
 from af3_core.model.diffusion import Embeddings
 from af3_core.model.pairformer import PairformerStack

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from af3_core.batch import Batch
+from af3_core.model.batch import Batch
 from af3_core.model.config import ModelConfig, Runtime
 from af3_core.model.diffusion import (
     Embeddings,

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from af3_core.batch import Msa
 from af3_core.model import config as settings
+from af3_core.model.batch import Msa
 from af3_core.model.config import Runtime
 from af3_core.model.pairformer import PairUpdate
 from af3_core.model.primitives import LayerNorm, Linear, Transition, map_rows

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from af3_core.batch import (
+from af3_core.model.batch import (
     KEYS_PER_WINDOW,
     NUM_ATOM_SLOTS,
     QUERIES_PER_WINDOW,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from af3_core.batch import Gather
+from af3_core.model.batch import Gather
 from kernels import gated_transition
 
 Initialiser = Literal["linear", "relu", "zeros"]

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from af3_core.batch import Templates
 from af3_core.model import config as settings
+from af3_core.model.batch import Templates
 from af3_core.model.config import DistanceBins, Runtime
 from af3_core.model.pairformer import PairUpdate
 from af3_core.model.primitives import LayerNorm, Linear, ScalarEmbedding

@@ -5,13 +5,13 @@ from functools import cache
 
 import numpy as np
 
-from af3_core.chemistry import Components
-from af3_core.confidence import quantise_contact_probs, quantise_pae
-from af3_core.feature_values import Features
-from af3_core.mmcif import write_mmcif
-from af3_core.mmcif_origin import UNTRAINED_USAGE, foldmill_origin
-from af3_core.structure import Structure, structure_of
-from tests.af3_core.feature_examples import case, featurised, read_job
+from af3_core.chemistry.dictionary import Components
+from af3_core.features.values import Features
+from af3_core.scores.confidence import quantise_contact_probs, quantise_pae
+from af3_core.structures.mmcif import write_mmcif
+from af3_core.structures.mmcif_origin import UNTRAINED_USAGE, foldmill_origin
+from af3_core.structures.structure import Structure, structure_of
+from tests.af3_core.features.feature_examples import case, featurised, read_job
 
 ORIGIN = foldmill_origin("0.0.0", "made up", UNTRAINED_USAGE)
 

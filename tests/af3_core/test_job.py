@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from af3_core.inputs.files import find_inputs, read_jobs
 from af3_core.job import (
     InputError,
     Job,
@@ -15,8 +16,7 @@ from af3_core.job import (
     sanitise_name,
     write_job,
 )
-from af3_core.job_files import find_inputs, read_jobs
-from tests.af3_core.job_examples import DATA, SEQUENCE, read_text
+from tests.af3_core.inputs.job_examples import DATA, SEQUENCE, read_text
 
 CHAIN = Polymer(kind="protein", ids=("A",), sequence=SEQUENCE)
 JOB = Job(name="example", seeds=(1,), entities=(CHAIN,))

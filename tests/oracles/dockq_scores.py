@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from af3_core.structure import Structure, moved, select
+from af3_core.structures.structure import Structure, moved, select
 from tests.structures import DATA, entry, shaken
 
 CASES = {

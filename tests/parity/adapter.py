@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from af3_core.batch import (
+from af3_core.model.batch import (
     AtomWindows,
     Batch,
     Bonds,

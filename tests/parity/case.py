@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from af3_core.batch import Batch
+from af3_core.inputs.files import read_jobs
 from af3_core.job import Job
-from af3_core.job_files import read_jobs
+from af3_core.model.batch import Batch
 from tests.parity.adapter import batch_from_features
 
 

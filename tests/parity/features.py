@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from af3_core.batch import Batch, pad
-from af3_core.chemistry import Components
-from af3_core.features import featurise, reference_positions
+from af3_core.chemistry.dictionary import Components
+from af3_core.features.featurise import featurise, reference_positions
+from af3_core.model.batch import Batch, pad
 from tests.parity.adapter import batch_arrays
 from tests.parity.case import Case
 from tests.parity.comparison import Comparison, compare_exactly, compare_relative

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from af3_core.batch import Batch
+from af3_core.model.batch import Batch
 from af3_core.model.config import ModelConfig, Runtime
 from af3_core.model.diffusion import Embeddings, condition, denoise
 from af3_core.model.heads import Confidence, predict_confidence, predict_distogram

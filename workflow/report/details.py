@@ -18,7 +18,7 @@ from af3_core.contracts import (
     SCORES,
     Contract,
 )
-from af3_core.structure import Structure, select
+from af3_core.structures.structure import Structure, select
 from workflow.report.encode import encode_matrix, pack_sections
 from workflow.report.jobs import JobRow, read_columns
 from workflow.report.layout import msa_depth, read_layout

@@ -9,9 +9,9 @@ from jaxtyping import Int, Int8
 from numpy import ndarray
 
 from af3_core.contracts import FEATURES
-from af3_core.feature_values import decode_array
+from af3_core.features.values import decode_array
 from af3_core.msa import GAP
-from af3_core.structure import Structure
+from af3_core.structures.structure import Structure
 from workflow.report.jobs import read_columns
 
 _ARRAYS = (

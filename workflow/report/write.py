@@ -8,7 +8,7 @@ from itertools import batched, islice
 from pathlib import Path
 
 from af3_core.contracts import ContractError
-from af3_core.mmcif_origin import ALPHAFOLD3_USAGE, UNTRAINED_USAGE
+from af3_core.structures.mmcif_origin import ALPHAFOLD3_USAGE, UNTRAINED_USAGE
 from workflow.campaign import FOLDERS, RESULTS
 from workflow.report.details import Detail, pack_details, read_tables
 from workflow.report.encode import pack_json

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from af3_core.batch import Bonds, Gather
+from af3_core.model.batch import Bonds, Gather
 from af3_core.model.embedding import (
     RelativePositionEncoding,
     encode_relative_positions,

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from af3_core.batch import Msa
+from af3_core.model.batch import Msa
 from af3_core.model.msa_module import OuterProductMean, embed_rows, shuffle_rows
 from tests.af3_core.model.stages import random_array, run
 

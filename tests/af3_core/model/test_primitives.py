@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from af3_core.batch import Gather
+from af3_core.model.batch import Gather
 from af3_core.model.primitives import (
     LayerNorm,
     Linear,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from af3_core.batch import Templates
+from af3_core.model.batch import Templates
 from af3_core.model.config import DistanceBins
 from af3_core.model.templates import (
     TemplateEmbedder,

@@ -6,10 +6,10 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
-from af3_core.batch import Batch, pad
-from af3_core.chemistry import Components
-from af3_core.features import featurise, reference_positions
+from af3_core.chemistry.dictionary import Components
+from af3_core.features.featurise import featurise, reference_positions
 from af3_core.job import Job, Ligand, Polymer
+from af3_core.model.batch import Batch, pad
 from af3_core.model.config import (
     AtomTransformer,
     ConfidenceHead,

@@ -1,0 +1,1 @@
+"""Components, molecules and conformers: what residues and ligands are made of."""

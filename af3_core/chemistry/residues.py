@@ -1,0 +1,106 @@
+"""Residues of polymers: component codes, residue classes, names of chain types."""
+
+from af3_core.chemistry.residue_letters import LETTER_OF_COMPONENT, residue_letters
+from af3_core.job import ChainKind, Polymer, PolymerKind
+
+PROTEIN_CODES = {
+    "A": "ALA",
+    "R": "ARG",
+    "N": "ASN",
+    "D": "ASP",
+    "C": "CYS",
+    "Q": "GLN",
+    "E": "GLU",
+    "G": "GLY",
+    "H": "HIS",
+    "I": "ILE",
+    "L": "LEU",
+    "K": "LYS",
+    "M": "MET",
+    "F": "PHE",
+    "P": "PRO",
+    "S": "SER",
+    "T": "THR",
+    "W": "TRP",
+    "Y": "TYR",
+    "V": "VAL",
+}
+RNA_CODES = {letter: letter for letter in "AGCU"}
+DNA_CODES = {letter: "D" + letter for letter in "AGCT"}
+
+CODES_BY_KIND: dict[PolymerKind, dict[str, str]] = {
+    "protein": PROTEIN_CODES,
+    "rna": RNA_CODES,
+    "dna": DNA_CODES,
+}
+"""One-letter code to component code of the standard residues."""
+
+UNKNOWN_CODE: dict[PolymerKind, str] = {"protein": "UNK", "rna": "N", "dna": "DN"}
+UNKNOWN_LETTER: dict[PolymerKind, str] = {"protein": "X", "rna": "N", "dna": "N"}
+
+UNKNOWN_CODES = frozenset({"UNK", "N", "DN", "UNL"})
+"""Components that say nothing: a chain of one of them alone is left out."""
+
+RESIDUE_CLASSES = (
+    *PROTEIN_CODES.values(),
+    "UNK",
+    "-",
+    *RNA_CODES.values(),
+    *DNA_CODES.values(),
+    "N",
+)
+"""The 31 classes of `residue_type`, MSA rows and profiles (AF3 SI table 13)."""
+
+RESIDUE_CLASS_INDEX = {code: index for index, code in enumerate(RESIDUE_CLASSES)}
+
+STANDARD_PROTEIN_CODES = frozenset({*PROTEIN_CODES.values(), "UNK"})
+STANDARD_NUCLEIC_CODES = frozenset(
+    {*RNA_CODES.values(), *DNA_CODES.values(), "N", "DN"}
+)
+STANDARD_CODES = STANDARD_PROTEIN_CODES | STANDARD_NUCLEIC_CODES
+
+CHAIN_TYPES: dict[ChainKind, str] = {
+    "protein": "polypeptide(L)",
+    "rna": "polyribonucleotide",
+    "dna": "polydeoxyribonucleotide",
+}
+"""mmCIF `_entity_poly.type` of the polymers."""
+
+
+def residue_codes(polymer: Polymer) -> tuple[str, ...]:
+    """Returns the component code of every residue, modifications applied."""
+    standard = CODES_BY_KIND[polymer.kind]
+    unknown = UNKNOWN_CODE[polymer.kind]
+    codes = [standard.get(letter, unknown) for letter in polymer.sequence]
+    for modification in polymer.modifications:
+        codes[modification.position - 1] = modification.code
+    return tuple(codes)
+
+
+def one_letter_sequence(codes: tuple[str, ...], kind: PolymerKind) -> str:
+    """Returns the sequence that MSAs and templates are aligned with.
+
+    Modified residues get their parent's letter where one is known. Letters of the
+    other kind of polymer that sneak into nucleic acids become N.
+    """
+    unknown = UNKNOWN_LETTER[kind]
+    letters = residue_letters(codes, unknown=unknown)
+    if kind == "protein":
+        return letters
+    return "".join(x if x in "AGCUTN" else unknown for x in letters)
+
+
+def residue_class(code: str, kind: ChainKind) -> int:
+    """Returns the index in `RESIDUE_CLASSES` of a component in a chain."""
+    if kind == "ligand":
+        return RESIDUE_CLASS_INDEX["UNK"]
+    letter = LETTER_OF_COMPONENT.get(code, "X")
+    unknown = "UNK" if kind == "protein" else "N"
+    return RESIDUE_CLASS_INDEX[CODES_BY_KIND[kind].get(letter, unknown)]
+
+
+def is_one_token(code: str, kind: ChainKind) -> bool:
+    """Says whether the residue is one token; others are one token per heavy atom."""
+    if kind == "protein":
+        return code in STANDARD_PROTEIN_CODES or code == "MSE"
+    return kind != "ligand" and code in STANDARD_NUCLEIC_CODES

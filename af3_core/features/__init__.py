@@ -1,0 +1,1 @@
+"""From a job and its evidence to what the model reads."""

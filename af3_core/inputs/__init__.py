@@ -1,0 +1,1 @@
+"""Reads and writes jobs: AlphaFold 3 and server JSON, FASTA, sample sheets."""

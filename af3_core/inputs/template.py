@@ -1,0 +1,43 @@
+"""Whether a structural template that the user gives can be used, as quickly as can be.
+
+`template_structure` is the judge. A file that lists the residues of its only chain, as
+those of the PDB and of AlphaFold 3 do, need not be read atom by atom.
+"""
+
+import re
+
+import gemmi
+
+from af3_core.templates.structure import read_template_chain
+
+_DATE = re.compile(r"'?\d{4}-\d{2}-\d{2}'?")
+_SCHEME = ("asym_id", "seq_id", "pdb_seq_num", "pdb_ins_code", "pdb_strand_id")
+
+
+def count_template_residues(mmcif: str) -> int:
+    """Residues of the template's only protein chain, unresolved ones included.
+
+    Raises:
+        ValueError: a sentence saying why the text is no usable template.
+    """
+    try:
+        document = gemmi.cif.read_string(mmcif)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"it is not mmCIF: {str(error)[:160]}") from error
+    if len(document) == 1 and _is_plain(document[0]):
+        return len(set(document[0].find_values("_pdbx_poly_seq_scheme.seq_id")))
+    return len(read_template_chain(mmcif).residues)
+
+
+def _is_plain(block: gemmi.cif.Block) -> bool:
+    scheme = block.find("_pdbx_poly_seq_scheme.", _SCHEME)
+    dates = block.find_values("_pdbx_audit_revision_history.revision_date")
+    kinds = block.find_values("_entity_poly.type")
+    return (
+        len(scheme) > 0
+        and len(set(scheme.column(0))) == 1
+        and len(block.find_values("_atom_site.id")) > 0
+        and [gemmi.cif.as_string(kind) for kind in kinds] == ["polypeptide(L)"]
+        and len(dates) > 0
+        and all(_DATE.fullmatch(date) for date in dates)
+    )

@@ -1,0 +1,144 @@
+"""Text of the user's files: plain or compressed, and never more than it should be."""
+
+import gzip
+import lzma
+import stat
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import zstandard
+
+from af3_core.inputs.entry import Entry
+from af3_core.job import InputError
+
+MAX_TEXT_BYTES = 2**29
+"""Largest alignment, template or component file, decompressed (512 MiB)."""
+MAX_INPUT_BYTES = 2**30
+"""Largest JSON, FASTA or CSV file (1 GiB)."""
+
+_CHUNK_BYTES = 2**20
+# One call returns all that its input expands to: four bytes may become 128 KiB.
+_ZSTD_INPUT_BYTES = 2**10
+_GZIP, _XZ, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
+
+
+def read_file(file: str, path: Path, max_bytes: int = MAX_INPUT_BYTES) -> str:
+    """The text of an input file itself.
+
+    Raises:
+        InputError: if it is no readable, regular, uncompressed UTF-8 file.
+    """
+    whole = Entry(file, "", str(path), "a readable file")
+    size = _size_of_regular_file(whole, path)
+    if size > max_bytes:
+        allowed = f"a file of at most {max_bytes:,} bytes"
+        raise InputError(file, "(file)", f"{size:,} bytes", allowed)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise whole.refuse(f"a readable file ({error.strerror})") from error
+    return _decode(whole, content)
+
+
+def read_linked_file(
+    entry: Entry, folder: Path, allowed_roots: tuple[Path, ...] | None
+) -> str:
+    """The text of the file that a field such as `unpairedMsaPath` points to.
+
+    Args:
+        entry: the field; its value is the path, absolute or relative to `folder`.
+        folder: where the JSON file lies.
+        allowed_roots: folders inside which the file must really lie, links followed;
+            None for AlphaFold 3's rule, anything the user can read.
+    """
+    name = entry.value
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        raise entry.refuse()
+    if name.startswith("gs://"):
+        raise entry.refuse("a file of this machine; copy cloud objects here first")
+    path = folder / name
+    size = _size_of_regular_file(entry, path)
+    if allowed_roots is not None:
+        _refuse_outside(entry, path, allowed_roots)
+    if size > MAX_TEXT_BYTES:
+        raise entry.refuse(f"a file of at most {MAX_TEXT_BYTES:,} bytes")
+    return _decode(entry, _read_decompressed(entry, path))
+
+
+def _size_of_regular_file(entry: Entry, path: Path) -> int:
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise entry.refuse(f"an existing, readable file ({reason})") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise entry.refuse("a regular file, not a folder, device, pipe or socket")
+    return status.st_size
+
+
+def _refuse_outside(entry: Entry, path: Path, roots: tuple[Path, ...]) -> None:
+    real = path.resolve()
+    if not any(real.is_relative_to(root.resolve()) for root in roots):
+        folders = ", ".join(str(root) for root in roots)
+        raise entry.refuse(f"a file inside {folders}")
+
+
+def _read_decompressed(entry: Entry, path: Path) -> bytes:
+    chunks: list[bytes] = []
+    num_bytes = 0
+    try:
+        with path.open("rb") as stream:
+            for chunk in _decompress(stream):
+                num_bytes += len(chunk)
+                if num_bytes > MAX_TEXT_BYTES:
+                    allowed = f"at most {MAX_TEXT_BYTES:,} bytes when decompressed"
+                    raise entry.refuse(allowed)
+                # A bomb of zeros ends here, long before it has filled the memory.
+                if b"\0" in chunk:
+                    raise entry.refuse("a text file; this one holds NUL bytes")
+                chunks.append(chunk)
+    except (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+        raise entry.refuse(f"an intact compressed file ({error})") from error
+    except OSError as error:
+        raise entry.refuse(f"a readable file ({error})") from error
+    return b"".join(chunks)
+
+
+def _decompress(stream: BinaryIO) -> Iterator[bytes]:
+    magic = stream.read(6)
+    stream.seek(0)
+    if magic.startswith(_ZSTD):
+        yield from _decompress_zstd(stream)
+        return
+    if magic.startswith(_GZIP):
+        plain = gzip.GzipFile(fileobj=stream)
+    elif magic == _XZ:
+        plain = lzma.LZMAFile(stream)
+    else:
+        plain = stream
+    while chunk := plain.read(_CHUNK_BYTES):
+        yield chunk
+
+
+def _decompress_zstd(stream: BinaryIO) -> Iterator[bytes]:
+    # The library's own file reader takes a truncated stream for a finished one.
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    complete = False
+    while packed := stream.read(_ZSTD_INPUT_BYTES):
+        while packed:
+            if complete:
+                frame = zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(packed)
+            complete, packed = frame.eof, frame.unused_data
+    if not complete:
+        raise EOFError("the stream ends before its end marker")
+
+
+def _decode(entry: Entry, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        allowed = f"UTF-8 text; byte {error.start} is none ({error.reason})"
+        raise entry.refuse(allowed) from error

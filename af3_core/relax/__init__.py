@@ -1,0 +1,1 @@
+"""Minimisation in a force field, close to the prediction."""

@@ -1,0 +1,1 @@
+"""Confidence and interface scores; comparison with reference structures."""

@@ -1,0 +1,1 @@
+"""Atoms with coordinates: files, geometry, clashes, covalent faults."""

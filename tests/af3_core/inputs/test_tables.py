@@ -1,0 +1,79 @@
+"""FASTA and CSV: jobs for people who do not write JSON."""
+
+from af3_core.job import Job, Ligand, Polymer
+from tests.af3_core.inputs.job_examples import DATA, SEQUENCE, read_text
+
+
+def test_every_fasta_record_is_a_monomer(tmp_path) -> None:
+    halves = f"{SEQUENCE[:5]}\r\n{SEQUENCE[5:]}"
+    text = f"\ufeff; a comment\n>one first protein\n{halves}\n\n>two\nMKT*\n"
+    jobs, errors = read_text(text, tmp_path, "proteome.faa", default_seeds=(1, 2))
+    assert errors == []
+    assert jobs == [
+        Job("one", (1, 2), (Polymer(kind="protein", ids=("A",), sequence=SEQUENCE),)),
+        Job("two", (1, 2), (Polymer(kind="protein", ids=("A",), sequence="MKT"),)),
+    ]
+
+
+def test_fasta_names_keep_what_file_names_can_hold(tmp_path) -> None:
+    text = ">sp|P69905|HBA_HUMAN Hemoglobin\nMVLSPADK\n"
+    [job], _ = read_text(text, tmp_path, "one.fasta")
+    assert job.name == "sp_P69905_HBA_HUMAN"
+
+
+def test_fasta_letters_may_be_lower_case(tmp_path) -> None:
+    [job], _ = read_text(">soft masked\nMKTayiAKQR\n", tmp_path, "one.fa")
+    assert job.entities[0].sequence == SEQUENCE
+
+
+def test_fasta_is_rna_or_dna_only_where_its_header_says_so(tmp_path) -> None:
+    text = ">a kind=rna\nGGCU\n>b KIND=DNA\ngatt\n>c\nGATTACA\n"
+    jobs, _ = read_text(text, tmp_path, "mixed.fasta")
+    assert [job.entities[0].kind for job in jobs] == ["rna", "dna", "protein"]
+
+
+def test_one_bad_record_never_stops_the_others(tmp_path) -> None:
+    jobs, errors = read_text(">a\nMKT\n>b\nM1\n>c\nGGG\n", tmp_path, "three.fasta")
+    assert [job.name for job in jobs] == ["a", "c"]
+    assert [error.field for error in errors] == ["record 2 (b), sequence"]
+
+
+def test_real_fasta_is_read_whole(tmp_path) -> None:
+    text = (DATA / "databases" / "queries.fasta").read_text()
+    jobs, errors = read_text(text, tmp_path, "queries.fasta")
+    assert errors == [] and len(jobs) == text.count(">")
+
+
+def test_a_sample_sheet_row_is_a_complex(tmp_path) -> None:
+    text = (
+        "\ufeffname,chains,copies,ligands,seeds\r\n"
+        "first,MKTAYIAKQR; rna:ggcu,2;1,ATP; 2*MG; 2 * smiles:CCO,1;2\r\n"
+        "\r\n"
+        "second,DNA:GATT,,,\r\n"
+    )
+    jobs, errors = read_text(text, tmp_path, "sheet.csv", default_seeds=(9,))
+    assert errors == []
+    assert jobs[0] == Job(
+        name="first",
+        seeds=(1, 2),
+        entities=(
+            Polymer(kind="protein", ids=("A", "B"), sequence=SEQUENCE),
+            Polymer(kind="rna", ids=("C",), sequence="GGCU"),
+            Ligand(ids=("D",), codes=("ATP",)),
+            Ligand(ids=("E", "F"), codes=("MG",)),
+            Ligand(ids=("G", "H"), smiles="CCO"),
+        ),
+    )
+    assert (jobs[1].seeds, jobs[1].entities[0].kind) == ((9,), "dna")
+
+
+def test_a_sample_sheet_needs_name_and_chains_alone_in_any_order(tmp_path) -> None:
+    [job], _ = read_text("chains,name\nMKT,a b\n", tmp_path, "sheet.csv")
+    assert (job.name, job.seeds) == ("a b", (1,))
+
+
+def test_one_bad_row_never_stops_the_others(tmp_path) -> None:
+    text = "name,chains\na,MKT\nb,M1\nc,GGG,extra\nd,GGG\n"
+    jobs, errors = read_text(text, tmp_path, "sheet.csv")
+    assert [job.name for job in jobs] == ["a", "d"]
+    assert [error.field for error in errors] == ["line 3, chains", "line 4"]
