@@ -1,9 +1,15 @@
-"""The report in a browser: opened from disk in headless Chromium and used."""
+"""The report in a browser: opened from disk in headless Chromium and used.
 
+One page serves all tests; its address takes it from job to job. Nothing waits for a
+time: the page says in `data-ready`, `data-shown` and `data-drawn` what it shows.
+"""
+
+import base64
 import csv
 import io
 import shutil
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -46,26 +52,38 @@ FLAGS = [
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 BROKEN = "inputs/broken.json"
 NUM_MANY = 20_000
+PATIENCE = 60_000  # ms; a slow machine that does other things too is no fault
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE
+        )
         yield browser
         browser.close()
 
 
-@pytest.fixture
-def page(browser) -> Iterator[object]:
-    """A page that fails the test if anything went wrong in it."""
-    page = browser.new_page(viewport={"width": 1440, "height": 1200})
+@pytest.fixture(scope="module")
+def shared_page(browser) -> Iterator[tuple[object, list[str]]]:
+    """The page and what went wrong in it."""
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.set_default_timeout(PATIENCE)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("dialog", lambda dialog: faults.append(f"dialog {dialog.message}"))
     page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
-    yield page
+    yield page, faults
     page.close()
+
+
+@pytest.fixture
+def page(shared_page) -> Iterator[object]:
+    """The page, which fails the test if anything went wrong in it."""
+    page, faults = shared_page
+    faults.clear()
+    yield page
     assert faults == []
 
 
@@ -113,27 +131,68 @@ def write_scores_only(results: Path) -> None:
         write_table(path, contract, filled(contract, rows))
 
 
+_VISITS = count()
+
+
 def open_report(page, address: str, job: str = BROKEN) -> None:
-    """Opens a job; by default one without a structure, which is quicker."""
-    page.goto(f"{address}#job={job}")
-    page.wait_for_selector("html[data-ready]")
-    page.wait_for_selector("html[data-shown]")
+    """Shows a job, with no filter; by default one without a structure."""
+    page.mouse.move(0, 0)
+    if page.url.split("#")[0] != address:
+        load(page, address)
+    page.evaluate(
+        """([job, visit]) => {
+          delete document.documentElement.dataset.shown;
+          scrollTo(0, 0);
+          location.hash = new URLSearchParams({ job, visit });
+        }""",
+        [job, str(next(_VISITS))],
+    )
+    wait_until_shown(page, job)
+
+
+def load(page, address: str) -> None:
+    page.goto(address)
+    page.wait_for_selector("html[data-ready]", state="attached")
+
+
+def wait_until_shown(page, job: str) -> None:
+    page.wait_for_function(
+        "job => document.documentElement.dataset.shown === job", arg=job
+    )
 
 
 def shown_names(page) -> list[str]:
     return page.locator("tr.row td.name").all_inner_texts()
 
 
-def drawing_of(page) -> bytes:
-    """The structure, above the buttons in the view, with the mouse elsewhere."""
-    page.mouse.move(0, 0)
-    box = page.locator("#viewer").bounding_box()
-    return page.screenshot(clip={**box, "height": box["height"] * 0.8})
+def drawing_of(page, view: str) -> bytes:
+    """The structure's canvas as PNG, once it shows this view and changes no more."""
+    page.wait_for_selector(f'#viewer[data-drawn="{view}"]')
+    address = page.evaluate(
+        """async () => {
+          const picture = () => document.querySelector("#viewer canvas").toDataURL();
+          const nextFrame = () => new Promise(requestAnimationFrame);
+          for (let before = ""; ;) {
+            await nextFrame();
+            await nextFrame();
+            const now = picture();
+            if (now === before) return now;
+            before = now;
+          }
+        }"""
+    )
+    return base64.b64decode(address.split(",")[1])
 
 
-def colours_of(page, selector: str) -> set[tuple[int, int, int]]:
-    picture = Image.open(io.BytesIO(page.locator(selector).screenshot()))
-    return {colour for _, colour in picture.convert("RGB").getcolors(2**24)}
+def box_of(page, selector: str) -> dict[str, float]:
+    """Where an element is on the screen, scrolled to if need be."""
+    page.locator(selector).scroll_into_view_if_needed()
+    return page.locator(selector).bounding_box()
+
+
+def colours_of(drawing: bytes) -> set[tuple[int, int, int]]:
+    picture = Image.open(io.BytesIO(drawing)).convert("RGB")
+    return {colour for _, colour in picture.getcolors(2**24)}
 
 
 def test_jobs_come_best_first_and_failed_inputs_last(page, report) -> None:
@@ -184,17 +243,17 @@ def test_a_bar_of_a_distribution_filters_to_its_jobs(page, report) -> None:
 def test_a_click_selects_a_job_and_the_address_remembers_it(page, report) -> None:
     open_report(page, report, "with_ligand")
     page.click("tr.row >> text=trimer")
-    page.wait_for_selector('html[data-shown="trimer"]')
+    wait_until_shown(page, "trimer")
     assert page.inner_text("#job-name") == "trimer"
     page.reload()
-    page.wait_for_selector('html[data-shown="trimer"]')
+    wait_until_shown(page, "trimer")
 
 
 def test_arrow_keys_walk_through_the_jobs(page, report) -> None:
     open_report(page, report, "monomer")
     page.focus("#scroller")
     page.keyboard.press("ArrowDown")
-    page.wait_for_selector('html[data-shown="trimer"]')
+    wait_until_shown(page, "trimer")
 
 
 def test_a_failed_input_shows_cause_evidence_and_remedy(page, report) -> None:
@@ -207,9 +266,9 @@ def test_a_failed_input_shows_cause_evidence_and_remedy(page, report) -> None:
 
 def test_the_structure_is_drawn_in_the_colours_of_plddt_or_chain(page, report) -> None:
     open_report(page, report, "trimer")
-    by_plddt = colours_of(page, "#viewer")
+    by_plddt = colours_of(drawing_of(page, "predicted cartoon plddt"))
     page.click("button[data-choice=chain]")
-    by_chain = colours_of(page, "#viewer")
+    by_chain = colours_of(drawing_of(page, "predicted cartoon chain"))
     assert len(by_plddt) > 100
     assert len(by_chain - by_plddt) > 100
     assert page.locator(".legend >> text=chain B").count() == 1
@@ -217,34 +276,50 @@ def test_the_structure_is_drawn_in_the_colours_of_plddt_or_chain(page, report) -
 
 def test_the_relaxed_structure_can_be_seen_instead(page, report) -> None:
     open_report(page, report, "trimer")
-    predicted = drawing_of(page)
+    predicted = drawing_of(page, "predicted cartoon plddt")
     page.click("button[data-choice=relaxed]")
-    assert drawing_of(page) != predicted
+    assert drawing_of(page, "relaxed cartoon plddt") != predicted
     page.click("button[data-choice=predicted]")
-    assert drawing_of(page) == predicted
+    assert drawing_of(page, "predicted cartoon plddt") == predicted
+
+
+def test_reset_brings_back_the_first_view(page, report) -> None:
+    open_report(page, report, "trimer")
+    first = drawing_of(page, "predicted cartoon plddt")
+    box = box_of(page, "#viewer")
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 40, middle[1] + 25)
+    page.mouse.up()
+    page.mouse.move(0, 0)
+    assert drawing_of(page, "predicted cartoon plddt") != first
+    page.click("text=Reset")
+    assert drawing_of(page, "predicted cartoon plddt") == first
 
 
 def test_dragging_over_the_pae_marks_the_region_everywhere(page, report) -> None:
     open_report(page, report, "trimer")
-    before = colours_of(page, "#viewer")
-    box = page.locator("#pae").bounding_box()
+    before = colours_of(drawing_of(page, "predicted cartoon plddt"))
+    box = box_of(page, "#pae")
     page.mouse.move(box["x"] + 0.5, box["y"] + box["height"] * 0.5)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.7)
     page.mouse.up()
     page.mouse.move(0, 0)
+    after = colours_of(drawing_of(page, "predicted cartoon region"))
     readout = page.locator("#pae-readout").inner_text()
     assert readout.startswith("Scored A LEU 1 to A ")
     assert "; aligned on B " in readout
     assert page.locator(".mark-scored").count() == 2
-    assert len(colours_of(page, "#viewer") - before) > 100
+    assert len(after - before) > 100
     page.keyboard.press("Escape")
     assert page.locator(".mark-scored").count() == 0
 
 
 def test_pointing_at_the_pae_names_the_pair_and_its_error(page, report) -> None:
     open_report(page, report, "with_ligand")
-    box = page.locator("#pae").bounding_box()
+    box = box_of(page, "#pae")
     page.mouse.move(box["x"] + box["width"] - 1, box["y"] + 1)
     readout = page.locator("#pae-readout").inner_text()
     assert readout.startswith("C MG 1 when aligned on A LEU 1: ")
@@ -261,7 +336,7 @@ def test_an_interface_is_found_in_the_structure(page, report) -> None:
 
 def test_the_pae_in_the_page_is_that_of_the_table(page, report) -> None:
     open_report(page, report, "monomer")
-    box = page.locator("#pae").bounding_box()
+    box = box_of(page, "#pae")
     page.mouse.move(box["x"] + 1, box["y"] + 1)
     assert "A LEU 1 when aligned on A LEU 1" in page.inner_text("#pae-readout")
     assert 0.0 <= float(page.inner_text("#pae-readout").split()[-2]) <= 1.0
@@ -280,6 +355,7 @@ def test_the_filtered_jobs_are_saved_as_csv(page, report, tmp_path) -> None:
 
 def test_nothing_but_the_file_itself_is_asked_for(page, report) -> None:
     asked: list[str] = []
+    page.goto("about:blank")
     page.on("request", lambda request: asked.append(request.url))
     open_report(page, report, "trimer")
     assert asked == [report]
@@ -290,7 +366,7 @@ def test_hostile_names_are_shown_as_text(page, tmp_path) -> None:
     failure = outcome("plan", HOSTILE, "failed", evidence=HOSTILE, remedy=HOSTILE)
     write_campaign(tmp_path, (job,), [failure])
     made = write_report(tmp_path, tmp_path / "r.html", title=HOSTILE)
-    open_report(page, made.path.as_uri())
+    open_report(page, made.path.as_uri(), HOSTILE)
     assert page.inner_text("#job-name") == HOSTILE
     assert page.inner_text("h1") == HOSTILE
     assert shown_names(page) == [HOSTILE, HOSTILE]
@@ -298,25 +374,26 @@ def test_hostile_names_are_shown_as_text(page, tmp_path) -> None:
 
 
 def test_20000_jobs_are_usable_within_3_seconds(page, long_report) -> None:
-    times = []
-    for _ in range(3):  # the best of three: the machine may be busy with other things
+    for _ in range(3):  # the machine may be busy with other things
         page.goto("about:blank")
-        open_report(page, long_report)
-        times.append(float(page.get_attribute("html", "data-ready")))
-    assert min(times) < 3000, f"the table took {times} ms"
+        load(page, long_report)
+        seconds = float(page.get_attribute("html", "data-ready")) / 1000
+        if seconds < 3:
+            break
+    assert seconds < 3, f"the table took {seconds:.1f} s"
     assert page.locator("tr.row").count() < 100
 
 
 def test_the_last_of_20000_jobs_is_one_key_away(page, long_report) -> None:
-    open_report(page, long_report)
+    open_report(page, long_report, "job_19999")
     page.focus("#scroller")
     page.keyboard.press("End")
-    page.wait_for_selector('html[data-shown="job_00000"]')
+    wait_until_shown(page, "job_00000")
     assert shown_names(page)[-1] == "job_00000"
 
 
 def test_a_filter_over_20000_jobs_answers_at_once(page, long_report) -> None:
-    open_report(page, long_report)
+    open_report(page, long_report, "job_19999")
     page.fill("#filter", "score >= 0.99 plddt > 50")
     assert page.inner_text("#matches") == "100 of 20,000 jobs"
 

@@ -105,16 +105,31 @@ function startColumnMenu(fields, onChange) {
   });
 }
 
-function writeAddress(query, job) {
+const FIRST_SORT = { key: "ranking_score", descending: true };
+
+function writeAddress(query, sort, job) {
   const state = new URLSearchParams();
   if (query) state.set("filter", query);
+  if (sort.key !== FIRST_SORT.key || !sort.descending) {
+    state.set("sort", `${sort.descending ? "-" : ""}${sort.key}`);
+  }
   if (job !== null) state.set("job", job);
   history.replaceState(null, "", `#${state}`);
 }
 
+function readAddress(jobs) {
+  const state = new URLSearchParams(location.hash.slice(1));
+  const sort = state.get("sort") ?? "";
+  const key = sort.replace(/^-/, "");
+  return {
+    query: state.get("filter") ?? "",
+    sort: jobs.fieldByKey.has(key) ? { key, descending: sort.startsWith("-") } : FIRST_SORT,
+    row: jobs.values("name").indexOf(state.get("job")),
+  };
+}
+
 async function start() {
-  const app = { query: "", sort: { key: "ranking_score", descending: true }, rows: [],
-    row: null, shown: null };
+  const app = { query: "", sort: FIRST_SORT, rows: [], row: null, shown: null };
   startTheme(() => app.shown?.view.restyle());
   const overview = await readOverview();
   const jobs = indexJobs(overview);
@@ -156,7 +171,7 @@ async function start() {
     document.documentElement.dataset.shown = jobs.values("name")[row];
   };
   const keepAddress = () => writeAddress(
-    app.query, app.row === null ? null : jobs.values("name")[app.row]);
+    app.query, app.sort, app.row === null ? null : jobs.values("name")[app.row]);
   const table = makeTable(jobs, {
     onSelect: select,
     onSort(field) {
@@ -164,6 +179,7 @@ async function start() {
       app.sort = { key: field.key, descending: app.sort.key === field.key
         ? !app.sort.descending : first };
       showRows();
+      keepAddress();
     },
   });
 
@@ -174,11 +190,17 @@ async function start() {
     if (event.key === "Escape") app.shown?.link.choose(null);
   });
 
-  const address = new URLSearchParams(location.hash.slice(1));
-  byId("filter").value = address.get("filter") ?? "";
-  applyFilter();
-  const wanted = jobs.values("name").indexOf(address.get("job"));
-  const first = wanted >= 0 ? wanted : app.rows[0];
+  const followAddress = () => {
+    const { query, sort, row } = readAddress(jobs);
+    app.sort = sort;
+    setQuery(query);
+    return row >= 0 ? row : app.rows[0];
+  };
+  const first = followAddress();
+  window.addEventListener("hashchange", () => {
+    const row = followAddress();
+    if (row !== undefined) select(row);
+  });
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
   // The table is drawn before the first structure, which takes longer.
   requestAnimationFrame(() => setTimeout(() => {

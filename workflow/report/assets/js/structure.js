@@ -73,7 +73,12 @@ function showStructure(detail, link) {
     viewer.addModel(writeMmcif(detail, positions), "cif");
     viewer.setHoverDuration(40);
     viewer.setHoverable({}, true,
-      (atom) => { if (atom?.serial in drawn) link.point({ scored: tokenOf(atom) }); },
+      (atom) => {
+        // The viewer answers late, when the pointer may have left.
+        if (atom?.serial in drawn && stage.host.matches(":hover")) {
+          link.point({ scored: tokenOf(atom) });
+        }
+      },
       () => link.point(null));
     view.restyle();
   };
@@ -87,13 +92,23 @@ function showStructure(detail, link) {
     viewer.setStyle({ hetflag: true }, balls);
     viewer.setStyle({ serial: splitAtoms }, balls);
     viewer.render();
+    stage.host.dataset.drawn = describeView(view, link);
   };
-  view.home = () => { viewer.zoomTo(); viewer.render(); };
   markHoveredTokens(viewer, link, tokenCentres(detail));
+  stage.host.onpointerleave = () => link.point(null);
   link.subscribe((_, what) => { if (what === "region") view.restyle(); });
   view.reload();
-  view.home();
+  viewer.setView([0, 0, 0, 0, 0, 0, 0, 1]);
+  viewer.zoomTo();
+  const first = viewer.getView();
+  view.home = () => viewer.setView(first);
+  viewer.render();
   return view;
+}
+
+// What the canvas shows, for whoever has to wait until it does.
+function describeView(view, link) {
+  return [view.state, view.form, link.state.region ? "region" : view.colour].join(" ");
 }
 
 // The colour of a token: by region while one is chosen, else by pLDDT or chain.
