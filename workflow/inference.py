@@ -19,7 +19,7 @@ from af3_core.model.checkpoint import (
     read_config,
 )
 from af3_core.model.config import ModelConfig, Runtime, config_to_dict
-from af3_core.model.model import Params, Prediction, compile_predict
+from af3_core.model.model import Prediction, compile_predict
 from af3_core.prediction import sample_confidence, sample_row
 from kernels import (
     Spec,
@@ -88,11 +88,19 @@ class Worker:
 
     def _compute(self, item: Item, loaded: Loaded) -> Computed:
         _, seed = split_item(item.name)
-        run = _compiled(self.config, self._runtime_for(loaded.features))
+        run = _compiled(self.config, self.runtime)
         already = run._cache_size()
+        # Random numbers as AlphaFold 3 draws them for its own bucket, so a seed gives
+        # the same structure whatever bucket it is computed in.
+        drawn_tokens = np.int32(bucket_for(loaded.features.num_tokens))
         with record_choices() as choices:
             prediction = jax.device_get(
-                run(self.checkpoint.params, loaded.batch, jax.random.PRNGKey(seed))
+                run(
+                    self.checkpoint.params,
+                    loaded.batch,
+                    jax.random.PRNGKey(seed),
+                    drawn_tokens,
+                )
             )
         self.choices.update(choices)
         if run._cache_size() > already:
@@ -103,7 +111,7 @@ class Worker:
         job_id, seed = split_item(item.name)
         facts = provenance(
             self.checkpoint,
-            self._runtime_for(computed.features),
+            self.runtime,
             self.settings,
             backends=backends_used(self.choices),
             bucket=self.bucket,
@@ -120,14 +128,6 @@ class Worker:
         ]
         table = PREDICTIONS.table(rows)
         write_table(item.path, PREDICTIONS, table, made_from=item.made_from)
-
-    def _runtime_for(self, features: Features) -> Runtime:
-        """Random numbers as AlphaFold 3 draws them for its own bucket.
-
-        So a seed gives the same structure whatever bucket it is computed in.
-        """
-        noise_tokens = bucket_for(features.num_tokens)
-        return dataclasses.replace(self.runtime, noise_tokens=noise_tokens)
 
 
 def start_worker(settings: Settings, bucket: int) -> Worker:
@@ -176,9 +176,7 @@ def configure(config: ModelConfig, overrides: Model) -> ModelConfig:
 
 
 @functools.cache
-def _compiled(
-    config: ModelConfig, runtime: Runtime
-) -> Callable[[Params, Batch, jax.Array], Prediction]:
+def _compiled(config: ModelConfig, runtime: Runtime) -> Callable[..., Prediction]:
     return compile_predict(config, runtime)
 
 

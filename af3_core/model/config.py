@@ -175,7 +175,7 @@ class ModelConfig:
 class Runtime:
     """How it is computed.
 
-    Only `dtype` and `noise_tokens` change numbers beyond the order of summation.
+    Only `dtype` changes numbers beyond the order of summation.
     """
 
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
@@ -188,10 +188,6 @@ class Runtime:
     cached_bias_tokens: int = 1024
     """Up to this many tokens the pair biases of all diffusion blocks are kept in
     memory (1.5 kB per pair of tokens) instead of projected in every step."""
-    noise_tokens: int | None = None
-    """Random numbers are drawn for this many tokens, then cut or padded to the
-    batch's. None: the batch's. Equal values give equal structures whatever the
-    padding; AlphaFold 3 draws them for its own bucket."""
     return_embeddings: bool = False
     return_distogram: bool = False
 

@@ -7,8 +7,9 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
+from af3_core.features.tokens import bucket_for
 from af3_core.model.atoms import (
     AtomCondition,
     AtomConditioning,
@@ -258,15 +259,36 @@ def centre_random_augmentation(
 
 
 def draw_noise(
-    key: Array, leading: tuple[int, ...], mask: Bool[Array, "n x"], runtime: Runtime
-) -> Float[Array, "*leading n x 3"]:
-    """Normal noise for every atom slot, drawn for `runtime.noise_tokens` tokens."""
-    num_tokens, num_slots = mask.shape
-    drawn = runtime.noise_tokens or num_tokens
-    noise = jax.random.normal(key, (*leading, drawn, num_slots, 3))
-    noise = noise[..., :num_tokens, :, :]
-    missing = num_tokens - noise.shape[-3]
-    return jnp.pad(noise, [(0, 0)] * len(leading) + [(0, missing), (0, 0), (0, 0)])
+    key: Array,
+    num_samples: int,
+    shape: tuple[int, int],
+    drawn_tokens: Int[Array, ""] | None,
+) -> Float[Array, "b n x 3"]:
+    """Normal noise for every atom slot of all samples, cut from one draw.
+
+    It is what AlphaFold 3 draws for `drawn_tokens` tokens, whatever this batch is
+    padded to. The i-th number of a draw depends on the key and on i alone, so one
+    draw that is long enough holds those of all sizes.
+
+    Args:
+        shape: tokens and slots of the batch.
+        drawn_tokens: at most AlphaFold 3's bucket for a batch of this size; None:
+            the batch's. Tokens beyond it get noise that means nothing.
+    """
+    if not jax.config.jax_threefry_partitionable:
+        raise RuntimeError("random numbers need jax_threefry_partitionable, a default")
+    num_tokens, num_slots = shape
+    if drawn_tokens is None:
+        return jax.random.normal(key, (num_samples, num_tokens, num_slots, 3))
+    per_token = 3 * num_slots
+    longest = num_samples * bucket_for(num_tokens) * per_token
+    numbers = jax.random.normal(key, (longest,))
+    starts = jnp.arange(num_samples) * drawn_tokens * per_token
+
+    def cut(start: Int[Array, ""]) -> Float[Array, "numbers"]:
+        return jax.lax.dynamic_slice(numbers, (start,), (num_tokens * per_token,))
+
+    return jax.vmap(cut)(starts).reshape(num_samples, num_tokens, num_slots, 3)
 
 
 def sample_positions(
@@ -274,17 +296,19 @@ def sample_positions(
     mask: Bool[Array, "n x"],
     key: Array,
     sampler: Sampler,
-    runtime: Runtime,
+    drawn_tokens: Int[Array, ""] | None = None,
 ) -> Float[Array, "b n x 3"]:
     """Samples structures, Å. SI Algorithm 18.
 
-    `denoise_at(noisy, noise_level)` maps [b n x 3] to the same. Differs from the
-    paper: the step of line 9 starts from the noisy positions.
+    `denoise_at(noisy, noise_level)` maps [b n x 3] to the same; `drawn_tokens` is as
+    in `draw_noise`. Differs from the paper: the step of line 9 starts from the noisy
+    positions.
     """
     levels = jnp.asarray(noise_schedule(sampler))
     key, first_key = jax.random.split(key)
     num_samples = sampler.num_samples
-    positions = levels[0] * draw_noise(first_key, (num_samples,), mask, runtime)
+    first = draw_noise(first_key, num_samples, mask.shape, drawn_tokens)
+    positions = levels[0] * first
 
     def step(carry: tuple[Array, Array], level_pair: Array) -> tuple[tuple, None]:
         keys, positions = carry
@@ -297,7 +321,8 @@ def sample_positions(
         gamma = jnp.where(level > sampler.gamma_min, sampler.gamma_0, 0.0)  # line 4
         t_hat = previous * (1 + gamma)  # line 5
         variance = jnp.square(t_hat) - jnp.square(previous)
-        noise = jax.vmap(lambda k: draw_noise(k, (), mask, runtime))(noise_keys)
+        # Every sample has a key of its own, so these do not depend on the padding.
+        noise = jax.vmap(lambda k: jax.random.normal(k, (*mask.shape, 3)))(noise_keys)
         # Rounding may make the variance of a step without noise negative.
         noise = sampler.noise_scale * jnp.sqrt(jnp.maximum(variance, 0.0)) * noise
         noisy = positions + noise  # lines 6-7

@@ -13,7 +13,7 @@ from typing import Any
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from af3_core.model.batch import Batch
 from af3_core.model.config import ModelConfig, Runtime
@@ -183,22 +183,34 @@ def embed(
 
 
 def predict(
-    params: Params, batch: Batch, seed_key: Array, config: ModelConfig, runtime: Runtime
+    params: Params,
+    batch: Batch,
+    seed_key: Array,
+    drawn_tokens: Int[Array, ""] | None = None,
+    *,
+    config: ModelConfig,
+    runtime: Runtime,
 ) -> Prediction:
     """Predicts `config.sampler.num_samples` structures of one job and seed.
 
     Algorithm 1. `seed_key` is `jax.random.PRNGKey(seed)`; equal seeds, parameters and
-    settings give the structures of AlphaFold 3. `config` and `runtime` are static
-    under jit; a batch of another shape compiles anew.
+    settings give the structures of AlphaFold 3 if `drawn_tokens` is the size that
+    it pads the job to (see `draw_noise`). `config` and `runtime` are static under
+    jit; a batch of another shape compiles anew.
     """
     # float32 means float32: by default a GPU multiplies float32 as TensorFloat-32.
     precision = "highest" if runtime.dtype == "float32" else None
     with jax.default_matmul_precision(precision):
-        return _predict(params, batch, seed_key, config, runtime)
+        return _predict(params, batch, seed_key, drawn_tokens, config, runtime)
 
 
 def _predict(
-    params: Params, batch: Batch, seed_key: Array, config: ModelConfig, runtime: Runtime
+    params: Params,
+    batch: Batch,
+    seed_key: Array,
+    drawn_tokens: Int[Array, ""] | None,
+    config: ModelConfig,
+    runtime: Runtime,
 ) -> Prediction:
     how = {"config": config, "runtime": runtime}
     num_templates = batch.templates.residue_type.shape[0]
@@ -212,7 +224,7 @@ def _predict(
 
     mask = jnp.asarray(batch.predicted_atom_mask)
     positions = sample_positions(
-        denoise_at, mask, sampler_key, config.sampler, runtime
+        denoise_at, mask, sampler_key, config.sampler, drawn_tokens
     )  # line 14
     confidence = jax.lax.map(
         lambda sample: apply(
@@ -237,8 +249,9 @@ def _predict(
     )
 
 
-def compile_predict(
-    config: ModelConfig, runtime: Runtime
-) -> Callable[[Params, Batch, Array], Prediction]:
-    """`predict` for one configuration, compiled once for each shape of batch."""
+def compile_predict(config: ModelConfig, runtime: Runtime) -> Callable[..., Prediction]:
+    """`predict` for one configuration, compiled once for each shape of batch.
+
+    It takes the parameters, the batch, the seed's key and, optionally, `drawn_tokens`.
+    """
     return jax.jit(functools.partial(predict, config=config, runtime=runtime))

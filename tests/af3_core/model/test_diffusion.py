@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from af3_core.model.config import Runtime, Sampler
+from af3_core.model.config import Sampler
 from af3_core.model.diffusion import (
     SIGMA_DATA,
     Conditioning,
@@ -61,15 +61,17 @@ def test_augmentation_centres_and_keeps_distances() -> None:
     assert (moved[~np.asarray(MASK)] == 0).all()
 
 
-@pytest.mark.parametrize("num_tokens", [5, 8, 11])
-def test_noise_for_a_stated_size_does_not_depend_on_padding(num_tokens) -> None:
-    runtime = Runtime(noise_tokens=8)
-    noise, padded = (
-        draw_noise(KEY, (2,), jnp.ones((n, 24), bool), runtime) for n in (8, num_tokens)
-    )
-    n = min(8, num_tokens)
-    np.testing.assert_array_equal(noise[:, :n], padded[:, :n])
-    assert (padded[:, n:] == 0).all() == (num_tokens > 8) or n == num_tokens
+@pytest.mark.parametrize("drawn_tokens", [128, 256, 384])
+def test_noise_is_what_alphafold_3_draws_for_its_own_bucket(drawn_tokens) -> None:
+    n = min(300, drawn_tokens)
+    theirs = jax.random.normal(KEY, (3, drawn_tokens, 24, 3))
+    ours = jax.jit(lambda size: draw_noise(KEY, 3, (300, 24), size))(drawn_tokens)
+    np.testing.assert_array_equal(ours[:, :n], theirs[:, :n])
+
+
+def test_noise_of_one_sample_does_not_depend_on_padding() -> None:
+    small, large = (jax.random.normal(KEY, (n, 24, 3)) for n in (80, 133))
+    np.testing.assert_array_equal(small, large[:80])
 
 
 def test_positions_spread_as_the_noise_level_says() -> None:
@@ -80,9 +82,7 @@ def test_positions_spread_as_the_noise_level_says() -> None:
     mask = jnp.ones((40, 24), bool)
 
     def sample(key) -> jax.Array:
-        return sample_positions(
-            lambda noisy, level: 0 * noisy, mask, key, sampler, FLOAT32
-        )
+        return sample_positions(lambda noisy, level: 0 * noisy, mask, key, sampler)
 
     for positions in np.asarray(jax.jit(sample)(KEY)):
         spread = (positions - positions.mean(axis=(0, 1))).std()

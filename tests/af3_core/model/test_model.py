@@ -12,15 +12,15 @@ from af3_core.model.model import Prediction, compile_predict, split_keys
 from tests.af3_core.model.tiny import FLOAT32, TINY, random_params, small_batch
 
 KEY = jax.random.PRNGKey(1)
-# What AlphaFold 3's default buckets would draw for every job of up to 256 tokens.
-BASE = replace(FLOAT32, noise_tokens=256, return_embeddings=True, return_distogram=True)
+# What AlphaFold 3's default buckets would draw for every job of up to 128 tokens.
+DRAWN_TOKENS = jnp.int32(128)
+BASE = replace(FLOAT32, return_embeddings=True, return_distogram=True)
 OTHERWISE = Runtime(
     dtype="float32",
     attention_backend="xla",
     row_chunk=7,
     outer_product_chunk=5,
     cached_bias_tokens=0,
-    noise_tokens=256,
 )
 ROUGH = replace(BASE, dtype="bfloat16")
 
@@ -33,7 +33,7 @@ def compiled(runtime) -> Callable[..., Prediction]:
 @functools.cache
 def predicted(runtime=BASE, num_tokens=32, msa_rows=8) -> Prediction:
     batch = small_batch(num_tokens, msa_rows)
-    return compiled(runtime)(random_params(), batch, KEY)
+    return compiled(runtime)(random_params(), batch, KEY, DRAWN_TOKENS)
 
 
 def real_positions(prediction) -> np.ndarray:
@@ -97,7 +97,8 @@ def test_bfloat16_stays_near_float32() -> None:
 
 def test_a_bucket_is_compiled_once() -> None:
     for seed in (1, 2):
-        compiled(ROUGH)(random_params(), small_batch(), jax.random.PRNGKey(seed))
+        key, drawn_tokens = jax.random.PRNGKey(seed), jnp.int32(64 * seed)
+        compiled(ROUGH)(random_params(), small_batch(), key, drawn_tokens)
     assert compiled(ROUGH)._cache_size() == 1
 
 
