@@ -3,7 +3,9 @@
 Confidences are ModelCIF's (doi:10.1016/j.jmb.2023.168021): pLDDT per atom in the
 B-factor column, per residue in `_ma_qa_metric_local`, and the mean over all atoms in
 `_ma_qa_metric_global`. As in AF3's files, every chain is an entity of its own and
-author numbers equal label numbers.
+author numbers equal label numbers. What the dictionary demands of ligands and glycans
+and AF3 leaves out (`_atom_site.auth_comp_id`, `_pdbx_branch_scheme.pdb_mon_id`,
+`_pdbx_nonpoly_scheme.ndb_seq_num`, `_pdbx_entity_branch*`) is added.
 """
 
 from collections.abc import Iterator, Sequence
@@ -170,7 +172,24 @@ def _scheme_columns(residues: Sequence[_Residue]) -> Columns:
         **_scheme(
             "_pdbx_branch_scheme", branched, ["pdb_asym_id", "auth_asym_id"], ["num"]
         ),
-        **_scheme("_pdbx_nonpoly_scheme", others, ["pdb_strand_id"], []),
+        **_branch_columns(branched),
+        **_scheme("_pdbx_nonpoly_scheme", others, ["pdb_strand_id"], ["ndb_seq_num"]),
+    }
+
+
+def _branch_columns(branched: Sequence[_Residue]) -> Columns:
+    """What the branch scheme refers to."""
+    glycans = [
+        (e, "oligosaccharide") for e in dict.fromkeys(r.entity_id for r in branched)
+    ]
+    sugars = [(r.entity_id, r.number, r.code, "n") for r in branched]
+    return {
+        **_columns("_pdbx_entity_branch", ("entity_id", "type"), glycans),
+        **_columns(
+            "_pdbx_entity_branch_list",
+            ("entity_id", "num", "comp_id", "hetero"),
+            sugars,
+        ),
     }
 
 
@@ -193,6 +212,8 @@ def _scheme(
     columns |= {item: [r.number for r in residues] for item in number_items}
     if category != "_pdbx_nonpoly_scheme":
         columns["hetero"] = ["n"] * len(residues)
+    if category == "_pdbx_branch_scheme":
+        columns["pdb_mon_id"] = columns["mon_id"]
     return {f"{category}.{item}": values for item, values in columns.items()}
 
 
@@ -222,6 +243,7 @@ def _atom_columns(
         "occupancy": ["1.00"] * num_atoms,
         "B_iso_or_equiv": plddt,
         "auth_seq_id": numbers,
+        "auth_comp_id": names,
         "auth_asym_id": chain_ids,
         "pdbx_PDB_model_num": ["1"] * num_atoms,
     }
