@@ -21,7 +21,6 @@ from workflow.dag import (
     sized,
     version_of,
 )
-from workflow.plan import inputs_digest
 from workflow.settings import check_settings, digest_of
 
 min_version("9.27")

@@ -195,7 +195,8 @@ TIMINGS = Contract(
         Column("end", pa.float64(), "since the batch began", "s"),
         Column("bucket", _INT, "tokens after padding"),
         Column("num_tokens", _INT, "tokens before padding; -1 if never loaded"),
-        Column("compiled", _BOOL, "the network was compiled in this phase"),
+        Column("compiled", _BOOL, "the network was made ready in this phase"),
+        Column("from_cache", _BOOL, "compiled before, and read from disk"),
         Column("device", _TEXT, "kind of device"),
     ),
 )

@@ -5,6 +5,7 @@ rule plan:
         jobs="results/plan/jobs.parquet",
         chains="results/plan/chains.parquet",
         outcomes="results/plan/outcomes.parquet",
+        forecast="results/plan/forecast.json",
         settings="results/plan/settings.json",
     log:
         "logs/plan/plan.log",
@@ -18,7 +19,7 @@ rule plan:
         runtime=30,
     params:
         contract=[version_of("jobs"), version_of("chains")],
-        inputs=inputs_digest(SETTINGS),
+        inputs=MANIFEST.inputs_digest,
         settings=SETTINGS.model_dump_json(),
     shell:
         "python -m workflow.plan --settings {params.settings:q} 2> {log}"

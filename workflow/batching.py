@@ -5,22 +5,27 @@ planned stays as it was: a job that is added gets new batches, so nothing that e
 is computed again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from af3_core.features.assembly import ChemistryError
-from af3_core.job import InputError, Job, job_digest, sanitise_name
+from af3_core.features.assembly import ChemistryError, is_unknown
+from af3_core.features.chains import chains_of
+from af3_core.job import InputError, Job, Ligand, Polymer, job_digest, sanitise_name
 from workflow.buckets import CostModel, bucket_for, choose_buckets
 from workflow.manifest import Batch, Manifest, batch_id
 from workflow.needs import ChainNeeds, chain_needs
 from workflow.settings import Settings
 
-COSTS = CostModel()
+STAGES_PER_BATCH = 5
+"""featurise, predict, relax, score, export: one cluster job each."""
+_GROWTH = 1.25
+_MOST_GROWTH = 100.0
 
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """One job that can run."""
+    """One job that can run, without its alignments, templates and components."""
 
     job_id: str
     name: str
@@ -28,6 +33,8 @@ class PlannedJob:
     job: Job
     num_tokens: int
     needs: tuple[ChainNeeds, ...]
+    dropped_chains: tuple[str, ...] = ()
+    """Chains of unknown residues alone, which AlphaFold 3 leaves out."""
 
     @property
     def items(self) -> tuple[str, ...]:
@@ -42,6 +49,15 @@ class Refusal:
     source: str
     error: InputError
 
+    @property
+    def problem(self) -> str:
+        """What is wrong with it, in two words."""
+        if self.error.field == "name":
+            return "names taken"
+        if self.error.value.endswith(" tokens"):
+            return "too large"
+        return "unreadable or wrong"
+
 
 @dataclass(frozen=True)
 class SearchTarget:
@@ -50,6 +66,18 @@ class SearchTarget:
     name: str
     kind: str
     role: str
+
+
+@dataclass(frozen=True)
+class Aims:
+    """How large new batches should be."""
+
+    sequences: int
+    """In a batch of searches."""
+    seconds: float
+    """Device time of a batch of predictions."""
+    buckets: tuple[int, ...] | None
+    """Padded sizes; None: those that waste least."""
 
 
 def plan_job(
@@ -70,28 +98,88 @@ def plan_job(
         raise InputError(source, "sequences", f"{num_tokens} tokens", allowed)
     name = sanitise_name(job.name)
     job_id = job_digest(replace(job, name=name, seeds=()))[:16]
-    return PlannedJob(job_id, name, source, job, num_tokens, tuple(chain_needs(job)))
+    needs = tuple(
+        replace(need, polymer=_without_evidence(need.polymer))
+        for need in chain_needs(job)
+    )
+    entities = tuple(_without_evidence(entity) for entity in job.entities)
+    light = replace(job, entities=entities, user_ccd=None)
+    dropped = tuple(_dropped_chains(light))
+    return PlannedJob(job_id, name, source, light, num_tokens, needs, dropped)
+
+
+def _dropped_chains(job: Job) -> Iterator[str]:
+    suspects = [e for e in job.entities if isinstance(e, Ligand) or _is_monotonous(e)]
+    for chain in chains_of(replace(job, entities=tuple(suspects), bonds=())):
+        if is_unknown(chain):
+            yield chain.chain_id
+
+
+def _is_monotonous(polymer: Polymer) -> bool:
+    """Whether all its residues may be of one kind."""
+    return bool(polymer.modifications) or len(set(polymer.sequence)) == 1
+
+
+def _without_evidence[Entity: (Polymer, Ligand)](entity: Entity) -> Entity:
+    """An entity without alignments and templates, which may take megabytes."""
+    if isinstance(entity, Ligand):
+        return entity
+    return replace(entity, unpaired_msa=None, paired_msa=None, templates=None)
 
 
 def make_manifest(
     jobs: Sequence[PlannedJob],
     targets: Sequence[SearchTarget],
     settings: Settings,
+    costs: CostModel,
     *,
     inputs_digest: str,
     before: Manifest | None = None,
 ) -> Manifest:
-    """Groups the work of all jobs into batches, keeping the batches there were."""
-    before = before or Manifest(inputs_digest="")
-    search = _search_batches(jobs, targets, settings, before.search)
+    """Groups the work of all jobs into batches, keeping the batches there were.
+
+    Batches grow where there would be more cluster jobs than the settings allow.
+    """
+    before, growth = before or Manifest(inputs_digest=""), 1.0
+    while True:
+        aims = Aims(
+            sequences=int(growth * settings.search.batch_size),
+            seconds=growth * 60 * settings.predict.batch_minutes,
+            buckets=settings.predict.buckets,
+        )
+        manifest = _group(jobs, targets, aims, costs, inputs_digest, before)
+        is_small = count_cluster_jobs(manifest) <= settings.plan.max_cluster_jobs
+        if is_small or growth > _MOST_GROWTH:
+            return manifest
+        growth *= _GROWTH
+
+
+def count_cluster_jobs(manifest: Manifest) -> int:
+    """Jobs that a cluster is given if nothing is done yet."""
+    return (
+        len(manifest.search)
+        + len(manifest.templates)
+        + STAGES_PER_BATCH * len(manifest.jobs)
+    )
+
+
+def _group(
+    jobs: Sequence[PlannedJob],
+    targets: Sequence[SearchTarget],
+    aims: Aims,
+    costs: CostModel,
+    inputs_digest: str,
+    before: Manifest,
+) -> Manifest:
+    search = _search_batches(jobs, targets, aims, before.search)
     paired = {target.name for target in targets if target.role == "paired"}
     unpaired = {n: batch for n, batch in search.items() if batch.database not in paired}
-    templates = _template_batches(jobs, unpaired, settings, before.templates)
+    templates = _template_batches(jobs, unpaired, aims, before.templates)
     return Manifest(
         inputs_digest=inputs_digest,
         search=search,
         templates=templates,
-        jobs=_job_batches(jobs, search, templates, settings, before.jobs),
+        jobs=_job_batches(jobs, search, templates, aims, costs, before.jobs),
     )
 
 
@@ -111,13 +199,16 @@ def _keep(
 
 
 def _split(items: Sequence[str], size: int) -> list[tuple[str, ...]]:
-    return [tuple(items[i : i + size]) for i in range(0, len(items), size)]
+    """Parts of at most `size` items that differ by one item at most."""
+    parts = max(1, -(-len(items) // size))
+    cuts = [len(items) * part // parts for part in range(parts + 1)]
+    return [tuple(items[i:j]) for i, j in pairwise(cuts) if i < j]
 
 
 def _search_batches(
     jobs: Sequence[PlannedJob],
     targets: Sequence[SearchTarget],
-    settings: Settings,
+    aims: Aims,
     before: dict[str, Batch],
 ) -> dict[str, Batch]:
     """Distinct sequences × databases; long sequences together, so batches are even."""
@@ -138,7 +229,7 @@ def _search_batches(
         new.sort(key=lambda name: (wanted[name], name))
         kept += [
             Batch(items=items, database=target.name)
-            for items in _split(new, settings.search.batch_size)
+            for items in _split(new, aims.sequences)
         ]
         for batch in kept:
             longest = max(wanted[item] for item in batch.items)
@@ -150,7 +241,7 @@ def _search_batches(
 def _template_batches(
     jobs: Sequence[PlannedJob],
     search: dict[str, Batch],
-    settings: Settings,
+    aims: Aims,
     before: dict[str, Batch],
 ) -> dict[str, Batch]:
     found_in = _batches_of_items(search)
@@ -160,7 +251,7 @@ def _template_batches(
             wanted[need.template_id] = need
     kept, new = _keep(list(wanted), before.values())
     new.sort(key=lambda name: (len(wanted[name].polymer.sequence), name))
-    kept += [Batch(items=items) for items in _split(new, settings.search.batch_size)]
+    kept += [Batch(items=items) for items in _split(new, aims.sequences)]
     batches = {}
     for batch in kept:
         needs = dict.fromkeys(
@@ -179,25 +270,28 @@ def _job_batches(
     jobs: Sequence[PlannedJob],
     search: dict[str, Batch],
     templates: dict[str, Batch],
-    settings: Settings,
+    aims: Aims,
+    costs: CostModel,
     before: dict[str, Batch],
 ) -> dict[str, Batch]:
     """(job, seed) items by bucket, in batches of about the time asked for."""
     owner = {item: job for job in jobs for item in job.items}
-    fixed = settings.predict.buckets
+    fixed = aims.buckets
     usable = [b for b in before.values() if fixed is None or b.bucket in fixed]
     kept, new = _keep(list(owner), usable)
     known = sorted({batch.bucket for batch in kept})
     buckets = fixed or choose_buckets(
-        [owner[item].num_tokens for item in new], COSTS, existing=known
+        [owner[item].num_tokens for item in new],
+        costs,
+        existing=known,
+        batch_seconds=aims.seconds,
     )
     by_bucket: dict[int, list[str]] = {}
     for item in sorted(new, key=lambda name: (owner[name].num_tokens, name)):
         bucket = bucket_for(owner[item].num_tokens, sorted(buckets))
         by_bucket.setdefault(bucket, []).append(item)
     for bucket, items in sorted(by_bucket.items()):
-        seconds = 60 * settings.predict.batch_minutes - COSTS.compile
-        size = max(1, int(seconds / COSTS.seconds(bucket)))
+        size = costs.batch_size(bucket, aims.seconds)
         kept += [Batch(items=part, bucket=bucket) for part in _split(items, size)]
     searched_in, templates_in = _batches_of_items(search), _batches_of_items(templates)
     batches = {}
@@ -213,7 +307,10 @@ def _job_batches(
         )
         longest = max(owner[item].num_tokens for item in batch.items)
         name = batch_id(batch.items, batch.bucket, sorted(needs))
-        batches[name] = replace(batch, needs=tuple(needs), longest=longest)
+        seconds = costs.batch_seconds(batch.bucket, len(batch.items))
+        batches[name] = replace(
+            batch, needs=tuple(needs), longest=longest, seconds=seconds
+        )
     return batches
 
 

@@ -1,31 +1,60 @@
 """Chooses padded sizes: as little wasted work as possible, compilations included.
 
 A compiled model serves one padded size. Few sizes waste work on padding, many waste
-time on compiling; `choose_buckets` finds the optimum exactly.
+time on compiling and starting; `choose_buckets` finds the optimum exactly.
 """
 
 import bisect
+import functools
+import math
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """Seconds one item takes in a bucket of n tokens, and what a compilation costs.
+    """Seconds of device time. `workflow/costs.toml` has them by kind of device."""
 
-    The defaults fit, to 1 %, the compile-free A100 times that AlphaFold 3 publishes
-    for 1,024 to 5,120 tokens (docs/performance.md there); `compile` is what users
-    report.
-    """
+    constant: float
+    """Of one item, whatever its size."""
+    quadratic: float
+    """Of one item, by the square of its padded tokens."""
+    cubic: float
+    """Of one item, by their cube."""
+    compile: float
+    """Of the first batch of a bucket: the network is compiled."""
+    start: float
+    """Of every batch: a process starts and reads the weights."""
 
-    constant: float = 7.06
-    quadratic: float = 4.147e-5
-    cubic: float = 1.071e-8
-    compile: float = 90.0
-
-    def seconds(self, bucket: int) -> float:
+    def seconds(self, num_tokens: int) -> float:
         """Device time of one (job, seed) padded to this many tokens."""
-        return self.constant + self.quadratic * bucket**2 + self.cubic * bucket**3
+        return (
+            self.constant + self.quadratic * num_tokens**2 + self.cubic * num_tokens**3
+        )
+
+    def batch_size(self, bucket: int, batch_seconds: float) -> int:
+        """Items of a bucket that a batch of about this length takes; at least one."""
+        left = batch_seconds - self.compile - self.start
+        return int(max(1, min(left / self.seconds(bucket), sys.maxsize)))
+
+    def batch_seconds(self, bucket: int, num_items: int) -> float:
+        """Device time of a batch whose network is not compiled yet."""
+        return self.compile + self.start + num_items * self.seconds(bucket)
+
+    def bucket_seconds(
+        self,
+        bucket: int,
+        num_items: int,
+        batch_seconds: float,
+        *,
+        is_compiled: bool = False,
+    ) -> float:
+        """Device time of all batches of a bucket."""
+        num_batches = math.ceil(num_items / self.batch_size(bucket, batch_seconds))
+        once = 0.0 if is_compiled else self.compile
+        return once + num_batches * self.start + num_items * self.seconds(bucket)
 
 
 def candidate_sizes(max_tokens: int) -> list[int]:
@@ -51,7 +80,11 @@ def bucket_for(num_tokens: int, buckets: Sequence[int]) -> int:
 
 
 def choose_buckets(
-    token_counts: Sequence[int], costs: CostModel, *, existing: Sequence[int] = ()
+    token_counts: Sequence[int],
+    costs: CostModel,
+    *,
+    existing: Sequence[int] = (),
+    batch_seconds: float = math.inf,
 ) -> tuple[int, ...]:
     """The set of padded sizes with the least total device time.
 
@@ -60,8 +93,9 @@ def choose_buckets(
 
     Args:
         token_counts: tokens of every item.
-        costs: what an item and a compilation cost.
+        costs: what an item, a compilation and the start of a batch cost.
         existing: sizes compiled anyway; using one costs no compilation.
+        batch_seconds: length of a batch, which says how many each bucket needs.
     """
     if not token_counts:
         return tuple(existing)
@@ -70,17 +104,34 @@ def choose_buckets(
     below = [bisect.bisect_right(counts, size) for size in sizes]
     best: list[tuple[float, tuple[int, ...]]] = []
     for j, size in enumerate(sizes):
-        compile_cost = 0.0 if size in existing else costs.compile
-        item_cost = costs.seconds(size)
-        options = [(compile_cost + below[j] * item_cost, (size,))]
+        cost_of = functools.partial(
+            costs.bucket_seconds,
+            size,
+            batch_seconds=batch_seconds,
+            is_compiled=size in existing,
+        )
+        options = [(cost_of(below[j]), (size,))]
         for i in range(j):
             smaller, chosen = best[i]
-            new_items = below[j] - below[i]
-            if new_items:
-                total = smaller + compile_cost + new_items * item_cost
+            if below[j] > below[i]:
+                total = smaller + cost_of(below[j] - below[i])
                 options.append((total, (*chosen, size)))
         best.append(min(options))
     complete = (
         option for option, n in zip(best, below, strict=True) if n == len(counts)
     )
     return min(complete)[1]
+
+
+def padding_waste(
+    token_counts: Sequence[int],
+    buckets: Sequence[int],
+    costs: CostModel,
+    *,
+    batch_seconds: float = math.inf,
+) -> float:
+    """Share of the device time that goes to padding, compilations and starts."""
+    sizes = sorted(buckets)
+    items = Counter(bucket_for(count, sizes) for count in token_counts)
+    spent = sum(costs.bucket_seconds(b, n, batch_seconds) for b, n in items.items())
+    return 1 - sum(costs.seconds(count) for count in token_counts) / spent

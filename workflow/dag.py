@@ -4,6 +4,7 @@ All functions are look-ups in the manifest; the ones named in a rule take Snakem
 wildcards.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from workflow.campaign import (
 )
 from workflow.items import unfinished
 from workflow.manifest import Batch, Manifest, load_manifest
-from workflow.plan import current_manifest
 from workflow.settings import Settings
 
 type InputFunction = Callable[[Any], list[str]]
@@ -34,6 +34,9 @@ def manifest_for(settings: Settings, *, is_main_process: bool) -> Manifest:
     """
     written = load_manifest()
     if is_main_process or written is None:
+        # Reading inputs imports chemistry, which a process in a cluster job can spare.
+        from workflow.plan import current_manifest
+
         manifest = current_manifest(settings)
         withdraw_incomplete(manifest)
         return manifest
@@ -48,11 +51,14 @@ def withdraw_incomplete(manifest: Manifest) -> None:
     Snakemake does not make again what nothing needs.
     """
     for first, (stage, path_of) in enumerate(_RESULT_FILES):
-        present = {path.name for path in path_of("x").parent.glob("*.parquet")}
-        for name, batch in manifest.jobs.items():
-            outcomes = outcomes_path(stage, name)
-            lost = [i for i in batch.items if path_of(i).name not in present]
-            if lost and outcomes.is_file() and not _all_unfinished(outcomes, lost):
+        finished = [n for n in manifest.jobs if outcomes_path(stage, n).is_file()]
+        if not finished:
+            continue
+        present = {path.name for path in os.scandir(path_of("x").parent)}
+        for name in finished:
+            items = manifest.jobs[name].items
+            lost = [item for item in items if f"{item}.parquet" not in present]
+            if lost and not _all_unfinished(outcomes_path(stage, name), lost):
                 for path in _made_from(name, _DOWNSTREAM[first:]):
                     path.unlink(missing_ok=True)
 

@@ -1,17 +1,35 @@
 """What a plan will cost, before anything runs: time, memory, disk, files."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
+from pydantic import TypeAdapter
 
-from workflow.buckets import CostModel, bucket_for
+from af3_core.features.tokens import AF3_BUCKETS
+from workflow.batching import PlannedJob, Refusal, count_cluster_jobs
+from workflow.buckets import CostModel, padding_waste
+from workflow.campaign import PLAN
+from workflow.costs import Costs
+from workflow.databases import SEARCHED, Database
 from workflow.manifest import Batch, Manifest
 from workflow.resources import predict_mem_mb
+from workflow.settings import Settings
 
-FILES_PER_ITEM = 3
-"""Features, prediction, relaxed structure."""
+CELLS_PER_SECOND = {"protein": 2e10, "rna": 2e9}
+"""Query residues × database residues that one core searches in a second.
+
+Measured for jackhmmer, see benchmarks/results/search_throughput.md; for nhmmer a
+tenth of it is assumed.
+"""
+FILES_PER_EXPORT = 6
+"""Of an AlphaFold 3 folder: structure, two confidences, input, ranking, terms."""
+FORECAST = PLAN / "forecast.json"
+_FILES_PER_BATCH = {"search": 4, "templates": 4, "jobs": 23}
+"""Outcomes, timings, logs, benchmarks and progress of all stages of a batch."""
+_FILES_PER_CAMPAIGN = 30
+_FEATURE_BYTES_PER_TOKEN = 4_000
+"""Compressed, with a deep alignment."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +44,87 @@ class BucketForecast:
     host_memory_gb: float
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """What a campaign needs that was planned, and what it leaves behind."""
+
+    costs: Costs
+    buckets: list[BucketForecast]
+    num_jobs: int
+    num_items: int
+    cluster_jobs: int
+    waste: float
+    """Share of the device time for padding, compilations and starts."""
+    waste_af3: float
+    """Likewise, with AlphaFold 3's default buckets."""
+    num_sequences: int
+    """Distinct ones that are searched."""
+    search_hours: Mapping[str, float]
+    """CPU hours by database; what the store has already is not taken off."""
+    disk_gb: float
+    files_at_rest: int
+    """Of the campaign itself, with logs, without AlphaFold 3's folders."""
+    files_exported: int
+    """In AlphaFold 3's folders."""
+    files_in_store: int
+    """At most; shared by campaigns."""
+    refused: Mapping[str, int]
+    """Inputs that cannot run, by what is wrong."""
+    dropped_chains: Sequence[str]
+    """Of jobs that run without them: `JOB: chains`."""
+
+    @property
+    def device_hours(self) -> float:
+        """Of all batches."""
+        return sum(row.device_hours for row in self.buckets)
+
+
+def forecast(
+    manifest: Manifest,
+    jobs: Sequence[PlannedJob],
+    refusals: Sequence[Refusal],
+    databases: Sequence[Database],
+    costs: Costs,
+    settings: Settings,
+) -> Forecast:
+    """Adds up what a plan will need."""
+    tokens = [job.num_tokens for job in jobs for _ in job.job.seeds]
+    buckets = forecast_buckets(manifest, costs.model)
+    batch_seconds = 60.0 * settings.predict.batch_minutes
+    found = {entry for batch in manifest.search.values() for entry in batch.items}
+    exported = FILES_PER_EXPORT * len(jobs) if settings.export.samples != "none" else 0
+    waste = waste_af3 = 0.0
+    if tokens:
+        ours, theirs = [row.bucket for row in buckets], [*AF3_BUCKETS, max(tokens)]
+        waste, waste_af3 = (
+            padding_waste(tokens, sizes, costs.model, batch_seconds=batch_seconds)
+            for sizes in (ours, theirs)
+        )
+    return Forecast(
+        costs=costs,
+        buckets=buckets,
+        num_jobs=len(jobs),
+        num_items=len(tokens),
+        cluster_jobs=count_cluster_jobs(manifest),
+        waste=waste,
+        waste_af3=waste_af3,
+        num_sequences=len(found),
+        search_hours=search_hours(jobs, databases),
+        disk_gb=disk_gb(tokens, settings.model.num_samples or 5),
+        files_at_rest=files_at_rest(manifest, len(jobs)),
+        files_exported=exported,
+        files_in_store=_stored(manifest),
+        refused=count_refusals(refusals),
+        dropped_chains=[
+            f"{job.name}: {', '.join(job.dropped_chains)}"
+            for job in jobs
+            if job.dropped_chains
+        ],
+    )
+
+
 def forecast_buckets(manifest: Manifest, costs: CostModel) -> list[BucketForecast]:
-    """One row per padded size, smallest first; hours are those of an A100."""
+    """One row per padded size, smallest first."""
     by_bucket: dict[int, list[Batch]] = {}
     for batch in manifest.jobs.values():
         by_bucket.setdefault(batch.bucket, []).append(batch)
@@ -39,14 +136,14 @@ def forecast_buckets(manifest: Manifest, costs: CostModel) -> list[BucketForecas
 
 def _forecast(bucket: int, batches: list[Batch], costs: CostModel) -> BucketForecast:
     items = sum(len(batch.items) for batch in batches)
-    seconds = len(batches) * costs.compile + items * costs.seconds(bucket)
+    seconds = costs.compile + len(batches) * costs.start + items * costs.seconds(bucket)
     return BucketForecast(
         bucket=bucket,
         batches=len(batches),
         items=items,
         device_hours=seconds / 3600,
         device_memory_gb=device_memory_gb(bucket),
-        host_memory_gb=predict_mem_mb(batches[0], 1) / 1000,
+        host_memory_gb=max(predict_mem_mb(batch, 1) for batch in batches) / 1000,
     )
 
 
@@ -59,56 +156,61 @@ def device_memory_gb(bucket: int) -> float:
     return 1.8 + 3.2e-3 * bucket + 2.09e-6 * bucket**2
 
 
-def disk_gb(token_counts: list[int], num_samples: int) -> float:
+def search_hours(
+    jobs: Sequence[PlannedJob], databases: Sequence[Database]
+) -> dict[str, float]:
+    """CPU hours of searching every distinct sequence, by database."""
+    residues: dict[str, dict[str, int]] = {role: {} for role in SEARCHED}
+    for need in (need for job in jobs for need in job.needs):
+        length = len(need.polymer.sequence)
+        if need.search_unpaired:
+            role = "rna" if need.polymer.kind == "rna" else "unpaired"
+            residues[role][need.sequence_id] = length
+        if need.search_paired:
+            residues["paired"][need.sequence_id] = length
+    hours = {}
+    for database in databases:
+        if total := sum(residues.get(database.role, {}).values()):
+            cells = total * sum(shard.residues for shard in database.shards)
+            hours[database.name] = cells / CELLS_PER_SECOND[database.kind] / 3600
+    return hours
+
+
+def disk_gb(token_counts: Sequence[int], num_samples: int) -> float:
     """Room for features, predictions and relaxed structures.
 
     Per sample, positions and pLDDT of about 8 atoms a token, and 2 bytes per pair of
     tokens for PAE and contacts after compression.
     """
     per_sample = sum(8 * 32 * n + 2 * n * n for n in token_counts)
-    return num_samples * per_sample / 1e9
+    features = _FEATURE_BYTES_PER_TOKEN * sum(token_counts)
+    return (num_samples * per_sample + features) / 1e9
 
 
-def padding_waste(
-    token_counts: list[int], buckets: list[int], costs: CostModel
-) -> float:
-    """Share of the device time that goes to padding and compilations."""
-    needed = sum(costs.seconds(n) for n in token_counts)
-    spent = sum(costs.seconds(bucket_for(n, buckets)) for n in token_counts)
-    used = {bucket_for(n, buckets) for n in token_counts}
-    spent += costs.compile * len(used)
-    return 1 - needed / spent
-
-
-def print_forecast(
-    manifest: Manifest, token_counts: list[int], num_refused: int, console: Console
-) -> None:
-    """Shows what will run."""
-    costs = CostModel()
-    rows = forecast_buckets(manifest, costs)
-    table = Table(title="Predictions", title_justify="left", box=SIMPLE)
-    for heading in ("tokens", "batches", "jobs × seeds", "A100 hours", "device GB"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(
-            f"≤ {row.bucket}",
-            str(row.batches),
-            str(row.items),
-            f"{row.device_hours:.2f}",
-            f"{row.device_memory_gb:.0f}",
-        )
-    console.print(table)
-    sequences = {item for batch in manifest.search.values() for item in batch.items}
-    num_jobs = len(manifest.search) + len(manifest.templates) + 5 * len(manifest.jobs)
-    items = sum(row.items for row in rows)
-    console.print(f"Sequences to search: {len(sequences)}")
-    console.print(f"Cluster jobs: {num_jobs}")
-    console.print(f"Files at rest: about {FILES_PER_ITEM * items}")
-    console.print(
-        f"Device time: {sum(row.device_hours for row in rows):.1f} A100 hours"
+def files_at_rest(manifest: Manifest, num_jobs: int) -> int:
+    """Features of every job, two files of every (job, seed), some of every batch."""
+    items = sum(len(batch.items) for batch in manifest.jobs.values())
+    of_batches = sum(
+        count * len(getattr(manifest, stage))
+        for stage, count in _FILES_PER_BATCH.items()
     )
-    if token_counts:
-        ours = padding_waste(token_counts, [row.bucket for row in rows], costs)
-        console.print(f"Spent on padding and compilation: {ours:.1%}")
-    if num_refused:
-        console.print(f"Refused inputs: {num_refused}; see results/plan")
+    return num_jobs + 2 * items + of_batches + _FILES_PER_CAMPAIGN
+
+
+def _stored(manifest: Manifest) -> int:
+    """Entries of the search store: one per sequence and database or template search."""
+    batches = (*manifest.search.values(), *manifest.templates.values())
+    return sum(len(batch.items) for batch in batches)
+
+
+def count_refusals(refusals: Sequence[Refusal]) -> dict[str, int]:
+    """How many inputs cannot run, by what is wrong with them."""
+    counts: dict[str, int] = {}
+    for refusal in refusals:
+        counts[refusal.problem] = counts.get(refusal.problem, 0) + 1
+    return counts
+
+
+def read_forecast(path: Path = FORECAST) -> Forecast:
+    """The forecast that planning wrote."""
+    return TypeAdapter(Forecast).validate_json(path.read_bytes())

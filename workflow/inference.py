@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from af3_core.model.checkpoint import (
     load_checkpoint,
     read_config,
 )
+from af3_core.model.compilation import keep_compiled, watch_compilation
 from af3_core.model.config import ModelConfig, Runtime, config_to_dict
 from af3_core.model.model import Prediction, compile_predict
 from af3_core.prediction import sample_confidence, sample_row
@@ -66,7 +68,9 @@ class Worker:
     num_tokens: dict[str, int] = field(default_factory=dict)
     """Tokens of the items loaded so far."""
     compiled_for: set[str] = field(default_factory=set)
-    """Items for which the network had to be compiled."""
+    """Items for which the network had to be made ready."""
+    found_for: set[str] = field(default_factory=set)
+    """Those of them for which it had been compiled before."""
     choices: dict[Spec, str] = field(default_factory=dict)
     """Which backend computes which operation, as decided while compiling."""
 
@@ -93,7 +97,8 @@ class Worker:
         # Random numbers as AlphaFold 3 draws them for its own bucket, so a seed gives
         # the same structure whatever bucket it is computed in.
         drawn_tokens = np.int32(bucket_for(loaded.features.num_tokens))
-        with record_choices() as choices:
+        began = time.monotonic()
+        with record_choices() as choices, watch_compilation() as compilation:
             prediction = jax.device_get(
                 run(
                     self.checkpoint.params,
@@ -105,6 +110,11 @@ class Worker:
         self.choices.update(choices)
         if run._cache_size() > already:
             self.compiled_for.add(item.name)
+            if compilation.num_found:
+                self.found_for.add(item.name)
+            how = "found" if compilation.num_found else "compiled"
+            seconds = time.monotonic() - began
+            log(f"network for {self.bucket} tokens {how}; first item: {seconds:.1f} s")
         return Computed(loaded.features, prediction)
 
     def _finish(self, item: Item, computed: Computed) -> None:
@@ -140,6 +150,9 @@ def start_worker(settings: Settings, bucket: int) -> Worker:
     require_safe(current_device())
     checkpoint = load_checkpoint(settings.model.checkpoint)
     log(f"weights {checkpoint.digest[:16]} from {settings.model.checkpoint}")
+    if settings.predict.compilation_cache is not None:
+        folder = keep_compiled(settings.predict.compilation_cache)
+        log(f"compiled networks are kept in {folder}")
     runtime = Runtime(
         dtype=settings.predict.dtype, attention_backend=settings.predict.attention
     )

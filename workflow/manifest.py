@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 MANIFEST = Path("results/plan/manifest.json")
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Batch:
     """Predict only: padded tokens."""
     longest: int = 0
     """Longest sequence or most tokens among the items."""
+    seconds: float = 0.0
+    """Predict only: device time it will take, compilation included."""
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,19 @@
 
 writes `results/plan/`: `manifest.json` (the batches; all that the Snakefile reads),
 `jobs.parquet`, `chains.parquet`, `outcomes.parquet` (inputs that were refused, with
-file, field, value and what is allowed) and `settings.json`.
+file, field, value and what is allowed), `forecast.json` (what it all will take) and
+`settings.json`.
 """
 
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from af3_core.chemistry.dictionary import Components
 from af3_core.contracts import CHAINS, JOBS
@@ -28,8 +32,10 @@ from workflow.batching import (
     plan_job,
 )
 from workflow.campaign import PLAN
-from workflow.databases import SEARCHED, read_manifest
+from workflow.costs import campaign_timings, find_costs
+from workflow.databases import SEARCHED, Database, read_manifest
 from workflow.failures import classify
+from workflow.forecast import FORECAST, Forecast, forecast
 from workflow.items import commit_outcomes, outcome
 from workflow.manifest import (
     MANIFEST,
@@ -41,6 +47,9 @@ from workflow.manifest import (
 from workflow.settings import Settings, check_settings
 from workflow.tables import replacing, write_table
 
+_JOBS_PER_GROUP, _LETTERS_PER_GROUP = 1024, 50_000_000
+"""Jobs are written when there are so many, or so many letters of JSON."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -49,25 +58,37 @@ class Plan:
     manifest: Manifest
     jobs: list[PlannedJob]
     refusals: list[Refusal]
+    forecast: Forecast
 
 
 def inputs_digest(settings: Settings) -> str:
     """Names the inputs and databases as they are now, and the settings that count."""
-    databases = settings.search.databases
-    listed = databases.read_bytes() if databases.is_file() else b""
+    tables = (settings.search.databases, settings.plan.costs)
+    read = [path.read_bytes() if path and path.is_file() else b"" for path in tables]
     key = (
+        settings.plan.max_cluster_jobs,
+        settings.plan.device,
         settings.search.batch_size,
         settings.predict.buckets,
         settings.predict.max_tokens,
         settings.predict.batch_minutes,
-        hashlib.sha256(listed).hexdigest(),
+        *(hashlib.sha256(content).hexdigest() for content in read),
     )
     files, _ = find_inputs(settings.inputs)
     return digest_inputs(files, repr(key))
 
 
-def make_plan(settings: Settings, before: Manifest | None) -> Plan:
-    """Reads all inputs and plans them; what cannot run is refused, not raised."""
+def make_plan(
+    settings: Settings,
+    before: Manifest | None,
+    on_job: Callable[[PlannedJob, Job], None] = lambda planned, job: None,
+) -> Plan:
+    """Reads all inputs and plans them; what cannot run is refused, not raised.
+
+    `on_job` sees every job that will run whole; the plan keeps no alignments, so that
+    memory does not grow with them.
+    """
+    costs = find_costs(settings.plan, campaign_timings())
     jobs: dict[str, PlannedJob] = {}
     refusals: list[Refusal] = []
     for path, read in _read_inputs(settings):
@@ -78,14 +99,19 @@ def make_plan(settings: Settings, before: Manifest | None) -> Plan:
             _claim_name(job, jobs)
         except InputError as error:
             refusals.append(Refusal(str(path), error))
+        else:
+            on_job(job, read)
+    planned, databases = list(jobs.values()), read_manifest(settings.search.databases)
     manifest = make_manifest(
-        list(jobs.values()),
-        _targets(settings),
+        planned,
+        _targets(databases),
         settings,
+        costs.model,
         inputs_digest=inputs_digest(settings),
         before=before,
     )
-    return Plan(manifest, list(jobs.values()), refusals)
+    cost = forecast(manifest, planned, refusals, databases, costs, settings)
+    return Plan(manifest, planned, refusals, cost)
 
 
 def _read_inputs(settings: Settings) -> Iterator[tuple[Path, Job | InputError]]:
@@ -118,10 +144,10 @@ def _count(job: Job) -> int:
     return count_tokens(job, components)
 
 
-def _targets(settings: Settings) -> list[SearchTarget]:
+def _targets(databases: Iterable[Database]) -> list[SearchTarget]:
     return [
         SearchTarget(database.name, database.kind, database.role)
-        for database in read_manifest(settings.search.databases)
+        for database in databases
         if database.role in SEARCHED
     ]
 
@@ -137,27 +163,58 @@ def current_manifest(settings: Settings) -> Manifest:
     return make_plan(settings, before).manifest
 
 
-def write_plan(plan: Plan, settings: Settings) -> None:
-    """Writes the plan's tables; the manifest last: it says that the rest is there."""
-    jobs = [_job_row(job) for job in plan.jobs]
-    write_table(PLAN / "jobs.parquet", JOBS, JOBS.table(jobs))
+def write_plan(settings: Settings) -> None:
+    """Plans and writes the tables, last the manifest: it says the rest is there."""
+    before = load_manifest()
+    with _jobs_table(PLAN / "jobs.parquet") as add_job:
+        plan = make_plan(settings, before, add_job)
     chains = [row for job in plan.jobs for row in _chain_rows(job)]
     write_table(PLAN / "chains.parquet", CHAINS, CHAINS.table(chains))
     commit_outcomes("plan", "outcomes", _refusal_rows(plan.refusals))
     with replacing(PLAN / "settings.json") as temporary:
         temporary.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
+    with replacing(FORECAST) as temporary:
+        text = json.dumps(asdict(plan.forecast), indent=1)
+        temporary.write_text(text, encoding="utf-8")
     with replacing(MANIFEST) as temporary:
         temporary.write_text(dump_manifest(plan.manifest), encoding="utf-8")
 
 
-def _job_row(planned: PlannedJob) -> dict[str, object]:
+@contextmanager
+def _jobs_table(path: Path) -> Iterator[Callable[[PlannedJob, Job], None]]:
+    """Writes the jobs table as jobs come, never holding many in memory."""
+    waiting: list[dict[str, object]] = []
+    num_letters = 0
+
+    def flush() -> None:
+        nonlocal num_letters
+        writer.write_table(JOBS.table(waiting))
+        waiting.clear()
+        num_letters = 0
+
+    def add_job(planned: PlannedJob, job: Job) -> None:
+        nonlocal num_letters
+        waiting.append(_job_row(planned, job))
+        num_letters += len(str(waiting[-1]["json"]))
+        if num_letters > _LETTERS_PER_GROUP or len(waiting) == _JOBS_PER_GROUP:
+            flush()
+
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, JOBS.schema, compression="zstd") as writer,
+    ):
+        yield add_job
+        flush()
+
+
+def _job_row(planned: PlannedJob, job: Job) -> dict[str, object]:
     return {
         "job_id": planned.job_id,
         "name": planned.name,
         "source": planned.source,
         "num_tokens": planned.num_tokens,
-        "seeds": list(planned.job.seeds),
-        "json": write_job(planned.job),
+        "seeds": list(job.seeds),
+        "json": write_job(job),
     }
 
 
@@ -201,7 +258,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--settings", required=True, help="the settings, as JSON")
     arguments = parser.parse_args(argv)
     settings = check_settings(json.loads(arguments.settings), source="settings")
-    write_plan(make_plan(settings, load_manifest()), settings)
+    write_plan(settings)
     return 0
 
 

@@ -103,6 +103,7 @@ def write_timings(
             "bucket": planned.bucket,
             "num_tokens": worker.num_tokens.get(passage.item.name, -1),
             "compiled": phase == "compute" and passage.item.name in worker.compiled_for,
+            "from_cache": phase == "compute" and passage.item.name in worker.found_for,
             "device": worker.device,
         }
         for passage in passages

@@ -6,10 +6,7 @@ retry asks for half as much again, up to what the partition allows (a site's pro
 caps it).
 """
 
-from workflow.buckets import CostModel
 from workflow.manifest import Batch
-
-_COSTS = CostModel()
 
 
 def _grown(amount: float, attempt: int) -> int:
@@ -42,9 +39,8 @@ def predict_mem_mb(batch: Batch, attempt: int) -> int:
 
 
 def predict_minutes(batch: Batch, attempt: int) -> int:
-    """Run time for prediction on an A100, with a compilation and a margin of half."""
-    seconds = _COSTS.compile + len(batch.items) * _COSTS.seconds(batch.bucket)
-    return _grown(10 + 1.5 * seconds / 60, attempt)
+    """Run time for prediction: what the plan reckons, with a margin of half."""
+    return _grown(10 + 1.5 * batch.seconds / 60, attempt)
 
 
 def relax_mem_mb(batch: Batch, attempt: int) -> int:

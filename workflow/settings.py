@@ -22,6 +22,14 @@ class _Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Plan(_Block):
+    """How work is cut into cluster jobs; see the comments in config.yaml."""
+
+    max_cluster_jobs: Positive = 1500
+    device: str | None = None
+    costs: Path | None = None
+
+
 class Search(_Block):
     """How sequences are searched; see the comments in config.yaml."""
 
@@ -53,6 +61,7 @@ class Predict(_Block):
     buckets: tuple[Positive, ...] | None = None
     max_tokens: Positive = 5120
     batch_minutes: Positive = 60
+    compilation_cache: Path | None = Path("store/compiled")
     save_embeddings: bool = False
 
 
@@ -85,6 +94,7 @@ class Settings(_Block):
     """Everything a campaign is configured by."""
 
     inputs: tuple[Path, ...]
+    plan: Plan = Plan()
     search: Search
     model: Model
     predict: Predict = Predict()

@@ -7,10 +7,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from af3_core.contracts import JOBS, OUTCOMES, SCORES
+from af3_core.contracts import OUTCOMES, SCORES
 from workflow.campaign import PLAN, REPORT, TABLES
-from workflow.forecast import print_forecast
-from workflow.manifest import load_manifest
+from workflow.forecast import FORECAST, read_forecast
+from workflow.forecast_view import print_forecast
 from workflow.tables import read_rows, read_table
 
 _SHOWN_ROWS = 20
@@ -66,20 +66,9 @@ def print_results(console: Console) -> None:
 
 def print_plan(console: Console) -> None:
     """Shows what the plan comes to, and what it refused."""
-    manifest = load_manifest()
-    if manifest is None:
-        return
-    jobs = read_table(PLAN / "jobs.parquet", JOBS)
-    tokens = [
-        count
-        for count, seeds in zip(
-            jobs["num_tokens"].to_pylist(), jobs["seeds"].to_pylist(), strict=True
-        )
-        for _ in seeds
-    ]
-    refused = read_rows(PLAN / "outcomes.parquet", OUTCOMES)
-    print_forecast(manifest, tokens, len(refused), console)
-    _print_refusals(console)
+    if FORECAST.is_file():
+        print_forecast(read_forecast(), console)
+        _print_refusals(console)
 
 
 def _print_refusals(console: Console) -> None:

@@ -31,6 +31,7 @@ def find_inputs(
     """
     found: dict[str, Path] = {}
     errors: list[InputError] = []
+    here = os.getcwd()
     for path in map(Path, paths):
         try:
             files = _list_folder(path) if path.is_dir() else [path]
@@ -42,7 +43,8 @@ def find_inputs(
             allowed = f"a folder with files that end in {_ENDINGS}"
             errors.append(InputError(str(path), "(folder)", "no such file", allowed))
         for file in files:
-            found.setdefault(str(file.absolute()), file)
+            # Not Path.absolute: it takes a second for 20,000 files.
+            found.setdefault(os.path.join(here, file), file)
     return list(found.values()), errors
 
 
@@ -51,7 +53,7 @@ def _list_folder(folder: Path) -> list[Path]:
         names = sorted(
             entry.name
             for entry in entries
-            if Path(entry.name).suffix.lower() in INPUT_SUFFIXES
+            if os.path.splitext(entry.name)[1].lower() in INPUT_SUFFIXES
             and not entry.name.startswith(".")
             and not entry.is_dir()
         )

@@ -1,7 +1,14 @@
 """Batches: content decides their names, and what was planned stays planned."""
 
 from af3_core.job import Job, Polymer
-from workflow.batching import PlannedJob, SearchTarget, make_manifest, plan_job
+from workflow.batching import (
+    PlannedJob,
+    SearchTarget,
+    count_cluster_jobs,
+    make_manifest,
+    plan_job,
+)
+from workflow.buckets import CostModel
 from workflow.manifest import Manifest
 from workflow.settings import Settings, check_settings
 
@@ -10,6 +17,7 @@ TARGETS = [
     SearchTarget("uniprot", "protein", "paired"),
     SearchTarget("rfam", "rna", "rna"),
 ]
+COSTS = CostModel(constant=5, quadratic=0, cubic=1e-8, compile=90, start=60)
 SETTINGS = check_settings(
     {
         "inputs": ["inputs"],
@@ -34,7 +42,9 @@ def manifest(
     before: Manifest | None = None,
     settings: Settings = SETTINGS,
 ) -> Manifest:
-    return make_manifest(jobs, TARGETS, settings, inputs_digest="x", before=before)
+    return make_manifest(
+        jobs, TARGETS, settings, COSTS, inputs_digest="x", before=before
+    )
 
 
 def test_a_sequence_is_searched_once_however_many_jobs_hold_it() -> None:
@@ -97,6 +107,32 @@ def test_every_seed_is_an_item_and_none_is_in_two_batches() -> None:
     plan = manifest([planned("one", "MKV", seeds=(1, 2, 3)), planned("two", "GG")])
     items = [item for batch in plan.jobs.values() for item in batch.items]
     assert len(items) == len(set(items)) == 4
+
+
+def test_batches_grow_where_there_would_be_too_many_cluster_jobs() -> None:
+    jobs = [planned(f"job{i}", "MK" * (10 + i)) for i in range(40)]
+    small = _one_item_per_batch()
+    few = small.model_copy(
+        update={"plan": small.plan.model_copy(update={"max_cluster_jobs": 60})}
+    )
+    assert count_cluster_jobs(manifest(jobs, settings=small)) > 200
+    assert count_cluster_jobs(manifest(jobs, settings=few)) <= 60
+
+
+def test_a_batch_knows_how_long_it_takes() -> None:
+    (batch,) = manifest([planned("one", "M" * 100)]).jobs.values()
+    assert batch.seconds == COSTS.compile + COSTS.start + COSTS.seconds(batch.bucket)
+
+
+def test_a_plan_keeps_no_alignments() -> None:
+    given = Polymer("protein", ("A",), "MKV", unpaired_msa=">x\nMKV\n" * 999)
+    job = plan_job("x.json", Job("given", (1,), (given,)), lambda job: 3, 5120)
+    assert job.job.entities[0].unpaired_msa is None
+    assert not job.needs[0].search_unpaired and not job.needs[0].polymer.unpaired_msa
+
+
+def test_chains_that_alphafold_3_leaves_out_are_named() -> None:
+    assert planned("one", "MKV", "XXX").dropped_chains == ("B",)
 
 
 def _one_item_per_batch() -> Settings:
