@@ -16,7 +16,7 @@ from af3_core.figures import draw_msa, draw_pae, draw_plddt
 from workflow.report.details import token_means
 from workflow.report.jobs import JobRow, choose_jobs, read_campaign
 from workflow.report.layout import read_layout
-from workflow.report.samples import read_prediction
+from workflow.report.samples import best_sample, read_prediction
 from workflow.tables import replacing
 
 
@@ -54,7 +54,7 @@ def write_figures(results: Path, jobs: tuple[str, ...], out: Path) -> list[Path]
 
 def draw_job(results: Path, job: JobRow) -> dict[str, Figure]:
     """The figures of a job's best sample by kind."""
-    prediction = read_prediction(results, job)
+    prediction = read_prediction(results, best_sample(job))
     if prediction is None:
         raise ValueError(f"nothing was predicted of {job.name}")
     layout = read_layout(results / "features" / f"{job.job_id}.parquet")

@@ -21,7 +21,7 @@ from af3_core.scores.chain_matching import (
 from af3_core.scores.dockq import DockingQuality, docking_quality
 from af3_core.scores.ligand_matching import MatchedLigand, match_ligands
 from af3_core.structures.structure import Chemistry, Structure
-from af3_core.structures.superposition import rmsd, superpose, tm_score
+from af3_core.structures.superposition import Motion, rmsd, superpose, tm_score
 
 _SYMMETRIC = {
     "ASP": (("OD1", "OD2"),),
@@ -93,6 +93,15 @@ def compare(model: Structure, reference: Structure, chemistry: Chemistry) -> Com
         interfaces=interfaces,
         ligands=ligands,
     )
+
+
+def superpose_reference(model: Structure, reference: Structure) -> Motion | None:
+    """The motion that lays a reference over a prediction, by matched residues.
+
+    None where fewer than three residues match.
+    """
+    predicted, known = _centres(match_polymers(model, reference), model, reference)
+    return superpose(known, predicted) if len(known) >= 3 else None
 
 
 def comparison_columns(

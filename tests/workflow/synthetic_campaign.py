@@ -17,10 +17,13 @@ from af3_core.contracts import (
     PREDICTIONS,
     RELAXED,
     SCORES,
+    TIMINGS,
     Column,
     Contract,
 )
 from af3_core.msa import GAP
+from af3_core.structures.structure import Structure
+from tests.oracles.dockq_scores import pdb_text
 from workflow.tables import write_table
 
 # Radius (Å), angle (deg) and height (Å) of an alpha helix's atoms around its axis.
@@ -54,6 +57,8 @@ class MadeUpJob:
     seed: int = 1
     samples: int = 2
     source: str = "inputs/jobs.fasta"
+    dropped: tuple[str, ...] = ()
+    """Chains that the features leave out."""
     quality: float = 0.7
     """pTM and ranking score of the best sample."""
 
@@ -98,6 +103,9 @@ def write_campaign(
         write_prediction(results, job, predictions)
         scores += score_rows(job, predictions)
         interfaces += interface_rows(job, predictions[0])
+    write_table(
+        results / "timings" / "b0.parquet", TIMINGS, filled(TIMINGS, timing_rows(jobs))
+    )
     write_table(tables / "scores.parquet", SCORES, filled(SCORES, scores))
     write_table(
         tables / "interfaces.parquet", INTERFACES, filled(INTERFACES, interfaces)
@@ -115,6 +123,19 @@ def write_prediction(
     write_table(results / "relaxed" / item, RELAXED, relaxed)
     features = results / "features" / f"{job.job_id}.parquet"
     write_table(features, FEATURES, features_table(job))
+
+
+def write_reference(results: Path, job: MadeUpJob) -> None:
+    """Writes a known structure of a job, turned and moved, and the setting for it."""
+    columns = atom_columns(job)
+    names = ("chain_id", "residue_id", "residue_name", "atom_name", "element", "kind")
+    turned = columns["positions"][:, [1, 2, 0]] + (50.0, -20.0, 7.0)
+    structure = Structure(**{n: columns[n] for n in names}, positions=turned)
+    folder = results.parent / "known"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{job.name}.pdb").write_text(pdb_text(structure))
+    settings = {"score": {"references": "known"}}
+    (results / "plan" / "settings.json").write_text(json.dumps(settings))
 
 
 def filled(contract: Contract, rows: list[dict[str, object]]) -> pa.Table:
@@ -174,6 +195,25 @@ def outcome(
         **reasons,
         **failure,
     }
+
+
+def timing_rows(jobs: tuple[MadeUpJob, ...]) -> list[dict[str, object]]:
+    """A batch that computes for 9 of every 10 s, the first item with compiling."""
+    return [
+        {
+            "batch_id": "b0",
+            "item": f"{job.job_id}.{job.seed}",
+            "phase": phase,
+            "start": 10.0 * place + start,
+            "end": 10.0 * place + end,
+            "bucket": 256,
+            "num_tokens": job.num_tokens,
+            "compiled": phase == "compute" and place == 0,
+            "device": "made up",
+        }
+        for place, job in enumerate(jobs)
+        for phase, start, end in (("load", 0.0, 1.0), ("compute", 1.0, 10.0))
+    ]
 
 
 def sequence(length: int) -> str:
@@ -247,6 +287,7 @@ def features_table(job: MadeUpJob) -> pa.Table:
         "chains.kind": np.array([chain.kind for chain in job.chains]),
         "atoms.chain_index": np.array([ids.index(c) for c in columns["chain_id"]]),
         "msa.rows": made_up_alignment(job.num_tokens),
+        "dropped_chains": np.array(job.dropped, str),
     }
     for name in ("residue_id", "residue_name", "atom_name", "element", "token_index"):
         arrays[f"atoms.{name}"] = columns[name]

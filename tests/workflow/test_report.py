@@ -19,11 +19,14 @@ from tests.workflow.synthetic_campaign import (
     MadeUpJob,
     outcome,
     write_campaign,
+    write_reference,
 )
 from workflow.report import write_report
-from workflow.report.details import shrink_matrix, turn_flat
+from workflow.report.details import pack_details, read_tables, shrink_matrix, turn_flat
+from workflow.report.devices import describe_devices, merge_spans
 from workflow.report.encode import encode_matrix, to_json
 from workflow.report.jobs import read_campaign
+from workflow.report.overlay import BACKBONE, reference_folder
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -52,6 +55,22 @@ def overview_of(html: str) -> dict[str, object]:
     return json.loads(unpack(html, "overview"))
 
 
+def head_of(packed: str) -> dict[str, object]:
+    """The JSON of packed details."""
+    return _head(gzip.decompress(base64.b64decode(packed)))
+
+
+def head_of_page(html: str, key: str) -> dict[str, object]:
+    return _head(unpack(html, re.escape(key)))
+
+
+def _head(raw: bytes) -> dict[str, object]:
+    count = int(np.frombuffer(raw, "<u4", 1)[0])
+    start = 4 * (count + 1)
+    length = int(np.frombuffer(raw, "<u4", 2)[1])
+    return json.loads(raw[start : start + length])
+
+
 def test_every_job_and_every_refused_input_is_a_row(results, tmp_path) -> None:
     report = write_report(results, tmp_path / "r.html")
     overview = overview_of(report.path.read_text())
@@ -74,10 +93,10 @@ def test_details_hold_the_pae_of_the_predictions_table(results, tmp_path) -> Non
     html = write_report(results, tmp_path / "r.html").path.read_text()
     raw = unpack(html, job.job_id)
     count, *lengths = np.frombuffer(raw, "<u4", 3).tolist()
-    head = json.loads(raw[12 : 12 + lengths[0]])
+    head = head_of_page(html, job.job_id)
     assert count == 2
     assert head["pae"] == {"side": 144, "stride": 1, "tokens": 144}
-    assert len(head["tokens"]["plddt"]) == 144
+    assert len(head["token_plddt"]) == 144
     assert lengths[1] == 2 * 144 * 144
 
 
@@ -107,6 +126,56 @@ def test_a_table_of_another_version_is_refused(tmp_path) -> None:
     pq.write_table(table.replace_schema_metadata({"contract": "scores"}), path)
     with pytest.raises(ContractError, match="wanted scores version"):
         write_report(tmp_path, tmp_path / "r.html")
+
+
+def test_the_time_of_the_devices_is_summed_and_drawn(results) -> None:
+    devices = describe_devices(results)
+    (lane,) = devices["lanes"]
+    assert (devices["seconds"], devices["busy"], devices["compiling"]) == (30, 27, 9)
+    assert (lane["items"], lane["device"]) == (3, "made up")
+    assert lane["spans"] == [[1, 10, True], [11, 20, False], [21, 30, False]]
+
+
+def test_spans_of_one_kind_are_joined_over_short_gaps() -> None:
+    spans = [(4.0, 5.0, False), (0.0, 2.0, False), (2.1, 3.0, False), (3.0, 4.0, True)]
+    joined = [(0.0, 3.0, False), (3.0, 4.0, True), (4.0, 5.0, False)]
+    assert merge_spans(spans, 0.2) == joined
+
+
+def test_a_reference_is_laid_over_the_prediction(tmp_path) -> None:
+    write_campaign(tmp_path / "results", THREE_JOBS)
+    write_reference(tmp_path / "results", THREE_JOBS[0])
+    (row,) = (
+        r for r in read_campaign(tmp_path / "results").rows if r.name == "monomer"
+    )
+    tables = read_tables(tmp_path / "results", [row.job_id])
+    folder = reference_folder(tmp_path / "results")
+    head = head_of(pack_details(tmp_path / "results", row, tables, folder).packed)
+    overlay, atoms = head["overlay"], head["atoms"]
+    backbone = [i for i, name in enumerate(atoms["name"]) if name in BACKBONE]
+    assert overlay["name"] == [atoms["name"][i] for i in backbone]
+    predicted = np.reshape(head["positions"], (-1, 3))[backbone]
+    known = np.reshape(overlay["positions"], (-1, 3))
+    np.testing.assert_allclose(known, predicted, atol=2)  # 0.01 Å
+
+
+def test_samples_beside_the_best_are_laid_over_it(results, tmp_path) -> None:
+    report = write_report(results, tmp_path / "r.html")
+    html = report.path.read_text()
+    job = THREE_JOBS[1]
+    best, second = (
+        head_of_page(html, key) for key in (job.job_id, f"{job.job_id}.1.1")
+    )
+    assert (second["seed"], second["sample"]) == (1, 1)
+    np.testing.assert_allclose(best["positions"], second["positions"], atol=2)
+    assert best["token_plddt"] != second["token_plddt"]
+
+
+def test_what_was_left_out_of_a_job_is_named(tmp_path) -> None:
+    job = MadeUpJob("one", (Chain("A", 36),), dropped=("C", "D"))
+    write_campaign(tmp_path, (job,))
+    html = write_report(tmp_path, tmp_path / "r.html").path.read_text()
+    assert head_of_page(html, job.job_id)["dropped_chains"] == ["C", "D"]
 
 
 def test_the_view_is_turned_but_not_mirrored() -> None:

@@ -23,6 +23,7 @@ from tests.workflow.synthetic_campaign import (
     filled,
     outcome,
     write_campaign,
+    write_reference,
 )
 from workflow.report import write_report
 from workflow.tables import write_table
@@ -100,6 +101,7 @@ def report(tmp_path_factory) -> str:
         remedy="Mend the sequence.",
     )
     write_campaign(folder / "results", THREE_JOBS, [broken])
+    write_reference(folder / "results", THREE_JOBS[0])
     return write_report(folder / "results", folder / "report.html").path.as_uri()
 
 
@@ -281,6 +283,45 @@ def test_the_relaxed_structure_can_be_seen_instead(page, report) -> None:
     assert drawing_of(page, "relaxed cartoon plddt") != predicted
     page.click("button[data-choice=predicted]")
     assert drawing_of(page, "predicted cartoon plddt") == predicted
+
+
+def test_the_reference_lies_over_the_prediction_and_can_be_hidden(page, report) -> None:
+    open_report(page, report, "monomer")
+    both = drawing_of(page, "predicted cartoon plddt reference")
+    label = page.inner_text("label[for=reference]").strip()
+    assert label == "Reference monomer.pdb, superposed"
+    page.click("#reference")
+    assert drawing_of(page, "predicted cartoon plddt") != both
+    page.click("#reference")
+    assert drawing_of(page, "predicted cartoon plddt reference") == both
+
+
+def test_another_sample_can_be_seen_instead(page, report) -> None:
+    open_report(page, report, "trimer")
+    best = drawing_of(page, "predicted cartoon plddt")
+    assert page.inner_text("#sample-name") == "seed 1, sample 0: rank 1 of 2"
+    page.locator("#samples tbody tr").nth(1).click()
+    page.wait_for_selector("#sample-name >> text=rank 2 of 2")
+    assert drawing_of(page, "predicted cartoon plddt") != best
+    page.locator("#samples tbody tr").nth(0).click()
+    page.wait_for_selector("#sample-name >> text=rank 1 of 2")
+
+
+def test_the_structure_is_saved_as_a_picture(page, report, tmp_path) -> None:
+    open_report(page, report, "trimer")
+    with page.expect_download() as download:
+        page.click("#save-picture")
+    download.value.save_as(tmp_path / "structure.png")
+    assert len(colours_of((tmp_path / "structure.png").read_bytes())) > 100
+
+
+def test_the_least_certain_stretches_are_found_in_the_structure(page, report) -> None:
+    open_report(page, report, "with_ligand")
+    worst = page.locator("#worst button").first
+    stretch = worst.inner_text().rsplit(" (", 1)[0]
+    worst.click()
+    expected = f"Scored {stretch}; aligned on {stretch}"
+    assert page.inner_text("#pae-readout").startswith(expected)
 
 
 def test_reset_brings_back_the_first_view(page, report) -> None:

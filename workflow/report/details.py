@@ -3,13 +3,13 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float, Int, UInt16
+from jaxtyping import Bool, Float, Int, UInt16
 from numpy import ndarray
 
 from af3_core.contracts import (
@@ -18,11 +18,19 @@ from af3_core.contracts import (
     SCORES,
     Contract,
 )
-from af3_core.structures.structure import Structure, select
+from af3_core.structures.structure import Structure, moved, select
+from af3_core.structures.superposition import superpose
 from workflow.report.encode import encode_matrix, pack_sections
 from workflow.report.jobs import JobRow, read_columns
-from workflow.report.layout import msa_depth, read_layout
-from workflow.report.samples import read_prediction, read_relaxation
+from workflow.report.layout import Layout, msa_depth, read_layout
+from workflow.report.overlay import Overlay, read_overlay
+from workflow.report.samples import (
+    Prediction,
+    Sample,
+    best_sample,
+    read_prediction,
+    read_relaxation,
+)
 
 MAX_PAE_SIDE = 768
 """Larger PAE matrices are averaged over squares of tokens before embedding."""
@@ -65,38 +73,127 @@ def _rows_by_job(
     return by_job
 
 
-def pack_details(results: Path, job: JobRow, tables: Tables) -> Detail | None:
-    """Everything shown of one job's best sample, or None where nothing is predicted."""
-    prediction = read_prediction(results, job)
+def pack_details(
+    results: Path, job: JobRow, tables: Tables, references: Path | None = None
+) -> Detail | None:
+    """Everything shown of a job and its best sample, None where nothing is predicted.
+
+    Args:
+        references: the folder of known structures, if there is one.
+    """
+    best = best_sample(job)
+    prediction = read_prediction(results, best)
     if prediction is None:
         return None
     layout = read_layout(results / "features" / f"{job.job_id}.parquet")
-    placed = layout.token_index >= 0
-    atoms, token_index = select(layout.structure, placed), layout.token_index[placed]
-    positions = prediction.positions[placed]
-    plddt = prediction.atom_plddt[placed]
-    pae, stride = shrink_matrix(prediction.pae, MAX_PAE_SIDE)
+    view = _view_of(layout, prediction)
+    overlay = read_overlay(references, job.name, view.atoms)
+    head, pae = _sample_head(results, best, prediction, view, tables)
     provenance = json.loads(prediction.provenance)
-    relaxation = read_relaxation(results, job)
-    turn = turn_flat(positions)
-    head = {
-        "seed": job.best["seed"],
-        "sample": job.best["sample"],
-        "pae": {"side": len(pae), "stride": stride, "tokens": len(prediction.pae)},
-        "atoms": _atoms(atoms, token_index, plddt),
-        "positions": _positions(turn(positions)),
-        "tokens": _tokens(atoms, token_index, plddt),
+    head |= {
+        "atoms": {
+            "token": view.token_index.tolist(),
+            "name": view.atoms.atom_name.tolist(),
+            "element": view.atoms.element.tolist(),
+        },
+        "tokens": _tokens(view.atoms, view.token_index),
         "msa_depth": msa_depth(layout.msa_rows).tolist(),
-        "provenance": provenance,
-        "relaxed": relaxation.facts if relaxation else None,
-        "relaxed_positions": (
-            _positions(turn(relaxation.positions[placed]))
-            if relaxation and relaxation.positions is not None
-            else None
-        ),
-        **_tables_of(job, tables),
+        "chains": tables.chains[job.job_id],
+        "dropped_chains": list(layout.dropped_chains),
+        "scores": sorted(tables.scores[job.job_id], key=lambda row: row["rank"]),
+        "overlay": _overlay(overlay, view),
     }
     return Detail(pack_sections(head, encode_matrix(pae)), provenance)
+
+
+def other_samples(job: JobRow, tables: Tables) -> list[Sample]:
+    """A job's samples after the best, by rank."""
+    rows = sorted(tables.scores[job.job_id], key=lambda row: row["rank"])
+    samples = [Sample(job.job_id, int(r["seed"]), int(r["sample"])) for r in rows]
+    return [sample for sample in samples if sample != best_sample(job)]
+
+
+def pack_sample(
+    results: Path, job: JobRow, sample: Sample, tables: Tables
+) -> str | None:
+    """What differs between samples, of one that is not the best; laid over the best."""
+    best = read_prediction(results, best_sample(job))
+    prediction = read_prediction(results, sample)
+    if best is None or prediction is None:
+        return None
+    layout = read_layout(results / "features" / f"{job.job_id}.parquet")
+    view = _view_of(layout, best)
+    own = prediction.positions[view.placed]
+    finite = np.isfinite(own).all(axis=-1) & np.isfinite(view.atoms.positions).all(-1)
+    if finite.any():
+        motion = superpose(own[finite], view.atoms.positions[finite])
+        flat = view.turn
+        view = replace(view, turn=lambda positions: flat(motion.apply(positions)))
+    head, pae = _sample_head(results, sample, prediction, view, tables)
+    return pack_sections(head, encode_matrix(pae))
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """What all samples of a job are shown in."""
+
+    atoms: Structure
+    """Those that the model places, where the best sample has them."""
+    placed: Bool[ndarray, "all"]
+    token_index: Int[ndarray, "a"]
+    turn: Callable[[Float[ndarray, "n 3"]], Float[ndarray, "n 3"]]
+
+
+def _view_of(layout: Layout, best: Prediction) -> _View:
+    placed = layout.token_index >= 0
+    positions = best.positions[placed]
+    atoms = moved(select(layout.structure, placed), positions)
+    return _View(atoms, placed, layout.token_index[placed], turn_flat(positions))
+
+
+def _sample_head(
+    results: Path,
+    sample: Sample,
+    prediction: Prediction,
+    view: _View,
+    tables: Tables,
+) -> tuple[dict[str, object], UInt16[ndarray, "m m"]]:
+    """What belongs to one sample, and its PAE matrix."""
+    plddt = prediction.atom_plddt[view.placed]
+    pae, stride = shrink_matrix(prediction.pae, MAX_PAE_SIDE)
+    relaxation = read_relaxation(results, sample)
+    relaxed = relaxation.positions if relaxation else None
+    head = {
+        "seed": sample.seed,
+        "sample": sample.sample,
+        "pae": {"side": len(pae), "stride": stride, "tokens": len(prediction.pae)},
+        "atom_plddt": rounded(plddt),
+        "token_plddt": rounded(token_means(plddt, view.token_index)),
+        "positions": _positions(view.turn(prediction.positions[view.placed])),
+        "provenance": json.loads(prediction.provenance),
+        "relaxed": relaxation.facts if relaxation else None,
+        "relaxed_positions": (
+            None if relaxed is None else _positions(view.turn(relaxed[view.placed]))
+        ),
+        "interfaces": _of_sample(tables.interfaces[sample.job_id], sample),
+    }
+    return head, pae
+
+
+def _overlay(overlay: Overlay | None, view: _View) -> dict[str, object] | None:
+    if overlay is None:
+        return None
+    atoms = overlay.structure
+    return {
+        "label": overlay.name,
+        "chain": atoms.chain_id.tolist(),
+        "kind": atoms.kind.tolist(),
+        "residue": atoms.residue_id.tolist(),
+        "residue_name": atoms.residue_name.tolist(),
+        "name": atoms.atom_name.tolist(),
+        "element": atoms.element.tolist(),
+        "positions": _positions(view.turn(atoms.positions)),
+    }
 
 
 def turn_flat(
@@ -116,32 +213,12 @@ def turn_flat(
     return lambda others: (others - centre) @ rotation
 
 
-def _tables_of(job: JobRow, tables: Tables) -> dict[str, object]:
-    sample = (job.best["seed"], job.best["sample"])
-    return {
-        "chains": tables.chains[job.job_id],
-        "scores": sorted(tables.scores[job.job_id], key=lambda row: row["rank"]),
-        "interfaces": _of_sample(tables.interfaces[job.job_id], sample),
-    }
-
-
 def _of_sample(
-    rows: list[dict[str, object]], sample: tuple[object, object]
+    rows: list[dict[str, object]], sample: Sample
 ) -> list[dict[str, object]]:
-    found = [row for row in rows if (row["seed"], row["sample"]) == sample]
+    key = (sample.seed, sample.sample)
+    found = [row for row in rows if (row["seed"], row["sample"]) == key]
     return [{k: v for k, v in r.items() if k not in ("seed", "sample")} for r in found]
-
-
-def _atoms(
-    atoms: Structure, token_index: Int[ndarray, "a"], plddt: Float[ndarray, "a"]
-) -> dict[str, object]:
-    """Columns of atoms."""
-    return {
-        "token": token_index.tolist(),
-        "name": atoms.atom_name.tolist(),
-        "element": atoms.element.tolist(),
-        "plddt": rounded(plddt),
-    }
 
 
 def _positions(positions: Float[ndarray, "a 3"]) -> list[int | None]:
@@ -150,9 +227,7 @@ def _positions(positions: Float[ndarray, "a 3"]) -> list[int | None]:
     return [int(step) if math.isfinite(step) else None for step in steps]
 
 
-def _tokens(
-    atoms: Structure, token_index: Int[ndarray, "a"], plddt: Float[ndarray, "a"]
-) -> dict[str, object]:
+def _tokens(atoms: Structure, token_index: Int[ndarray, "a"]) -> dict[str, object]:
     """Columns of tokens, each named by its first atom."""
     tokens, first = np.unique(token_index, return_index=True)
     if not np.array_equal(tokens, np.arange(len(tokens))):
@@ -162,7 +237,6 @@ def _tokens(
         "kind": atoms.kind[first].tolist(),
         "residue": atoms.residue_id[first].tolist(),
         "name": atoms.residue_name[first].tolist(),
-        "plddt": rounded(token_means(plddt, token_index)),
     }
 
 

@@ -24,6 +24,7 @@ _ARRAYS = (
     "atoms.element",
     "atoms.token_index",
     "msa.rows",
+    "dropped_chains",
 )
 
 
@@ -37,6 +38,8 @@ class Layout:
     """0-based token of each atom; -1 for atoms the model cannot place."""
     msa_rows: Int8[ndarray, "s n"]
     """The stacked alignment, the query first."""
+    dropped_chains: tuple[str, ...]
+    """Ids of chains that were asked for but hold nothing the model knows."""
 
 
 def read_layout(path: Path) -> Layout:
@@ -59,7 +62,12 @@ def read_layout(path: Path) -> Layout:
         kind=np.array(arrays["chains.kind"])[chain_index],
         positions=np.zeros((len(chain_index), 3), np.float32),
     )
-    return Layout(structure, arrays["atoms.token_index"], arrays["msa.rows"])
+    return Layout(
+        structure=structure,
+        token_index=arrays["atoms.token_index"],
+        msa_rows=arrays["msa.rows"],
+        dropped_chains=tuple(arrays["dropped_chains"]),
+    )
 
 
 def msa_depth(rows: Int8[ndarray, "s n"]) -> Int[ndarray, "n"]:

@@ -14,6 +14,7 @@ SCRIPTS = (
     "decode.js",
     "query.js",
     "histogram.js",
+    "devices.js",
     "table.js",
     "link.js",
     "structure.js",

@@ -1,4 +1,4 @@
-"""Reads the best sample of a job: its prediction and its relaxation."""
+"""Reads the samples of a job: predictions and their relaxation."""
 
 import json
 import math
@@ -37,18 +37,40 @@ class Relaxation:
     """Å; None where relaxation gave none."""
 
 
-def prediction_path(results: Path, job: JobRow) -> Path | None:
-    """The file that holds a job's best sample; None for a job without scores."""
-    if job.best is None:
+@dataclass(frozen=True)
+class Sample:
+    """Which of a job's structures."""
+
+    job_id: str
+    seed: int
+    sample: int
+
+    @property
+    def key(self) -> str:
+        """How the page calls what it holds of this sample."""
+        return f"{self.job_id}.{self.seed}.{self.sample}"
+
+    def path(self, results: Path, folder: str) -> Path:
+        """The file that holds all samples of the seed."""
+        return results / folder / f"{self.job_id}.{self.seed}.parquet"
+
+
+def best_sample(job: JobRow) -> Sample | None:
+    """A job's best sample; None for a job without scores."""
+    if job.best is None or job.job_id is None:
         return None
-    return results / "predictions" / f"{job.job_id}.{job.best['seed']}.parquet"
+    return Sample(job.job_id, int(job.best["seed"]), int(job.best["sample"]))
 
 
-def read_prediction(results: Path, job: JobRow) -> Prediction | None:
-    """A job's best sample, if its file is there."""
-    path = prediction_path(results, job)
+def is_predicted(results: Path, sample: Sample | None) -> bool:
+    """Whether the file that should hold the sample is there."""
+    return sample is not None and sample.path(results, "predictions").is_file()
+
+
+def read_prediction(results: Path, sample: Sample | None) -> Prediction | None:
+    """A sample's prediction, if its file is there."""
     columns = ["positions", "atom_plddt", "pae", "provenance"]
-    rows = _rows_of_best(path, job, PREDICTIONS, columns)
+    rows = _rows_of(results, "predictions", sample, PREDICTIONS, columns)
     if rows is None:
         return None
     positions, plddt, pae = (rows[name][0].values.to_numpy() for name in columns[:3])
@@ -61,21 +83,19 @@ def read_prediction(results: Path, job: JobRow) -> Prediction | None:
     )
 
 
-def read_provenance(results: Path, job: JobRow) -> dict[str, object]:
-    """What made a job's best sample; empty where its file cannot tell."""
-    path = prediction_path(results, job)
+def read_provenance(results: Path, sample: Sample | None) -> dict[str, object]:
+    """What made a sample; empty where its file cannot tell."""
     try:
-        rows = _rows_of_best(path, job, PREDICTIONS, ["provenance"])
+        rows = _rows_of(results, "predictions", sample, PREDICTIONS, ["provenance"])
     except (OSError, ValueError, ContractError):
         return {}
     return {} if rows is None else json.loads(rows["provenance"][0].as_py())
 
 
-def read_relaxation(results: Path, job: JobRow) -> Relaxation | None:
-    """The relaxation of a job's best sample, if there is one."""
-    path = results / "relaxed" / f"{job.job_id}.{job.best['seed']}.parquet"
+def read_relaxation(results: Path, sample: Sample) -> Relaxation | None:
+    """The relaxation of a sample, if there is one."""
     facts_of = [c.name for c in RELAXED.columns if _is_fact(c)]
-    rows = _rows_of_best(path, job, RELAXED, [*facts_of, "positions"])
+    rows = _rows_of(results, "relaxed", sample, RELAXED, [*facts_of, "positions"])
     if rows is None:
         return None
     positions = rows["positions"][0]
@@ -89,11 +109,16 @@ def _is_fact(column: Column) -> bool:
     return column.name not in RELAXED.key and not pa.types.is_list(column.type)
 
 
-def _rows_of_best(
-    path: Path | None, job: JobRow, contract: Contract, columns: list[str] | None
+def _rows_of(
+    results: Path,
+    folder: str,
+    sample: Sample | None,
+    contract: Contract,
+    columns: list[str],
 ) -> pa.Table | None:
-    if path is None or not path.is_file():
+    if sample is None or not sample.path(results, folder).is_file():
         return None
-    is_best = pc.field("sample") == job.best["sample"]
-    rows = read_columns(path, contract, columns, is_best)
+    is_wanted = pc.field("sample") == sample.sample
+    path = sample.path(results, folder)
+    rows = read_columns(path, contract, columns, is_wanted)
     return rows if rows.num_rows else None

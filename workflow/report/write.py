@@ -10,18 +10,27 @@ from pathlib import Path
 from af3_core.contracts import ContractError
 from af3_core.structures.mmcif_origin import ALPHAFOLD3_USAGE, UNTRAINED_USAGE
 from workflow.campaign import FOLDERS, RESULTS
-from workflow.report.details import Detail, pack_details, read_tables
+from workflow.report.details import (
+    Detail,
+    other_samples,
+    pack_details,
+    pack_sample,
+    read_tables,
+)
+from workflow.report.devices import describe_devices
 from workflow.report.encode import pack_json
 from workflow.report.jobs import Campaign, JobRow, choose_jobs, read_campaign
+from workflow.report.overlay import reference_folder
 from workflow.report.overview import describe
 from workflow.report.page import render_page
-from workflow.report.samples import prediction_path, read_provenance
+from workflow.report.samples import best_sample, is_predicted, read_provenance
 from workflow.tables import replacing
 
 DEFAULT_BUDGET = 24_000_000
 """Bytes of embedded details; the page's other parts come to about 2 MB."""
 
 _JOBS_AT_ONCE = 200
+_FILE_ERRORS = (OSError, ValueError, ContractError)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,8 @@ class Details:
 
     embedded: dict[str, Detail]
     unreadable: dict[str, str]
+    samples: dict[str, str]
+    """Packed samples other than the best, by key."""
 
 
 def write_report(
@@ -82,9 +93,11 @@ def write_report(
             {
                 **describe(campaign, set(details.embedded), details.unreadable),
                 "folders": exported_folders(results, out, campaign),
+                "devices": describe_devices(results),
             }
         ),
-        details={key: detail.packed for key, detail in details.embedded.items()},
+        details={key: detail.packed for key, detail in details.embedded.items()}
+        | details.samples,
     )
     with replacing(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
@@ -116,26 +129,49 @@ def exported_folders(results: Path, out: Path, campaign: Campaign) -> list[str |
 def embed_details(results: Path, campaign: Campaign, budget: int) -> Details:
     """Details in the order of the table, until the budget is spent.
 
-    A job whose files are gone, broken or outdated is left out and named; the rest go
-    on.
+    The best sample of every job comes first; if that leaves room, the jobs' other
+    samples follow. A job whose files are gone, broken or outdated is left out and
+    named; the rest go on.
     """
-    found = Details({}, {})
-    spent = 0
+    found = Details({}, {}, {})
+    references = reference_folder(results)
+    left = budget
     for group in batched(_predicted(results, campaign), _JOBS_AT_ONCE):
         tables = read_tables(results, [row.job_id for row in group])
         for row in group:
             try:
-                detail = pack_details(results, row, tables)
-            except (OSError, ValueError, ContractError) as error:
+                detail = pack_details(results, row, tables, references)
+            except _FILE_ERRORS as error:
                 found.unreadable[row.job_id] = f"{type(error).__name__}: {error}"
                 continue
             if detail is None:
                 continue
-            spent += len(detail.packed)
-            if spent > budget:
+            left -= len(detail.packed)
+            if left < 0:
                 return found
             found.embedded[row.job_id] = detail
+    _embed_other_samples(results, campaign, found, left)
     return found
+
+
+def _embed_other_samples(
+    results: Path, campaign: Campaign, found: Details, left: int
+) -> None:
+    shown = (row for row in campaign.rows if row.job_id in found.embedded)
+    for group in batched(shown, _JOBS_AT_ONCE):
+        tables = read_tables(results, [row.job_id for row in group])
+        for row in group:
+            for sample in other_samples(row, tables):
+                try:
+                    packed = pack_sample(results, row, sample, tables)
+                except _FILE_ERRORS:
+                    continue  # the page offers those it holds
+                if packed is None:
+                    continue
+                left -= len(packed)
+                if left < 0:
+                    return
+                found.samples[sample.key] = packed
 
 
 def _provenances(
@@ -145,12 +181,11 @@ def _provenances(
     for detail in details.embedded.values():
         yield detail.provenance
     for row in islice(_predicted(results, campaign), 1):
-        yield read_provenance(results, row)
+        yield read_provenance(results, best_sample(row))
 
 
 def _predicted(results: Path, campaign: Campaign) -> Iterator[JobRow]:
     """Jobs whose prediction is there, looked for only as far as the budget goes."""
     for row in campaign.rows:
-        path = prediction_path(results, row)
-        if path is not None and path.is_file():
+        if is_predicted(results, best_sample(row)):
             yield row

@@ -14,9 +14,29 @@ async function readOverview() {
   return JSON.parse(new TextDecoder().decode(await unpack("data-overview")));
 }
 
+// A job with its best sample.
 async function readDetail(jobId) {
-  const buffer = await unpack(`data-${jobId}`);
-  const [head, matrix] = splitSections(buffer);
+  const shared = await readSections(jobId);
+  return withSample(shared, shared);
+}
+
+// The same job with another of its samples.
+async function readSample(shared, key) {
+  return withSample(shared, await readSections(key));
+}
+
+const sampleKey = (jobId, { seed, sample }) => `${jobId}.${seed}.${sample}`;
+
+const hasData = (key) => byId(`data-${key}`) !== null;
+
+function withSample(shared, own) {
+  return { ...shared, ...own,
+    atoms: { ...shared.atoms, plddt: own.atom_plddt },
+    tokens: { ...shared.tokens, plddt: own.token_plddt } };
+}
+
+async function readSections(key) {
+  const [head, matrix] = splitSections(await unpack(`data-${key}`));
   const detail = JSON.parse(new TextDecoder().decode(head));
   detail.pae.values = decodeMatrix(matrix, detail.pae.side);
   return detail;

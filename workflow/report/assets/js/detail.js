@@ -9,7 +9,7 @@ function keyFigures(jobs, row) {
       make("dd", {}, formatValue(jobs.values(field.key)[row], field)))));
 }
 
-function headCard(jobs, row) {
+function headCard(jobs, row, sample = null) {
   const status = jobs.values("status")[row];
   const folder = jobs.values("folders")[row];
   const address = folder && folder.split("/").map(encodeURIComponent).join("/");
@@ -18,6 +18,7 @@ function headCard(jobs, row) {
       make("h2", { id: "job-name" }, jobs.values("name")[row]),
       make("span", { class: `state ${status}` }, status),
       make("span", { class: "hint" }, `from ${jobs.values("source")[row]}`),
+      sample && make("span", { class: "hint", id: "sample-name" }, sample),
       folder && make("a", { href: `${address}/`, class: "hint" }, "mmCIF and JSON files")),
     keyFigures(jobs, row));
 }
@@ -66,8 +67,28 @@ function structureCard(detail, link, view) {
   const home = make("button", {
     type: "button", class: "quiet corner", onclick: () => view.current.home() }, "Reset");
   return make("section", { class: "card" },
-    make("div", { class: "card-head" }, make("h3", {}, "Structure"), colour),
-    make("div", { class: "viewer-frame" }, borrowStage().host, state, form, home), legend, atomReadout(detail.tokens, link));
+    make("div", { class: "card-head" }, make("h3", {}, "Structure"), colour,
+      savePicture(view)),
+    make("div", { class: "viewer-frame" },
+      ...present([borrowStage().host, state, form, home])),
+    legend, ...present([overlaySwitch(detail, view)]),
+    atomReadout(detail.tokens, link));
+}
+
+function overlaySwitch({ overlay }, view) {
+  if (!overlay) return null;
+  const box = make("input", { type: "checkbox", id: "reference", checked: true,
+    onchange: () => { view.current.overlay = box.checked; view.current.restyle(); } });
+  const label = make("label", { class: "band", for: "reference" }, box,
+    ` Reference ${overlay.label}, superposed`);
+  label.style.setProperty("--band", "var(--reference)");
+  return make("p", { class: "legend" }, label);
+}
+
+function savePicture(view) {
+  return make("button", { type: "button", class: "quiet", id: "save-picture",
+    onclick: () => make("a", {
+      href: view.current.picture(), download: "structure.png" }).click() }, "Save PNG");
 }
 
 function atomReadout(tokens, link) {
@@ -103,7 +124,17 @@ function paeCard(detail, link) {
       make("h3", {}, "Predicted aligned error"), clear),
     node,
     make("div", { class: "legend" }, "0 Å", ramp, "30 Å"),
-    readout);
+    readout, worstStretches(detail, link));
+}
+
+// Where parts of one chain are placed worst against each other; a click shows one.
+function worstStretches({ tokens, pae }, link) {
+  const worst = uncertainStretches(tokens, pae).slice(0, 3);
+  if (worst.length === 0) return make("span");
+  return make("p", { class: "legend", id: "worst" }, "Least certain:",
+    ...worst.map(({ region, mean }) => make("button", {
+      type: "button", onclick: () => link.choose(region) },
+    `${rangeLabel(tokens, region.scored)} (${formatNumber(mean, 1)} Å)`)));
 }
 
 function traceCard(title, { node, readout }) {
@@ -120,37 +151,68 @@ function interfaceCard(detail, overview, link) {
       scored: [scored.first, scored.last], aligned: [aligned.first, aligned.last] });
   };
   const card_ = card("Interfaces", factTable(
-    detail.interfaces, overview.labels.interfaces, pick));
+    detail.interfaces, overview.labels.interfaces, { pick }));
   card_.id = "interfaces";
   return card_;
 }
 
-// Shows a job; `isCurrent` says whether the user has moved on while data was unpacked.
-async function showDetail(jobs, row, overview, isCurrent) {
+// The job's samples; those whose data are inside can be shown instead.
+function sampleCard(detail, jobId, overview, pick) {
+  const hidden = ["job_id", "name", "num_tokens", "num_chains"];
+  const isPicked = ({ seed, sample }) =>
+    seed === detail.seed && sample === detail.sample;
+  const canPick = (row) => row.rank === 1 || hasData(sampleKey(jobId, row));
+  const made = card("Samples", factTable(detail.scores,
+    overview.labels.scores.filter(({ key }) => !hidden.includes(key)),
+    { pick, canPick, isPicked }));
+  made.id = "samples";
+  return made;
+}
+
+function sampleName({ seed, sample, scores }) {
+  if (scores.length < 2) return null;
+  const { rank } = scores.find((row) => row.seed === seed && row.sample === sample);
+  return `seed ${seed}, sample ${sample}: rank ${rank} of ${scores.length}`;
+}
+
+// Shows a job; `isCurrent` says whether the user has moved on while data was unpacked,
+// `onShown` is told what is on the page.
+async function showDetail(jobs, row, overview, isCurrent, onShown) {
   const panel = byId("detail");
-  const failures = failureCard(overview.failures[row]);
   if (!jobs.values("detailed")[row]) {
     panel.replaceChildren(headCard(jobs, row), ...present(
-      [failures, absentCard(jobs, row, overview.unreadable[row])]));
-    return null;
+      [failureCard(overview.failures[row]),
+        absentCard(jobs, row, overview.unreadable[row])]));
+    onShown(null);
+    return;
   }
-  const detail = await readDetail(jobs.values("job_id")[row]);
-  if (!isCurrent()) return null;
+  const jobId = jobs.values("job_id")[row];
+  const best = await readDetail(jobId);
+  const show = (detail) => onShown(
+    fillPanel(panel, detail, jobs, row, overview, showSample));
+  const showSample = async (score) => {
+    const detail = score.rank === 1
+      ? best : await readSample(best, sampleKey(jobId, score));
+    if (isCurrent()) show(detail);
+  };
+  if (isCurrent()) show(best);
+}
+
+function fillPanel(panel, detail, jobs, row, overview, showSample) {
   const link = makeLink();
   const view = { current: null };
   const { tokens } = detail;
   const width = Math.max(480, panel.clientWidth - 30);
-  panel.replaceChildren(headCard(jobs, row), ...present([
-    failures,
+  panel.replaceChildren(headCard(jobs, row, sampleName(detail)), ...present([
+    failureCard(overview.failures[row]),
     make("div", { class: "pair" }, structureCard(detail, link, view),
       paeCard(detail, link)),
     traceCard("pLDDT along the sequence", plddtTrace(tokens, link, width)),
     traceCard("MSA depth", depthTrace(detail.msa_depth, tokens, link, width)),
     interfaceCard(detail, overview, link),
-    card("Samples", factTable(detail.scores, overview.labels.scores.filter(
-      ({ key }) => !["job_id", "name", "num_tokens", "num_chains"].includes(key)))),
+    sampleCard(detail, jobs.values("job_id")[row], overview, showSample),
     relaxCard(detail.relaxed, overview.labels.relaxed),
-    chainCard(detail.chains, tokens),
+    chainCard(detail),
     card("Provenance", factList(flatten(detail.provenance))),
   ]));
   view.current = showStructure(detail, link);

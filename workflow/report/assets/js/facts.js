@@ -6,7 +6,10 @@ function card(title, ...children) {
     ...children.filter(Boolean));
 }
 
-function factTable(rows, fields, onPick = null) {
+// `pick` is called with a row that was chosen, `canPick` says of which rows that can be,
+// `isPicked` which is chosen already.
+function factTable(rows, fields, { pick = null, canPick = () => pick !== null,
+  isPicked = () => false } = {}) {
   const used = fields.filter(({ key }) =>
     rows.some((row) => row[key] !== null && row[key] !== undefined));
   const numeric = (field) => (field.kind === "number" ? "number" : null);
@@ -14,9 +17,9 @@ function factTable(rows, fields, onPick = null) {
     scope: "col", class: numeric(field), title: field.doc,
   }, field.label + (field.unit ? `, ${field.unit}` : ""))));
   const lines = rows.map((row) => make("tr", {
-    class: onPick ? "pick" : null, tabindex: onPick ? 0 : null,
-    onclick: onPick && (() => onPick(row)),
-    onkeydown: onPick && ((event) => { if (event.key === "Enter") onPick(row); }),
+    ...(canPick(row) ? { class: "pick", tabindex: 0, onclick: () => pick(row),
+      onkeydown: (event) => { if (event.key === "Enter") pick(row); } } : {}),
+    "aria-selected": isPicked(row) ? "true" : null,
   }, ...used.map((field) => factCell(formatValue(row[field.key], field), field))));
   return make("div", { class: "facts-scroll" },
     make("table", { class: "facts" }, make("thead", {}, head),
@@ -84,7 +87,7 @@ function failureCard(failures) {
         remedy ? make("p", {}, `What to do: ${remedy}`) : null)));
 }
 
-function chainCard(chains, tokens) {
+function chainCard({ chains, dropped_chains: dropped, tokens }) {
   const components = (ids) => [...new Set(
     tokens.name.filter((_, at) => ids.includes(tokens.chain[at])))].join(", ");
   const fields = [
@@ -96,5 +99,6 @@ function chainCard(chains, tokens) {
     ids: chain.chain_ids.join(", "), kind: chain.kind,
     length: chain.sequence?.length ?? null,
     content: chain.sequence ?? components(chain.chain_ids),
-  })), fields));
+  })), fields), dropped.length > 0 && make("p", { class: "hint" },
+    `Left out, for want of any residue that the model knows: ${dropped.join(", ")}.`));
 }

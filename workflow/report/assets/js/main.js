@@ -57,6 +57,9 @@ const CHARTS = [
   { label: "ipTM", key: "iptm", alias: "iptm", range: [0, 1], colour: unit },
   { label: "pLDDT", key: "mean_plddt", alias: "plddt", range: [0, 100],
     colour: plddtColour },
+  { label: "ipSAE", key: "ipsae", alias: "ipsae", range: [0, 1], colour: unit },
+  { label: "DockQ", key: "dockq", alias: "dockq", range: [0, 1], colour: unit },
+  { label: "lDDT", key: "lddt", alias: "lddt", range: [0, 1], colour: unit },
 ];
 
 function saveCsv(jobs, rows, fields) {
@@ -136,10 +139,11 @@ async function start() {
   const shownFields = () => jobs.fields.filter((field) => field.shown);
 
   const setQuery = (text) => { byId("filter").value = text; applyFilter(); };
-  const charts = CHARTS.filter(({ key }) => jobs.values(key))
+  const charts = CHARTS
+    .filter(({ key }) => jobs.values(key)?.some((value) => value !== null))
     .map((chart) => makeHistogram(chart, jobs, setQuery));
   byId("overview").append(...present([tallyCard(overview, setQuery),
-    ...charts.map((chart) => chart.node), causesCard(overview, setQuery)]));
+    ...charts.map((chart) => chart.node), causesCard(overview, setQuery), deviceCard(overview.devices)]));
 
   const showRows = () => {
     app.rows = sortRows(app.rows, app.sort.key, app.sort.descending, jobs);
@@ -165,10 +169,10 @@ async function start() {
     table.select(row);
     keepAddress();
     const isCurrent = () => app.row === row;
-    const shown = await showDetail(jobs, row, overview, isCurrent);
-    if (!isCurrent()) return;
-    app.shown = shown;
-    document.documentElement.dataset.shown = jobs.values("name")[row];
+    await showDetail(jobs, row, overview, isCurrent, (shown) => {
+      app.shown = shown;
+      document.documentElement.dataset.shown = jobs.values("name")[row];
+    });
   };
   const keepAddress = () => writeAddress(
     app.query, app.sort, app.row === null ? null : jobs.values("name")[app.row]);

@@ -149,3 +149,21 @@ function meanPae({ scored, aligned }, { values, side, stride }) {
   }
   return total / (right - left + 1) / (bottom - top + 1) / 10;
 }
+
+const STRETCH = 30; // tokens
+
+// Stretches of every polymer by their mean inner PAE, the highest first; those that a
+// chain is sure of are left out.
+function uncertainStretches(tokens, pae) {
+  const found = [];
+  for (const { kind, first, last } of chainRuns(tokens)) {
+    if (kind === "ligand") continue;
+    for (let from = first; from <= last; from += STRETCH) {
+      const range = [from, Math.min(last, from + STRETCH - 1)];
+      if (range[1] - from + 1 < STRETCH / 2) continue;
+      const region = { scored: range, aligned: range };
+      found.push({ region, mean: meanPae(region, pae) });
+    }
+  }
+  return found.filter(({ mean }) => mean >= 5).sort((a, b) => b.mean - a.mean);
+}

@@ -6,8 +6,7 @@ const harmless = (name) => name.replace(/[^A-Za-z0-9'*+-]/g, "_") || "_";
 const placeOf = (positions, at) => positions.slice(3 * at, 3 * at + 3);
 const isPlaced = (positions, at) => !placeOf(positions, at).includes(null);
 
-function writeMmcif({ atoms, tokens }, positions) {
-  const chains = new Map(chainRuns(tokens).map((run, index) => [run.chain, index]));
+function writeMmcif(rows) {
   const lines = [
     "data_job", "loop_", "_atom_site.group_PDB", "_atom_site.id",
     "_atom_site.type_symbol", "_atom_site.label_atom_id", "_atom_site.label_comp_id",
@@ -15,18 +14,33 @@ function writeMmcif({ atoms, tokens }, positions) {
     "_atom_site.Cartn_y", "_atom_site.Cartn_z", "_atom_site.B_iso_or_equiv",
     "_atom_site.auth_seq_id", "_atom_site.auth_asym_id",
   ];
-  atoms.token.forEach((token, at) => {
-    if (!isPlaced(positions, at)) return;
-    const chain = `c${chains.get(tokens.chain[token])}`;
+  for (const row of rows) {
     lines.push([
-      tokens.kind[token] === "ligand" ? "HETATM" : "ATOM", at + 1,
-      harmless(atoms.element[at]), `"${harmless(atoms.name[at])}"`,
-      harmless(tokens.name[token]), chain, tokens.residue[token],
-      ...placeOf(positions, at).map((step) => (step / 100).toFixed(2)), atoms.plddt[at],
-      tokens.residue[token], chain,
+      row.kind === "ligand" ? "HETATM" : "ATOM", row.at + 1,
+      harmless(row.element), `"${harmless(row.name)}"`, harmless(row.component),
+      row.chain, row.residue, ...row.place.map((step) => (step / 100).toFixed(2)),
+      row.plddt ?? 0, row.residue, row.chain,
     ].join(" "));
-  });
+  }
   return `${lines.join("\n")}\n`;
+}
+
+function predictedRows({ atoms, tokens }, positions) {
+  const chains = new Map(chainRuns(tokens).map((run, index) => [run.chain, `c${index}`]));
+  return atoms.token.flatMap((token, at) => (isPlaced(positions, at) ? [{
+    at, kind: tokens.kind[token], element: atoms.element[at], name: atoms.name[at],
+    component: tokens.name[token], chain: chains.get(tokens.chain[token]),
+    residue: tokens.residue[token], place: placeOf(positions, at), plddt: atoms.plddt[at],
+  }] : []));
+}
+
+function overlayRows(overlay) {
+  const chains = new Map([...new Set(overlay.chain)].map((id, index) => [id, `r${index}`]));
+  return overlay.name.flatMap((name, at) => (isPlaced(overlay.positions, at) ? [{
+    at, kind: overlay.kind[at], element: overlay.element[at], name,
+    component: overlay.residue_name[at], chain: chains.get(overlay.chain[at]),
+    residue: overlay.residue[at], place: placeOf(overlay.positions, at),
+  }] : []));
 }
 
 // One viewer serves the whole page: browsers allow only a few WebGL contexts.
@@ -51,28 +65,33 @@ function startViewer() {
 }
 
 // Draws a job and returns what its buttons change: `colour` (plddt or chain), `form`
-// (cartoon or atoms) and `state` (predicted or relaxed), each followed by its method.
+// (cartoon or atoms), `state` (predicted or relaxed) and `overlay` (true where the
+// reference is shown), each followed by its method.
 function showStructure(detail, link) {
   startViewer();
   const { viewer } = stage;
   const { atoms, tokens } = detail;
   const view = { colour: "plddt", form: firstForm(detail), state: "predicted",
-    reload() {}, restyle() {}, home() {} };
+    overlay: Boolean(detail.overlay), reload() {}, restyle() {}, home() {},
+    picture: () => viewer?.pngURI() };
   if (!viewer) return view;
 
   const colourOf = tokenColours(tokens, link, view);
   const isSplit = splitResidues(tokens);
-  let drawn = [];
+  let drawn = [], model = null, reference = null;
   const tokenOf = (atom) => atoms.token[drawn[atom.serial]];
   view.reload = () => {
     const positions = view.state === "relaxed"
       ? detail.relaxed_positions : detail.positions;
-    drawn = atoms.token.map((_, at) => at).filter((at) => isPlaced(positions, at));
+    const rows = predictedRows(detail, positions);
+    drawn = rows.map(({ at }) => at);
     viewer.removeAllModels();
     viewer.removeAllShapes();
-    viewer.addModel(writeMmcif(detail, positions), "cif");
+    model = viewer.addModel(writeMmcif(rows), "cif");
+    reference = detail.overlay
+      && viewer.addModel(writeMmcif(overlayRows(detail.overlay)), "cif");
     viewer.setHoverDuration(40);
-    viewer.setHoverable({}, true,
+    viewer.setHoverable({ model }, true,
       (atom) => {
         // The viewer answers late, when the pointer may have left.
         if (atom?.serial in drawn && stage.host.matches(":hover")) {
@@ -87,10 +106,11 @@ function showStructure(detail, link) {
     const balls = { stick: { radius: 0.2, colorfunc }, sphere: { radius: 0.45, colorfunc } };
     const splitAtoms = drawn.flatMap((at, serial) => (isSplit[atoms.token[at]] ? serial : []));
     viewer.setBackgroundColor(cssColour("--sunken"));
-    viewer.setStyle({}, view.form === "cartoon"
+    viewer.setStyle({ model }, view.form === "cartoon"
       ? { cartoon: { colorfunc, thickness: 0.4 } } : balls);
-    viewer.setStyle({ hetflag: true }, balls);
-    viewer.setStyle({ serial: splitAtoms }, balls);
+    viewer.setStyle({ model, hetflag: true }, balls);
+    viewer.setStyle({ model, serial: splitAtoms }, balls);
+    if (reference) styleReference(viewer, reference, view.overlay);
     viewer.render();
     stage.host.dataset.drawn = describeView(view, link);
   };
@@ -99,16 +119,24 @@ function showStructure(detail, link) {
   link.subscribe((_, what) => { if (what === "region") view.restyle(); });
   view.reload();
   viewer.setView([0, 0, 0, 0, 0, 0, 0, 1]);
-  viewer.zoomTo();
+  viewer.zoomTo({ model });
   const first = viewer.getView();
   view.home = () => viewer.setView(first);
   viewer.render();
   return view;
 }
 
+// The reference as a thin grey trace, its ligands as thin sticks.
+function styleReference(viewer, model, isShown) {
+  const color = cssColour("--reference");
+  viewer.setStyle({ model }, isShown ? { cartoon: { style: "trace", color } } : {});
+  viewer.setStyle({ model, hetflag: true }, isShown ? { stick: { radius: 0.1, color } } : {});
+}
+
 // What the canvas shows, for whoever has to wait until it does.
 function describeView(view, link) {
-  return [view.state, view.form, link.state.region ? "region" : view.colour].join(" ");
+  return [view.state, view.form, link.state.region ? "region" : view.colour,
+    ...(view.overlay ? ["reference"] : [])].join(" ");
 }
 
 // The colour of a token: by region while one is chosen, else by pLDDT or chain.
