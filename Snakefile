@@ -34,6 +34,7 @@ if not config:
 os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 SETTINGS = check_settings(config, source="config")
+LIMITS = resources.read_limits(workflow.resource_settings)
 MANIFEST = manifest_for(SETTINGS, is_main_process=workflow.is_main_process)
 
 
@@ -41,6 +42,7 @@ wildcard_constraints:
     batch=r"[\w.-]+",
 
 
+include: "rules/demo.smk"
 include: "rules/plan.smk"
 include: "rules/search.smk"
 include: "rules/predict.smk"
@@ -50,6 +52,7 @@ include: "rules/report.smk"
 
 localrules:
     all,
+    demo,
     plan,
     collect,
     report,

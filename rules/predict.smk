@@ -13,8 +13,8 @@ rule featurise:
         "../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs),
-        runtime=sized(resources.featurise_minutes, MANIFEST.jobs),
+        mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
+        runtime=sized(resources.featurise_minutes, MANIFEST.jobs, LIMITS.runtime),
     params:
         contract=version_of("features"),
     shell:
@@ -36,8 +36,8 @@ rule predict:
         "../envs/inference-cuda.yaml"
     threads: 2
     resources:
-        mem_mb=sized(resources.predict_mem_mb, MANIFEST.jobs),
-        runtime=sized(resources.predict_minutes, MANIFEST.jobs),
+        mem_mb=sized(resources.predict_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
+        runtime=sized(resources.predict_minutes, MANIFEST.jobs, LIMITS.runtime),
         devices=1,
     params:
         contract=version_of("predictions"),

@@ -13,8 +13,8 @@ rule relax:
         "../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=sized(resources.relax_mem_mb, MANIFEST.jobs),
-        runtime=sized(resources.relax_minutes, MANIFEST.jobs),
+        mem_mb=sized(resources.relax_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
+        runtime=sized(resources.relax_minutes, MANIFEST.jobs, LIMITS.runtime),
     params:
         contract=version_of("relaxed"),
         settings=SETTINGS.relax.model_dump_json(),
@@ -39,8 +39,8 @@ rule score:
         "../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs),
-        runtime=sized(resources.featurise_minutes, MANIFEST.jobs),
+        mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
+        runtime=sized(resources.featurise_minutes, MANIFEST.jobs, LIMITS.runtime),
     params:
         contract=[version_of("scores"), version_of("interfaces")],
         settings=SETTINGS.score.model_dump_json(),
@@ -62,8 +62,8 @@ rule export:
         "../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs),
-        runtime=sized(resources.featurise_minutes, MANIFEST.jobs),
+        mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
+        runtime=sized(resources.featurise_minutes, MANIFEST.jobs, LIMITS.runtime),
     params:
         settings=[SETTINGS.export.model_dump_json(), SETTINGS.score.rank_by],
     shell:

@@ -13,8 +13,8 @@ rule search:
         "../envs/search.yaml"
     threads: SETTINGS.search.threads
     resources:
-        mem_mb=sized(resources.search_mem_mb, MANIFEST.search),
-        runtime=sized(resources.search_minutes, MANIFEST.search),
+        mem_mb=sized(resources.search_mem_mb, MANIFEST.search, LIMITS.mem_mb),
+        runtime=sized(resources.search_minutes, MANIFEST.search, LIMITS.runtime),
     params:
         contract=version_of("msa_hits"),
         profile=SETTINGS.search.profile,
@@ -37,8 +37,8 @@ rule templates:
         "../envs/search.yaml"
     threads: SETTINGS.search.threads
     resources:
-        mem_mb=sized(resources.search_mem_mb, MANIFEST.templates),
-        runtime=sized(resources.search_minutes, MANIFEST.templates),
+        mem_mb=sized(resources.search_mem_mb, MANIFEST.templates, LIMITS.mem_mb),
+        runtime=sized(resources.search_minutes, MANIFEST.templates, LIMITS.runtime),
     params:
         contract=version_of("templates"),
         max_date=SETTINGS.search.max_template_date,

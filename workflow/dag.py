@@ -23,7 +23,7 @@ from workflow.manifest import Batch, Manifest, load_manifest
 from workflow.settings import Settings
 
 type InputFunction = Callable[[Any], list[str]]
-type ResourceFunction = Callable[[Any, int], int]
+type ResourceFunction = Callable[[Any, int, str], int]
 
 
 def manifest_for(settings: Settings, *, is_main_process: bool) -> Manifest:
@@ -116,11 +116,19 @@ def results_of_same_jobs(manifest: Manifest, path: str) -> InputFunction:
 
 
 def sized(
-    amount: Callable[[Batch, int], int], batches: Mapping[str, Batch]
+    amount: Callable[[Batch, int], int],
+    batches: Mapping[str, Batch],
+    limit: Callable[[str, int], int],
 ) -> ResourceFunction:
-    """A resource function for the rule whose wildcard `batch` names one of these."""
+    """A resource function for the rule whose wildcard `batch` names one of these.
 
-    def resource(wildcards: Any, attempt: int) -> int:
-        return amount(batches[wildcards.batch], attempt)
+    Args:
+        amount: what a batch needs at an attempt.
+        batches: by the value of the wildcard.
+        limit: the most that a rule's jobs get, as one of `Limits`.
+    """
+
+    def resource(wildcards: Any, attempt: int, rulename: str) -> int:
+        return limit(rulename, amount(batches[wildcards.batch], attempt))
 
     return resource

@@ -2,11 +2,70 @@
 
 Anchors are published or measured: AlphaFold 3's A100 times and memory table, and what
 19,000 feature jobs in production used (median 1.1 GB, 99th percentile 17 GB). Each
-retry asks for half as much again, up to what the partition allows (a site's profile
-caps it).
+retry asks for half as much again, up to what the profile says a partition allows.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from af3_core.job import InputError
 from workflow.manifest import Batch
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that jobs may ask for; without a limit they get what they ask for."""
+
+    of_all: Mapping[str, int] = field(default_factory=dict)
+    """By resource: `max_mem_mb`, `max_runtime`."""
+    of_rule: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Of single rules, before those of all."""
+
+    def mem_mb(self, rule: str, amount: int) -> int:
+        """Memory for a job of a rule, as wanted or as much as there is."""
+        return self._cap("max_mem_mb", rule, amount)
+
+    def runtime(self, rule: str, amount: int) -> int:
+        """Minutes for a job of a rule, as wanted or as many as there are."""
+        return self._cap("max_runtime", rule, amount)
+
+    def _cap(self, limit: str, rule: str, amount: int) -> int:
+        most = self.of_rule.get(rule, {}).get(limit, self.of_all.get(limit, amount))
+        return min(amount, most)
+
+
+def read_limits(profile: Any) -> Limits:
+    """Takes the limits from Snakemake's resource settings.
+
+    They are ordinary resources, which no scheduler looks at: `default-resources` gives
+    those of all rules and `set-resources` those of single ones.
+
+    Raises:
+        InputError: a limit is not a positive integer.
+    """
+    of_rule = {
+        rule: _limits_among(given, f"set-resources.{rule}")
+        for rule, given in (profile.overwrite_resources or {}).items()
+    }
+    defaults = profile.default_resources or {}
+    return Limits(_limits_among(defaults, "default-resources"), of_rule)
+
+
+def _limits_among(given: Mapping[str, Any], where: str) -> dict[str, int]:
+    limits = {}
+    for name in ("max_mem_mb", "max_runtime"):
+        if name in given:
+            value = given[name].raw
+            if not isinstance(value, int) or value < 1:
+                raise InputError(
+                    "profile",
+                    f"{where}.{name}",
+                    value,
+                    "a positive integer (MB, minutes)",
+                )
+            limits[name] = value
+    return limits
 
 
 def _grown(amount: float, attempt: int) -> int:
