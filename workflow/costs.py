@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from scipy.optimize import nnls
 
 from af3_core.contracts import TIMINGS
 from af3_core.job import InputError
@@ -102,6 +101,9 @@ def fit(timings: Sequence[Timing], start: CostModel) -> CostModel:
     Least squares of relative errors, no coefficient negative. Too few padded sizes do
     not show how time grows: they scale the curve of `start`.
     """
+    # It takes longer to import than a plan takes to read.
+    from scipy.optimize import nnls
+
     timed = [t for t in timings if not t.compiled]
     buckets = np.array([t.bucket for t in timed], dtype=float)
     seconds = np.array([max(t.seconds, 1e-3) for t in timed])

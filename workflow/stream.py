@@ -1,8 +1,8 @@
 """Keeps the device busy: loads the next item and writes the last one meanwhile.
 
 Three phases, each in a thread of its own: `load` (features to a padded batch),
-`compute` (the device; in the calling thread), `finish` (confidences, table, commit).
-At most one item is loaded ahead and two wait to be finished, so memory is bounded.
+`compute` (the device), `finish` (confidences, table, commit). At most four items are
+under way, so memory is bounded: one on the device, the others before or behind it.
 """
 
 import time
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from workflow.failures import ITEM_ERRORS, Failure, classify
 
-_MAX_UNFINISHED = 2
+_MOST_UNDER_WAY = 4
 
 type Span = tuple[float, float]
 
@@ -47,32 +47,38 @@ def stream[Item, Loaded, Computed](
     """Takes items through the phases, in order, and yields each when it is finished.
 
     An item that fails in any phase is yielded with its failure; the others go on.
-    Whatever is not one of `ITEM_ERRORS` is raised.
+    Whatever is not one of `ITEM_ERRORS` is raised. What the caller does between two
+    items does not keep the device waiting.
     """
-    passages = [Passage(item) for item in items]
-    unfinished: deque[Future[Passage[Item]]] = deque()
-    with ThreadPoolExecutor(1) as loader, ThreadPoolExecutor(1) as finisher:
-        loading = deque(loader.submit(_load, p, phases) for p in passages[:1])
-        for number, passage in enumerate(passages):
-            loaded = loading.popleft().result()
-            for following in passages[number + 1 : number + 2]:
-                loading.append(loader.submit(_load, following, phases))
-            computed = _attempt(
-                passage, "compute", phases.compute, passage.item, loaded
+    with _Lane() as loader, _Lane() as device, _Lane() as finisher:
+
+        def enter(passage: Passage[Item]) -> Future[Passage[Item]]:
+            loaded = loader.submit(
+                lambda: _attempt(passage, "load", phases.load, passage.item)
             )
-            unfinished.append(finisher.submit(_finish, passage, phases, computed))
-            while unfinished and (
-                len(unfinished) > _MAX_UNFINISHED or unfinished[0].done()
-            ):
-                yield unfinished.popleft().result()
-        while unfinished:
-            yield unfinished.popleft().result()
+            computed = device.submit(
+                lambda: _attempt(
+                    passage, "compute", phases.compute, passage.item, loaded.result()
+                )
+            )
+            return finisher.submit(lambda: _finish(passage, phases, computed.result()))
+
+        waiting = deque(Passage(item) for item in items)
+        under_way: deque[Future[Passage[Item]]] = deque()
+        while waiting or under_way:
+            while waiting and len(under_way) < _MOST_UNDER_WAY:
+                under_way.append(enter(waiting.popleft()))
+            yield under_way.popleft().result()
 
 
-def _load[Item, Loaded, Computed](
-    passage: Passage[Item], phases: Phases[Item, Loaded, Computed]
-) -> Loaded | None:
-    return _attempt(passage, "load", phases.load, passage.item)
+class _Lane(ThreadPoolExecutor):
+    """One thread that takes tasks in order; what waits is dropped when it closes."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(cancel_futures=True)
 
 
 def _finish[Item, Loaded, Computed](
