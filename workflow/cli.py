@@ -1,7 +1,8 @@
 """The `foldmill` command: runs the workflow, and shows plans and results.
 
     foldmill run [--directory DIR] [--configfile FILE] [snakemake's own options]
-    foldmill plan …      what would run
+    foldmill plan …      what would run, and what it will take
+    foldmill timeline [BATCH …]   draws what the device did, and when it waited
     foldmill demo        three small jobs, with an untrained toy model
 
 Everything is Snakemake underneath: `snakemake` at the root of the clone does the same
@@ -20,6 +21,7 @@ from af3_core.job import InputError
 from workflow.demo import prepare_demo
 from workflow.progress import watch
 from workflow.summary import print_plan, print_results
+from workflow.timeline import main as draw_timelines
 
 ROOT = Path(__file__).resolve().parent.parent
 _LOG = Path("logs/snakemake.log")
@@ -33,13 +35,16 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=["run", "plan", "demo"])
+    parser.add_argument("command", choices=["run", "plan", "timeline", "demo"])
     parser.add_argument("--directory", type=Path, default=Path.cwd())
     parser.add_argument("--configfile", type=Path)
     arguments, rest = parser.parse_known_args(argv)
     console = Console(highlight=False)
     try:
         directory = arguments.directory.resolve()
+        if arguments.command == "timeline":
+            os.chdir(directory)
+            return draw_timelines(rest)
         config = _find_config(directory, arguments.configfile)
         os.chdir(directory)
         if arguments.command == "demo":

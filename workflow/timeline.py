@@ -127,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     draw_timeline(times, arguments.out)
     for batch in times:
         print(batch.title)
+    print(f"Timeline: {arguments.out.resolve()}")
     return 0
 
 
