@@ -4,56 +4,26 @@
 
 The folder of a job is `results/alphafold3/NAME`: mmCIF and JSON of its best sample, or
 of every sample as the setting `export.samples` says, its input with alignments and
-templates, and the ranking of all samples.
+templates, the ranking of all samples, and where they were relaxed the relaxed
+structures. The settings `export.formats` and `export.zip` add formats and make one file
+of the folder.
 """
 
-import json
 import time
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
-from af3_core.af3_output import (
-    OutputNames,
-    best_output_names,
-    format_confidences,
-    format_ranking_scores,
-    format_summary,
-    input_name,
-    output_names,
-    ranking_name,
-    summary_confidences,
-)
-from af3_core.contracts import PREDICTIONS, SCORES
-from af3_core.features.values import Features
-from af3_core.job import write_job
-from af3_core.structures.mmcif import write_mmcif
-from af3_core.structures.mmcif_origin import (
-    ALPHAFOLD3_USAGE,
-    TERMS_NAME,
-    UNTRAINED_USAGE,
-    Origin,
-    foldmill_origin,
-    format_terms,
-)
-from af3_core.structures.structure import Chemistry, chemistry_of, structure_of
-from workflow.campaign import (
-    FOLDERS,
-    RESULTS,
-    features_path,
-    prediction_path,
-    split_item,
-)
-from workflow.evidence import add_evidence
+from af3_core.contracts import SCORES
+from workflow.campaign import FOLDERS, RESULTS, split_item
+from workflow.export_files import File, job_files
 from workflow.failures import ITEM_ERRORS, classify
-from workflow.features_file import read_features
 from workflow.items import Progress, commit_outcomes, outcome
 from workflow.manifest import Manifest
 from workflow.ranking import rank_rows
 from workflow.settings import Settings
 from workflow.step import (
     Row,
-    job_of,
     parse_step,
     read_job_rows,
     read_plan,
@@ -116,66 +86,28 @@ def read_scores(manifest: Manifest, batch: str) -> dict[str, list[Row]]:
 
 
 def export_job(job: Row, scores: list[Row], settings: Settings) -> None:
-    """Writes one job's folder."""
+    """Writes one job's folder, or one zip file in its place."""
     name = str(job["name"])
-    folder = FOLDERS / name
-    features = read_features(features_path(str(job["job_id"])))
-    asked = job_of(job)
-    chemistry = chemistry_of(features, asked.user_ccd)
-    for score in scores:
-        places = []
-        if score["rank"] == 1:
-            places.append(best_output_names(name))
-        if settings.export.samples == "all":
-            places.append(output_names(name, score["seed"], score["sample"]))
-        for names in places:
-            _write_sample(folder, names, score, features, chemistry)
-    _write(folder / input_name(name), write_job(add_evidence(asked, settings)))
-    ranking = [(s["seed"], s["sample"], s["ranking_score"]) for s in scores]
-    _write(folder / ranking_name(name), format_ranking_scores(ranking))
+    files = job_files(job, scores, settings)
+    if settings.export.zip:
+        write_zip(FOLDERS / f"{name}.zip", name, files)
+        return
+    for path, data in files:
+        with replacing(FOLDERS / name / path) as temporary:
+            temporary.write_bytes(data)
 
 
-def _write_sample(
-    folder: Path,
-    names: OutputNames,
-    score: Row,
-    features: Features,
-    chemistry: Chemistry,
-) -> None:
-    prediction = _prediction(score)
-    positions = np.asarray(prediction["positions"], np.float64).reshape(-1, 3)
-    origin = _origin(prediction)
-    mmcif = write_mmcif(
-        structure_of(features, positions),
-        np.asarray(prediction["atom_plddt"]),
-        features.chains,
-        chemistry.components,
-        name=str(score["name"]),
-        origin=origin,
-        bonds=features.bonded_atoms,
-    )
-    _write(folder / names.model, mmcif)
-    _write(folder / names.confidences, format_confidences(prediction, features))
-    summary = summary_confidences(prediction, features.chains.chain_id)
-    _write(folder / names.summary, format_summary(summary))
-    _write(folder / TERMS_NAME, format_terms(origin.usage))
-
-
-def _prediction(score: Row) -> Row:
-    item = f"{score['job_id']}.{score['seed']}"
-    rows = read_rows(prediction_path(item), PREDICTIONS)
-    return next(row for row in rows if row["sample"] == score["sample"])
-
-
-def _origin(prediction: Row) -> Origin:
-    facts = json.loads(str(prediction["provenance"]))
-    usage = UNTRAINED_USAGE if facts["untrained"] else ALPHAFOLD3_USAGE
-    return foldmill_origin(facts["foldmill"], facts["weights"][:16], usage)
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def write_zip(path: Path, folder: str, files: Iterable[File]) -> None:
+    """Writes files into a folder inside a zip file; equal files make equal zips."""
+    with (
+        replacing(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name, data in files:
+            entry = zipfile.ZipInfo(f"{folder}/{name}")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data)
 
 
 if __name__ == "__main__":

@@ -85,9 +85,12 @@ class Score(_Block):
 
 
 class Export(_Block):
-    """Which predictions are written as AlphaFold 3 folders."""
+    """Which predictions are written as AlphaFold 3 folders, and in what else."""
 
     samples: Literal["best", "all", "none"] = "best"
+    relaxed: bool = True
+    formats: tuple[Literal["pdb", "bcif"], ...] = ()
+    zip: bool = False
 
 
 class Settings(_Block):

@@ -1,7 +1,7 @@
 """Where a predicted structure comes from, as its mmCIF file states it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _WEIGHTS_TERMS = (
     "https://github.com/google-deepmind/alphafold3/blob/main/WEIGHTS_TERMS_OF_USE.md"
@@ -96,6 +96,16 @@ def foldmill_origin(
         model_group=f"AlphaFold 3 ({weights}), Foldmill {version}",
         usage=usage,
         authors=("Foldmill",),
+    )
+
+
+def relaxed_origin(origin: Origin) -> Origin:
+    """The origin of what relaxation made of a prediction."""
+    relaxation = Software("OpenMM", "ff14SB, OL15, OL3", "Relaxation, Amber14")
+    return replace(
+        origin,
+        software=(*origin.software, relaxation),
+        model_name=f"{origin.model_name}, relaxed",
     )
 
 

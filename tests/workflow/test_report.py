@@ -214,12 +214,13 @@ def test_the_terms_of_use_go_with_trained_predictions(results, tmp_path) -> None
 
 def test_exported_folders_are_found_from_where_the_page_lies(results, tmp_path) -> None:
     (results / "alphafold3" / "trimer").mkdir(parents=True, exist_ok=True)
+    (results / "alphafold3" / "monomer.zip").touch()
     html = write_report(results, results / "report.html").path.read_text()
     folders = overview_of(html)["folders"]
-    assert [f for f in folders if f] == ["alphafold3/trimer"]
+    assert [f for f in folders if f] == ["alphafold3/monomer.zip", "alphafold3/trimer/"]
     html = write_report(results, tmp_path / "r.html").path.read_text()
     path = next(f for f in overview_of(html)["folders"] if f)
-    assert (tmp_path / path).is_dir()
+    assert (tmp_path / path).exists()
 
 
 def test_hostile_names_never_reach_the_markup(tmp_path) -> None:

@@ -117,13 +117,22 @@ def usage_of(untrained: bool) -> list[str]:
 
 
 def exported_folders(results: Path, out: Path, campaign: Campaign) -> list[str | None]:
-    """For each row the AlphaFold 3 folder of its job, relative to the page, if any."""
+    """For each row what was exported of its job, relative to the page, if anything.
+
+    A folder's path ends in a slash, that of a zip file does not.
+    """
     root = results / FOLDERS.relative_to(RESULTS)
     if not root.is_dir():
         return [None] * len(campaign.rows)
-    names = {entry.name for entry in os.scandir(root) if entry.is_dir()}
     start = os.path.relpath(root.resolve(), out.resolve().parent)
-    return [f"{start}/{r.name}" if r.name in names else None for r in campaign.rows]
+    found = {
+        entry.name.removesuffix(".zip"): (
+            f"{start}/{entry.name}{'/' if entry.is_dir() else ''}"
+        )
+        for entry in os.scandir(root)
+        if entry.is_dir() or entry.name.endswith(".zip")
+    }
+    return [found.get(row.name) for row in campaign.rows]
 
 
 def embed_details(results: Path, campaign: Campaign, budget: int) -> Details:

@@ -19,7 +19,7 @@ function headCard(jobs, row, sample = null) {
       make("span", { class: `state ${status}` }, status),
       make("span", { class: "hint" }, `from ${jobs.values("source")[row]}`),
       sample && make("span", { class: "hint", id: "sample-name" }, sample),
-      folder && make("a", { href: `${address}/`, class: "hint" }, "mmCIF and JSON files")),
+      folder && make("a", { href: address, class: "hint" }, "mmCIF and JSON files")),
     keyFigures(jobs, row));
 }
 

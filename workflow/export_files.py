@@ -1,0 +1,175 @@
+"""The files of one job as AlphaFold 3 lays them out, and the other formats beside."""
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from af3_core.af3_output import (
+    OutputNames,
+    best_output_names,
+    format_confidences,
+    format_ranking_scores,
+    format_summary,
+    input_name,
+    output_names,
+    ranking_name,
+    summary_confidences,
+)
+from af3_core.contracts import PREDICTIONS, RELAXED
+from af3_core.features.values import Features
+from af3_core.job import write_job
+from af3_core.structures.formats import find_pdb_obstacle, to_binary_cif, to_pdb
+from af3_core.structures.hydrogens import add_hydrogens
+from af3_core.structures.mmcif import write_mmcif
+from af3_core.structures.mmcif_origin import (
+    ALPHAFOLD3_USAGE,
+    TERMS_NAME,
+    UNTRAINED_USAGE,
+    Origin,
+    foldmill_origin,
+    format_terms,
+    relaxed_origin,
+)
+from af3_core.structures.structure import Chemistry, chemistry_of, structure_of
+from workflow.campaign import features_path, prediction_path, relaxed_path
+from workflow.evidence import add_evidence
+from workflow.features_file import read_features
+from workflow.items import log
+from workflow.settings import Export, Settings
+from workflow.step import Row, job_of
+from workflow.tables import read_rows
+
+type File = tuple[str, bytes]
+"""Path inside the job's folder, and content."""
+
+
+def job_files(job: Row, scores: list[Row], settings: Settings) -> Iterator[File]:
+    """Everything that is exported of a job, one file at a time.
+
+    Args:
+        job: a row of `jobs`.
+        scores: rows of `scores` of all its samples, ranked.
+        settings: of the campaign.
+    """
+    name = str(job["name"])
+    features = read_features(features_path(str(job["job_id"])))
+    asked = job_of(job)
+    chemistry = chemistry_of(features, asked.user_ccd)
+    for score in scores:
+        places = []
+        if score["rank"] == 1:
+            places.append(best_output_names(name))
+        if settings.export.samples == "all":
+            places.append(output_names(name, score["seed"], score["sample"]))
+        if places:
+            files = list(_sample_files(score, features, chemistry, settings.export))
+            for names in places:
+                yield from ((_place(names, role), data) for role, data in files)
+    yield input_name(name), write_job(add_evidence(asked, settings)).encode()
+    ranking = [(s["seed"], s["sample"], s["ranking_score"]) for s in scores]
+    yield ranking_name(name), format_ranking_scores(ranking).encode()
+
+
+def _place(names: OutputNames, role: str) -> str:
+    """Path of a file of one sample; `role` is an AF3 file's, or its ending."""
+    known = {
+        "model": names.model,
+        "confidences": names.confidences,
+        "summary": names.summary,
+        "terms": f"{names.folder}/{TERMS_NAME}".lstrip("/"),
+    }
+    return known.get(role) or names.model.removesuffix("_model.cif") + role
+
+
+def _sample_files(
+    score: Row, features: Features, chemistry: Chemistry, settings: Export
+) -> Iterator[File]:
+    """Contents by role: those of AF3, and endings of the others."""
+    item = f"{score['job_id']}.{score['seed']}"
+    prediction = _row_of_sample(
+        read_rows(prediction_path(item), PREDICTIONS), score["sample"]
+    )
+    origin = _origin(prediction)
+    positions = np.asarray(prediction["positions"], np.float64).reshape(-1, 3)
+    plddt = np.asarray(prediction["atom_plddt"])
+    mmcif = write_mmcif(
+        structure_of(features, positions),
+        plddt,
+        features.chains,
+        chemistry.components,
+        name=str(score["name"]),
+        origin=origin,
+        bonds=features.bonded_atoms,
+    )
+    yield "model", mmcif.encode()
+    yield from _other_formats(mmcif, "_model", settings, item)
+    yield "confidences", format_confidences(prediction, features).encode()
+    summary = summary_confidences(prediction, features.chains.chain_id)
+    yield "summary", format_summary(summary).encode()
+    yield "terms", format_terms(origin.usage).encode()
+    if settings.relaxed and relaxed_path(item).is_file():
+        rows = read_rows(relaxed_path(item), RELAXED)
+        relaxed = _row_of_sample(rows, score["sample"])
+        if relaxed is not None and relaxed["positions"] is not None:
+            mmcif = _relaxed_mmcif(
+                relaxed, plddt, features, chemistry, str(score["name"]), origin
+            )
+            yield "_relaxed.cif", mmcif.encode()
+            yield from _other_formats(mmcif, "_relaxed", settings, item)
+
+
+def _row_of_sample(rows: list[Row], sample: object) -> Row | None:
+    return next((row for row in rows if row["sample"] == sample), None)
+
+
+def _origin(prediction: Row) -> Origin:
+    facts = json.loads(str(prediction["provenance"]))
+    usage = UNTRAINED_USAGE if facts["untrained"] else ALPHAFOLD3_USAGE
+    return foldmill_origin(facts["foldmill"], facts["weights"][:16], usage)
+
+
+def _other_formats(
+    mmcif: str, ending: str, settings: Export, item: str
+) -> Iterator[File]:
+    if "bcif" in settings.formats:
+        yield f"{ending}.bcif", to_binary_cif(mmcif)
+    if "pdb" in settings.formats:
+        obstacle = find_pdb_obstacle(mmcif)
+        if obstacle is None:
+            yield f"{ending}.pdb", to_pdb(mmcif).encode()
+        else:
+            log(f"{item}: no PDB file: {obstacle}")
+
+
+def _relaxed_mmcif(
+    relaxed: Row,
+    plddt: Float[ndarray, "a"],
+    features: Features,
+    chemistry: Chemistry,
+    name: str,
+    origin: Origin,
+) -> str:
+    """The relaxed structure, with its hydrogens if they were kept."""
+    positions = np.asarray(relaxed["positions"], np.float64).reshape(-1, 3)
+    structure, bonds = structure_of(features, positions), features.bonded_atoms
+    if relaxed["hydrogen_names"] is not None:
+        found = add_hydrogens(
+            structure,
+            relaxed["hydrogen_names"],
+            np.asarray(relaxed["hydrogen_parents"], np.int64),
+            np.asarray(relaxed["hydrogen_positions"], np.float64).reshape(-1, 3),
+        )
+        structure, plddt = found.structure, plddt[found.source]
+        bonds = found.row_of[bonds] if len(bonds) else bonds
+    return write_mmcif(
+        structure,
+        plddt,
+        features.chains,
+        chemistry.components,
+        name=name,
+        origin=relaxed_origin(origin),
+        bonds=bonds,
+    )
