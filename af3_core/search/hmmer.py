@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal
 
 import numpy as np
@@ -106,17 +107,27 @@ def search_stream(
             return _MAKERS[kind](queries[query_id], settings, z, copies)
 
         searches = dict(zip(order, pool.map(prepare, order), strict=True))
+        flat = [search for of_query in searches.values() for search in of_query]
+        earlier: list[Future[None]] = []
         running: list[Future[None]] = []
-        for sequences in blocks:  # is read while the one before is searched
+        for sequences in blocks:  # is read while the ones before are searched
             pieces = [_pack(piece) for piece in _split(sequences, copies)]
-            _wait(running)
+            _wait(earlier)
+            earlier = running
             running = [
-                pool.submit(search.scan, piece)
-                for of_query in searches.values()
-                for search, piece in zip(of_query, pieces, strict=True)
+                pool.submit(_scan_after, previous, search, pieces[number % copies])
+                for number, (search, previous) in enumerate(zip_longest(flat, earlier))
             ]
+        _wait(earlier)
         _wait(running)
     return {query_id: _join(searches[query_id]) for query_id in queries}
+
+
+def _scan_after(previous: Future[None] | None, search: _Search, piece: _Block) -> None:
+    """Scans when the same search is done with the block before, which began earlier."""
+    if previous is not None:
+        previous.result()
+    search.scan(piece)
 
 
 def _wait(tasks: Iterable[Future[None]]) -> None:

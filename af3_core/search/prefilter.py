@@ -8,11 +8,15 @@ never shown to HMMER; all others are, so what HMMER reports is the same.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int8, Int64
+from jaxtyping import Float64, Int8, Int64, UInt8
 from numpy import ndarray
 from pyhmmer.plan7 import OptimizedProfile
 
-from af3_core.search.segments import PackedSequences, segment_scores
+from af3_core.search.segments import (
+    PackedSequences,
+    segment_bounds,
+    segment_scores,
+)
 
 _STRIPES = 16
 _MISSING_PRECISION = 3.0  # nats; stands for the N, C and J loops in HMMER's scores
@@ -35,12 +39,21 @@ class SegmentFilter:
 
     def select(self, sequences: PackedSequences) -> Int64[ndarray, "kept"]:
         """Indices of the sequences that HMMER has to look at."""
-        scores = segment_scores(self.costs, sequences).astype(np.int64)
-        lengths = sequences.lengths.astype(np.float64)
-        entry = self._entry_costs(lengths)
+        bounds = segment_bounds(self.costs, sequences)
+        candidates = self._passing(bounds, sequences.lengths)
+        among = sequences.take(candidates)
+        scores = segment_scores(self.costs, among)
+        return candidates[self._passing(scores, among.lengths)]
+
+    def _passing(
+        self, scores: UInt8[ndarray, "s"], lengths: Int64[ndarray, "s"]
+    ) -> Int64[ndarray, "kept"]:
+        """Indices of scores that HMMER may let through; higher ones are among them."""
+        totals, sizes = scores.astype(np.int64), lengths.astype(np.float64)
+        entry = self._entry_costs(sizes)
         # Above this a second segment may add to the first: only HMMER can tell.
-        is_open = scores > entry + self.fixed_cost
-        p_values = self._p_values(scores - 2 * entry - self.fixed_cost, lengths)
+        is_open = totals > entry + self.fixed_cost
+        p_values = self._p_values(totals - 2 * entry - self.fixed_cost, sizes)
         return np.flatnonzero(is_open | (p_values <= self.max_p_value * _MARGIN))
 
     def _entry_costs(self, lengths: Float64[ndarray, "s"]) -> Int64[ndarray, "s"]:

@@ -4,6 +4,7 @@ import pytest
 from af3_core.search.segments import (
     PackedSequences,
     pack_sequences,
+    segment_bounds,
     segment_scores,
     segment_scores_naive,
 )
@@ -20,6 +21,25 @@ def test_the_kernel_agrees_with_the_definition(columns: int) -> None:
     sequences = random_sequences(rng, [0, 1, 2, 62, 63, 64, 65, 127, 128, 200])
     expected = segment_scores_naive(costs, sequences)
     assert segment_scores(costs, sequences).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 63, 64, 65, 130])
+def test_bounds_are_above_the_scores_by_at_most_two_residues(columns: int) -> None:
+    rng = np.random.default_rng(columns)
+    costs = rng.integers(-9, 25, (29, columns)).astype(np.int8)
+    sequences = random_sequences(rng, [0, 1, 2, 3, 62, 63, 64, 65, 128, 201])
+    scores = segment_scores_naive(costs, sequences).astype(int)
+    bounds = segment_bounds(costs, sequences).astype(int)
+    assert (scores <= bounds).all() and (bounds <= scores + 18).all()
+
+
+def test_some_sequences_score_as_they_do_among_all() -> None:
+    rng = np.random.default_rng(3)
+    costs = rng.integers(-20, 25, (29, 70)).astype(np.int8)
+    sequences = random_sequences(rng, [40, 0, 90, 7])
+    some = np.array([2, 1])
+    expected = segment_scores(costs, sequences)[some].tolist()
+    assert segment_scores(costs, sequences.take(some)).tolist() == expected
 
 
 def test_scores_saturate_instead_of_overflowing() -> None:
