@@ -7,6 +7,7 @@ from af3_core.chemistry.dictionary import Components
 from af3_core.features.assembly import ChemistryError
 from af3_core.features.featurise import count_tokens, featurise, reference_positions
 from af3_core.features.values import Features
+from af3_core.job import write_job
 from tests.af3_core.features.feature_examples import (
     CASES,
     RECORDED,
@@ -63,6 +64,16 @@ def _by_alphafold3_name(features: Features) -> dict[str, np.ndarray]:
 def test_tokens_are_counted_as_they_are_made(path) -> None:
     counted = count_tokens(read_job(path), Components.load(read_job(path).user_ccd))
     assert counted == featurised(path)[0].num_tokens
+
+
+@pytest.mark.parametrize("path", ALL_JOBS, ids=lambda path: path.stem)
+def test_a_job_written_and_read_again_has_the_same_features(path, tmp_path) -> None:
+    copy = tmp_path / "copy.json"
+    copy.write_text(write_job(read_job(path)), encoding="utf-8")
+    features, positions = featurised(path)
+    again, positions_again = featurised(copy)
+    assert again.to_rows() == features.to_rows()
+    np.testing.assert_array_equal(positions_again, positions)
 
 
 @given(st.text("ACDEFGHIKLMNPQRSTVWYX", min_size=1, max_size=30))
