@@ -190,6 +190,7 @@ class Runtime:
     memory (1.5 kB per pair of tokens) instead of projected in every step."""
     return_embeddings: bool = False
     return_distogram: bool = False
+    return_confidence_logits: bool = False
 
     @property
     def float_dtype(self) -> jnp.dtype:

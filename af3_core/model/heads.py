@@ -20,6 +20,17 @@ CONTACT_DISTANCE = 8.0
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class ConfidenceLogits:
+    """What the confidence head says before it is summed up; training reads it."""
+
+    plddt: Float[Array, "*b n x bins"]
+    pae: Float[Array, "*b n n bins"]
+    pde: Float[Array, "*b n n bins"]
+    resolved: Float[Array, "*b n x 2"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class Confidence:
     """What the network expects its errors to be, for one sample or several (b)."""
 
@@ -36,6 +47,7 @@ class Confidence:
     """Expected TM-score term of each aligned pair, d0 from the whole complex."""
     tmscore_adjusted_pae_interface: Float[Array, "*b n n"]
     """The same, d0 from the two chains of the pair."""
+    logits: ConfidenceLogits | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -103,8 +115,8 @@ class ConfidenceModule(hk.Module):
             return Linear(output, name=name, init="zeros")(normed)
 
         half = predict(pair, config.num_error_bins, "pde")
-        pde = expect(half + jnp.swapaxes(half, 0, 1), centres)  # line 6
-        pde = jnp.where(pair_mask, pde, 0.0)
+        pde_logits = half + jnp.swapaxes(half, 0, 1)  # line 6
+        pde = jnp.where(pair_mask, expect(pde_logits, centres), 0.0)
         pae_logits = predict(pair, config.num_error_bins, "pae")  # line 5
         num_pairs = jnp.sum(pair_mask.astype(jnp.float32))
         scale_global, scale_interface = tm_scales(
@@ -124,6 +136,11 @@ class ConfidenceModule(hk.Module):
             tmscore_adjusted_pae_global=expect_tm(pae_logits, centres, scale_global),
             tmscore_adjusted_pae_interface=expect_tm(
                 pae_logits, centres, scale_interface
+            ),
+            logits=(
+                ConfidenceLogits(lddt, pae_logits, pde_logits, resolved)
+                if self.runtime.return_confidence_logits
+                else None
             ),
         )
 
