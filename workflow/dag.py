@@ -34,13 +34,25 @@ def manifest_for(settings: Settings, *, is_main_process: bool) -> Manifest:
     """
     written = load_manifest()
     if is_main_process or written is None:
-        # Reading inputs imports chemistry, which a process in a cluster job can spare.
-        from workflow.plan import current_manifest
-
-        manifest = current_manifest(settings)
+        manifest = current_manifest(settings, written)
         withdraw_incomplete(manifest)
         return manifest
     return written
+
+
+def current_manifest(settings: Settings, written: Manifest | None) -> Manifest:
+    """The plan on disk if it still fits the inputs, else the plan that would be made.
+
+    Nothing is written, so that parsing the Snakefile has no effect.
+    """
+    # What reads inputs imports much, and most processes need none of it.
+    from workflow.inputs import inputs_digest
+
+    if written is not None and written.inputs_digest == inputs_digest(settings):
+        return written
+    from workflow.plan import make_plan
+
+    return make_plan(settings, written).manifest
 
 
 def withdraw_incomplete(manifest: Manifest) -> None:

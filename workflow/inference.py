@@ -31,6 +31,7 @@ from kernels import (
     require_safe,
 )
 from workflow.campaign import features_path, split_item
+from workflow.devices import claim_device, visible_devices
 from workflow.features_file import read_job_arrays
 from workflow.items import Item, log
 from workflow.provenance import provenance
@@ -147,6 +148,8 @@ def start_worker(settings: Settings, bucket: int) -> Worker:
         RuntimeError: the device computes wrong numbers unless XLA is told not to.
         InputError: the checkpoint cannot be used; see `load_checkpoint`.
     """
+    if device := claim_device(visible_devices()):
+        log(f"device {device} of this machine")
     require_safe(current_device())
     checkpoint = load_checkpoint(settings.model.checkpoint)
     log(f"weights {checkpoint.digest[:16]} from {settings.model.checkpoint}")

@@ -9,7 +9,6 @@ file, field, value and what is allowed), `forecast.json` (what it all will take)
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -36,11 +35,11 @@ from workflow.costs import campaign_timings, find_costs
 from workflow.databases import SEARCHED, Database, read_manifest
 from workflow.failures import classify
 from workflow.forecast import FORECAST, Forecast, forecast
+from workflow.inputs import inputs_digest
 from workflow.items import commit_outcomes, outcome
 from workflow.manifest import (
     MANIFEST,
     Manifest,
-    digest_inputs,
     dump_manifest,
     load_manifest,
 )
@@ -59,23 +58,6 @@ class Plan:
     jobs: list[PlannedJob]
     refusals: list[Refusal]
     forecast: Forecast
-
-
-def inputs_digest(settings: Settings) -> str:
-    """Names the inputs and databases as they are now, and the settings that count."""
-    tables = (settings.search.databases, settings.plan.costs)
-    read = [path.read_bytes() if path and path.is_file() else b"" for path in tables]
-    key = (
-        settings.plan.max_cluster_jobs,
-        settings.plan.device,
-        settings.search.batch_size,
-        settings.predict.buckets,
-        settings.predict.max_tokens,
-        settings.predict.batch_minutes,
-        *(hashlib.sha256(content).hexdigest() for content in read),
-    )
-    files, _ = find_inputs(settings.inputs)
-    return digest_inputs(files, repr(key))
 
 
 def make_plan(
@@ -150,17 +132,6 @@ def _targets(databases: Iterable[Database]) -> list[SearchTarget]:
         for database in databases
         if database.role in SEARCHED
     ]
-
-
-def current_manifest(settings: Settings) -> Manifest:
-    """The plan on disk if it still fits the inputs, else the plan that would be made.
-
-    Nothing is written, so that parsing the Snakefile has no effect.
-    """
-    before = load_manifest()
-    if before is not None and before.inputs_digest == inputs_digest(settings):
-        return before
-    return make_plan(settings, before).manifest
 
 
 def write_plan(settings: Settings) -> None:
