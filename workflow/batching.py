@@ -5,7 +5,7 @@ planned stays as it was: a job that is added gets new batches, so nothing that e
 is computed again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ from af3_core.features.chains import chains_of
 from af3_core.job import InputError, Job, Ligand, Polymer, job_digest, sanitise_name
 from workflow.buckets import CostModel, bucket_for, choose_buckets
 from workflow.manifest import Batch, Manifest, batch_id
-from workflow.needs import ChainNeeds, chain_needs
+from workflow.needs import ChainNeeds, chain_needs, padded_rows
 from workflow.settings import Settings
 
 STAGES_PER_BATCH = 5
@@ -33,6 +33,7 @@ class PlannedJob:
     job: Job
     num_tokens: int
     needs: tuple[ChainNeeds, ...]
+    msa_rows: int
     dropped_chains: tuple[str, ...] = ()
     """Chains of unknown residues alone, which AlphaFold 3 leaves out."""
 
@@ -104,8 +105,11 @@ def plan_job(
     )
     entities = tuple(_without_evidence(entity) for entity in job.entities)
     light = replace(job, entities=entities, user_ccd=None)
-    dropped = tuple(_dropped_chains(light))
-    return PlannedJob(job_id, name, source, light, num_tokens, needs, dropped)
+    return PlannedJob(
+        *(job_id, name, source, light, num_tokens, needs),
+        msa_rows=padded_rows(job),
+        dropped_chains=tuple(_dropped_chains(light)),
+    )
 
 
 def _dropped_chains(job: Job) -> Iterator[str]:
@@ -274,25 +278,15 @@ def _job_batches(
     costs: CostModel,
     before: dict[str, Batch],
 ) -> dict[str, Batch]:
-    """(job, seed) items by bucket, in batches of about the time asked for."""
+    """(job, seed) items in batches of one bucket, of about the time asked for."""
     owner = {item: job for job in jobs for item in job.items}
     fixed = aims.buckets
     usable = [b for b in before.values() if fixed is None or b.bucket in fixed]
     kept, new = _keep(list(owner), usable)
-    known = sorted({batch.bucket for batch in kept})
-    buckets = fixed or choose_buckets(
-        [owner[item].num_tokens for item in new],
-        costs,
-        existing=known,
-        batch_seconds=aims.seconds,
-    )
-    by_bucket: dict[int, list[str]] = {}
-    for item in sorted(new, key=lambda name: (owner[name].num_tokens, name)):
-        bucket = bucket_for(owner[item].num_tokens, sorted(buckets))
-        by_bucket.setdefault(bucket, []).append(item)
-    for bucket, items in sorted(by_bucket.items()):
-        size = costs.batch_size(bucket, aims.seconds)
-        kept += [Batch(items=part, bucket=bucket) for part in _split(items, size)]
+    for msa_rows in sorted({owner[item].msa_rows for item in new}):
+        items = [item for item in new if owner[item].msa_rows == msa_rows]
+        known = sorted({b.bucket for b in kept if b.msa_rows == msa_rows})
+        kept += _by_bucket(items, owner, msa_rows, known, aims, costs)
     searched_in, templates_in = _batches_of_items(search), _batches_of_items(templates)
     batches = {}
     for batch in kept:
@@ -312,6 +306,32 @@ def _job_batches(
             batch, needs=tuple(needs), longest=longest, seconds=seconds
         )
     return batches
+
+
+def _by_bucket(
+    items: Sequence[str],
+    owner: Mapping[str, PlannedJob],
+    msa_rows: int,
+    known: Sequence[int],
+    aims: Aims,
+    costs: CostModel,
+) -> list[Batch]:
+    """New batches for items whose alignments are padded to one depth."""
+    buckets = aims.buckets or choose_buckets(
+        [owner[item].num_tokens for item in items],
+        costs,
+        existing=known,
+        batch_seconds=aims.seconds,
+    )
+    by_bucket: dict[int, list[str]] = {}
+    for item in sorted(items, key=lambda name: (owner[name].num_tokens, name)):
+        bucket = bucket_for(owner[item].num_tokens, sorted(buckets))
+        by_bucket.setdefault(bucket, []).append(item)
+    return [
+        Batch(items=part, bucket=bucket, msa_rows=msa_rows)
+        for bucket, members in sorted(by_bucket.items())
+        for part in _split(members, costs.batch_size(bucket, aims.seconds))
+    ]
 
 
 def _batches_of_items(batches: dict[str, Batch]) -> dict[str, list[str]]:

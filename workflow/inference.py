@@ -12,7 +12,7 @@ import numpy as np
 from af3_core.contracts import PREDICTIONS
 from af3_core.features.tokens import bucket_for
 from af3_core.features.values import Features
-from af3_core.model.batch import Batch, pad
+from af3_core.model.batch import MAX_MSA_ROWS, Batch, pad
 from af3_core.model.checkpoint import (
     Checkpoint,
     find_parts,
@@ -66,6 +66,7 @@ class Worker:
     runtime: Runtime
     settings: Settings
     bucket: int
+    msa_rows: int = MAX_MSA_ROWS
     num_tokens: dict[str, int] = field(default_factory=dict)
     """Tokens of the items loaded so far."""
     compiled_for: set[str] = field(default_factory=set)
@@ -89,7 +90,11 @@ class Worker:
         job_id, seed = split_item(item.name)
         features, positions = read_job_arrays(features_path(job_id), seed)
         self.num_tokens[item.name] = features.num_tokens
-        return Loaded(features, pad(features, positions, self.bucket))
+        # The depth follows from the job alone, so it always gives the same numbers.
+        depth = len(features.msa.rows)
+        msa_rows = self.msa_rows if depth <= self.msa_rows else MAX_MSA_ROWS
+        batch = pad(features, positions, self.bucket, msa_rows=msa_rows)
+        return Loaded(features, batch)
 
     def _compute(self, item: Item, loaded: Loaded) -> Computed:
         _, seed = split_item(item.name)
@@ -141,8 +146,10 @@ class Worker:
         write_table(item.path, PREDICTIONS, table, made_from=item.made_from)
 
 
-def start_worker(settings: Settings, bucket: int) -> Worker:
-    """Loads the weights onto the device.
+def start_worker(
+    settings: Settings, bucket: int, msa_rows: int = MAX_MSA_ROWS
+) -> Worker:
+    """Loads the weights onto the device, for batches padded to one size.
 
     Raises:
         RuntimeError: the device computes wrong numbers unless XLA is told not to.
@@ -160,7 +167,7 @@ def start_worker(settings: Settings, bucket: int) -> Worker:
         dtype=settings.predict.dtype, attention_backend=settings.predict.attention
     )
     config = configure(checkpoint.config, settings.model)
-    return Worker(checkpoint, config, runtime, settings, bucket)
+    return Worker(checkpoint, config, runtime, settings, bucket, msa_rows)
 
 
 def prediction_key(settings: Settings) -> str:

@@ -30,6 +30,8 @@ class Batch:
     """Search only: the database's name."""
     bucket: int = 0
     """Predict only: padded tokens."""
+    msa_rows: int = 0
+    """Predict only: padded depth of alignments."""
     longest: int = 0
     """Longest sequence or most tokens among the items."""
     seconds: float = 0.0

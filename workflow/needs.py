@@ -20,6 +20,24 @@ class ChainNeeds:
     """Names the template search: the sequence, and the alignment if one was given."""
 
 
+SHALLOW_ROWS, DEEP_ROWS = 16, 16_384
+"""Depths that alignments are padded to: without one to speak of, and AlphaFold 3's."""
+
+
+def padded_rows(job: Job) -> int:
+    """The depth for a job: shallow only if its own input says so.
+
+    What a search will find is not known when batches are planned.
+    """
+    polymers = [e for e in job.entities if isinstance(e, Polymer)]
+    if any(need.search_unpaired or need.search_paired for need in chain_needs(job)):
+        return DEEP_ROWS
+    paired = sum(max(1, (p.paired_msa or "").count(">")) for p in polymers)
+    unpaired = [max(1, (p.unpaired_msa or "").count(">")) for p in polymers]
+    depth = paired + max(unpaired, default=1) + 1
+    return SHALLOW_ROWS if depth <= SHALLOW_ROWS else DEEP_ROWS
+
+
 def sequence_id(kind: str, sequence: str) -> str:
     """Names a sequence of one molecule type: 16 hex digits of a SHA-256."""
     return hashlib.sha256(f"{kind}:{sequence}".encode()).hexdigest()[:16]

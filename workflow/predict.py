@@ -51,7 +51,7 @@ def predict_batch(batch: str) -> None:
     progress.advance(len(items) - len(todo))
     passages: dict[str, Passage[Item]] = {}
     if todo:
-        worker = start_worker(settings, planned.bucket)
+        worker = start_worker(settings, planned.bucket, planned.msa_rows)
         for passage in stream(todo, worker.phases):
             passages[passage.item.name] = passage
             log(f"{passage.item.name}: {_describe(passage)}")

@@ -1,5 +1,7 @@
 """Batches: content decides their names, and what was planned stays planned."""
 
+from dataclasses import replace
+
 from af3_core.job import Job, Polymer
 from workflow.batching import (
     PlannedJob,
@@ -117,6 +119,20 @@ def test_batches_grow_where_there_would_be_too_many_cluster_jobs() -> None:
     )
     assert count_cluster_jobs(manifest(jobs, settings=small)) > 200
     assert count_cluster_jobs(manifest(jobs, settings=few)) <= 60
+
+
+def test_jobs_without_alignments_are_padded_to_few_rows_in_batches_of_their_own() -> (
+    None
+):
+    bare = Polymer("protein", ("A",), "MKV", unpaired_msa="", paired_msa="")
+    deep = replace(bare, unpaired_msa=">x\nMKV\n" * 99)
+    jobs = [
+        plan_job("x.json", Job(name, (1,), (entity,)), lambda job: 3, 5120)
+        for name, entity in (("bare", bare), ("deep", deep))
+    ]
+    jobs.append(planned("searched", "MKV"))
+    batches = manifest(jobs).jobs.values()
+    assert {(b.msa_rows, len(b.items)) for b in batches} == {(16, 1), (16_384, 2)}
 
 
 def test_a_batch_knows_how_long_it_takes() -> None:
