@@ -1,20 +1,33 @@
-"""Networks that were compiled before: found, reported, and the same to the last bit."""
+"""Batches of predictions with a real network: compiled once, and never waiting."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from af3_core.contracts import PREDICTIONS, TIMINGS
-from tests.workflow.campaigns import job, make_campaign, protein, run_campaign
+from tests.workflow.campaigns import ROOT, job, make_campaign, protein, run_campaign
 from workflow.tables import concatenate
 
 pytestmark = pytest.mark.slow
 
+SEEDS = list(range(1, 13))
 INPUTS = {
-    "one.json": job("one", protein("GSHMKNVTWYCDSEELLKS"), modelSeeds=[1, 2]),
+    "one.json": job("one", protein("GSHMKNVTWYCDSEELLKS"), modelSeeds=SEEDS),
     "two.json": job("two", protein("GSHMKNVTWYCDS")),
 }
+
+
+@pytest.fixture(scope="module")
+def featurised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A campaign of two jobs, ready to be predicted."""
+    folder = make_campaign(tmp_path_factory.mktemp("predict") / "c", INPUTS)
+    result = run_campaign(folder, "--until", "featurise")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
 
 
 def predict(folder: Path) -> tuple[list[dict[str, object]], set[tuple[bool, bool]]]:
@@ -34,12 +47,13 @@ def predict(folder: Path) -> tuple[list[dict[str, object]], set[tuple[bool, bool
     return [{k: str(v) for k, v in r.items()} for r in predictions.to_pylist()], ready
 
 
-def test_a_cold_and_a_warm_cache_give_the_same_bits(tmp_path: Path) -> None:
-    folder = make_campaign(tmp_path / "c", INPUTS)
+def test_a_cold_and_a_warm_cache_give_the_same_bits(
+    featurised: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(featurised, tmp_path / "c"))
     cold, compiled = predict(folder)
-    assert len(cold) == 6 and compiled == {(True, False)}
-    kept = list((folder / "store/compiled").glob("*/jit_predict*"))
-    assert len(kept) == len(list(folder.glob("results/timings/*.parquet")))
+    assert len(cold) == 2 * (len(SEEDS) + 1) and compiled == {(True, False)}
+    assert len(list((folder / "store/compiled").glob("*/jit_predict*"))) == 1
     for path in folder.glob("results/predict*/*"):
         path.unlink()
     warm, found = predict(folder)
@@ -47,4 +61,20 @@ def test_a_cold_and_a_warm_cache_give_the_same_bits(tmp_path: Path) -> None:
     assert warm == cold
     log = next(folder.glob("logs/predict/*.log")).read_text(encoding="utf-8")
     assert "tokens found" in log
-    assert pq.read_metadata(next(folder.glob("results/predictions/*"))).num_rows == 2
+
+
+def test_the_device_hardly_waits_for_features_as_slow_as_itself(
+    featurised: Path, tmp_path: Path
+) -> None:
+    # In a process of its own, without conftest's switches, as a cluster job runs.
+    folder = Path(shutil.copytree(featurised, tmp_path / "c"))
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.workflow.slow_features"],
+        cwd=folder,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) < 0.1

@@ -1,0 +1,52 @@
+"""A tenth of a proteome: what a user waits for stays short, what is made stays few."""
+
+import pytest
+
+from benchmarks.plan_proteome import Measurement, make_proteome, measure
+from benchmarks.proteome import draw_lengths
+
+NUM_JOBS = 2000
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
+    folder = tmp_path_factory.mktemp("proteome")
+    make_proteome(folder, NUM_JOBS)
+    return measure(folder)
+
+
+def test_planning_is_quick_and_needs_little_memory(measured: Measurement) -> None:
+    assert measured.plan.seconds < 30
+    assert measured.plan.memory < 1e9
+
+
+def test_a_dry_run_is_quick(measured: Measurement) -> None:
+    assert measured.dry_run.seconds < 30
+    assert "rule predict" in measured.dry_run.output
+
+
+def test_the_snakefile_is_read_in_no_time(measured: Measurement) -> None:
+    assert measured.parse_job < 2
+    assert measured.parse_main < 4
+
+
+def test_jobs_and_files_are_few(measured: Measurement) -> None:
+    assert measured.forecast.cluster_jobs < 1500
+    assert measured.forecast.files_at_rest < 5 * NUM_JOBS
+
+
+def test_what_cannot_run_is_counted_by_what_is_wrong(measured: Measurement) -> None:
+    too_large = sum(length > 5120 for length in draw_lengths(NUM_JOBS))
+    assert measured.forecast.refused == {"too large": too_large, "names taken": 10}
+
+
+def test_buckets_waste_less_than_half_of_alphafold_3s(measured: Measurement) -> None:
+    assert measured.forecast.waste < measured.forecast.waste_af3 / 2
+
+
+def test_the_proteome_is_as_long_as_the_human_one() -> None:
+    lengths = sorted(draw_lengths(20_000))
+    assert 375 <= lengths[10_000] <= 440
+    assert 0.005 < sum(length > 2700 for length in lengths) / 20_000 < 0.01
