@@ -1,10 +1,12 @@
 """The files of one job as AlphaFold 3 lays them out, and the other formats beside."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from af3_core.af3_output import (
@@ -18,7 +20,7 @@ from af3_core.af3_output import (
     ranking_name,
     summary_confidences,
 )
-from af3_core.contracts import PREDICTIONS, RELAXED
+from af3_core.contracts import PREDICTIONS, RELAXED, Contract
 from af3_core.features.values import Features
 from af3_core.job import write_job
 from af3_core.structures.formats import find_pdb_obstacle, to_binary_cif, to_pdb
@@ -33,7 +35,12 @@ from af3_core.structures.mmcif_origin import (
     format_terms,
     relaxed_origin,
 )
-from af3_core.structures.structure import Chemistry, chemistry_of, structure_of
+from af3_core.structures.structure import (
+    Chemistry,
+    Structure,
+    chemistry_of,
+    structure_of,
+)
 from workflow.campaign import features_path, prediction_path, relaxed_path
 from workflow.evidence import add_evidence
 from workflow.features_file import read_features
@@ -57,20 +64,38 @@ def job_files(job: Row, scores: list[Row], settings: Settings) -> Iterator[File]
     name = str(job["name"])
     features = read_features(features_path(str(job["job_id"])))
     asked = job_of(job)
-    chemistry = chemistry_of(features, asked.user_ccd)
+    shared = _Job(name, features, chemistry_of(features, asked.user_ccd))
     for score in scores:
         places = []
         if score["rank"] == 1:
             places.append(best_output_names(name))
         if settings.export.samples == "all":
             places.append(output_names(name, score["seed"], score["sample"]))
-        if places:
-            files = list(_sample_files(score, features, chemistry, settings.export))
-            for names in places:
-                yield from ((_place(names, role), data) for role, data in files)
+        if not places:
+            continue
+        prediction = _row_of(score, prediction_path, PREDICTIONS)
+        if prediction is None:
+            raise LookupError(
+                f"seed {score['seed']}, sample {score['sample']} of {name} has scores "
+                "but no prediction"
+            )
+        files = list(_sample_files(shared, score, prediction, settings.export))
+        for names in places:
+            yield from ((_place(names, role), data) for role, data in files)
+        if score["rank"] == 1:
+            yield TERMS_NAME, format_terms(_origin(prediction).usage).encode()
     yield input_name(name), write_job(add_evidence(asked, settings)).encode()
-    ranking = [(s["seed"], s["sample"], s["ranking_score"]) for s in scores]
+    ranking = sorted((s["seed"], s["sample"], s["ranking_score"]) for s in scores)
     yield ranking_name(name), format_ranking_scores(ranking).encode()
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What all samples of a job share."""
+
+    name: str
+    features: Features
+    chemistry: Chemistry
 
 
 def _place(names: OutputNames, role: str) -> str:
@@ -79,50 +104,39 @@ def _place(names: OutputNames, role: str) -> str:
         "model": names.model,
         "confidences": names.confidences,
         "summary": names.summary,
-        "terms": f"{names.folder}/{TERMS_NAME}".lstrip("/"),
     }
     return known.get(role) or names.model.removesuffix("_model.cif") + role
 
 
 def _sample_files(
-    score: Row, features: Features, chemistry: Chemistry, settings: Export
+    job: _Job, score: Row, prediction: Row, settings: Export
 ) -> Iterator[File]:
     """Contents by role: those of AF3, and endings of the others."""
     item = f"{score['job_id']}.{score['seed']}"
-    prediction = _row_of_sample(
-        read_rows(prediction_path(item), PREDICTIONS), score["sample"]
-    )
-    origin = _origin(prediction)
+    features, origin = job.features, _origin(prediction)
     positions = np.asarray(prediction["positions"], np.float64).reshape(-1, 3)
+    structure = structure_of(features, positions)
     plddt = np.asarray(prediction["atom_plddt"])
-    mmcif = write_mmcif(
-        structure_of(features, positions),
-        plddt,
-        features.chains,
-        chemistry.components,
-        name=str(score["name"]),
-        origin=origin,
-        bonds=features.bonded_atoms,
-    )
+    mmcif = _mmcif(job, structure, plddt, origin, features.bonded_atoms)
     yield "model", mmcif.encode()
     yield from _other_formats(mmcif, "_model", settings, item)
     yield "confidences", format_confidences(prediction, features).encode()
     summary = summary_confidences(prediction, features.chains.chain_id)
     yield "summary", format_summary(summary).encode()
-    yield "terms", format_terms(origin.usage).encode()
-    if settings.relaxed and relaxed_path(item).is_file():
-        rows = read_rows(relaxed_path(item), RELAXED)
-        relaxed = _row_of_sample(rows, score["sample"])
-        if relaxed is not None and relaxed["positions"] is not None:
-            mmcif = _relaxed_mmcif(
-                relaxed, plddt, features, chemistry, str(score["name"]), origin
-            )
-            yield "_relaxed.cif", mmcif.encode()
-            yield from _other_formats(mmcif, "_relaxed", settings, item)
+    relaxed = _row_of(score, relaxed_path, RELAXED) if settings.relaxed else None
+    if relaxed is not None and relaxed["positions"] is not None:
+        mmcif = _relaxed_mmcif(job, relaxed, plddt, relaxed_origin(origin))
+        yield "_relaxed.cif", mmcif.encode()
+        yield from _other_formats(mmcif, "_relaxed", settings, item)
 
 
-def _row_of_sample(rows: list[Row], sample: object) -> Row | None:
-    return next((row for row in rows if row["sample"] == sample), None)
+def _row_of(
+    score: Row, path_of: Callable[[str], Path], contract: Contract
+) -> Row | None:
+    """A sample's row of the table of its seed; None where either is not there."""
+    path = path_of(f"{score['job_id']}.{score['seed']}")
+    rows = read_rows(path, contract) if path.is_file() else []
+    return next((row for row in rows if row["sample"] == score["sample"]), None)
 
 
 def _origin(prediction: Row) -> Origin:
@@ -145,16 +159,11 @@ def _other_formats(
 
 
 def _relaxed_mmcif(
-    relaxed: Row,
-    plddt: Float[ndarray, "a"],
-    features: Features,
-    chemistry: Chemistry,
-    name: str,
-    origin: Origin,
+    job: _Job, relaxed: Row, plddt: Float[ndarray, "a"], origin: Origin
 ) -> str:
     """The relaxed structure, with its hydrogens if they were kept."""
     positions = np.asarray(relaxed["positions"], np.float64).reshape(-1, 3)
-    structure, bonds = structure_of(features, positions), features.bonded_atoms
+    structure, bonds = structure_of(job.features, positions), job.features.bonded_atoms
     if relaxed["hydrogen_names"] is not None:
         found = add_hydrogens(
             structure,
@@ -163,13 +172,23 @@ def _relaxed_mmcif(
             np.asarray(relaxed["hydrogen_positions"], np.float64).reshape(-1, 3),
         )
         structure, plddt = found.structure, plddt[found.source]
-        bonds = found.row_of[bonds] if len(bonds) else bonds
+        bonds = found.row_of[bonds]
+    return _mmcif(job, structure, plddt, origin, bonds)
+
+
+def _mmcif(
+    job: _Job,
+    structure: Structure,
+    plddt: Float[ndarray, "a"],
+    origin: Origin,
+    bonds: Int[ndarray, "e 2"],
+) -> str:
     return write_mmcif(
         structure,
         plddt,
-        features.chains,
-        chemistry.components,
-        name=name,
-        origin=relaxed_origin(origin),
+        job.features.chains,
+        job.chemistry.components,
+        name=job.name,
+        origin=origin,
         bonds=bonds,
     )

@@ -76,7 +76,6 @@ def test_the_files_are_those_of_alphafold3_and_what_was_asked_for() -> None:
         inner = f"seed-1_sample-{sample}"
         files = own + (["relaxed.bcif", "relaxed.cif", "relaxed.pdb"] * (sample == 0))
         expected += [f"{inner}/{name}_{inner}_{file}" for file in files]
-        expected.append(f"{inner}/TERMS_OF_USE.md")
     assert files_in(folder) == sorted(expected)
 
 
