@@ -1,8 +1,9 @@
 """Search results, kept once under what they depend on and shared by everybody.
 
-An entry is one Parquet file named by a digest of its key. It appears whole or not at
-all, carries its key and a checksum of every page, and is checked on every read: an
-entry that is damaged, or whose key is not the one asked for, is as good as absent.
+An entry is one Parquet file named by a digest of its key, loose or in a pack
+(`store_pack`). It appears whole or not at all, carries its key and a checksum of every
+page, and is checked on every read: an entry that is damaged, or whose key is not the
+one asked for, is as good as absent.
 Claims keep two campaigns from searching the same at the same time; they are hints:
 losing one costs time, never correctness. Works on a network file system.
 """
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from af3_core.contracts import CONTRACTS, Contract, ContractError
+from workflow.store_pack import find_packed, list_packed, write_pack
 from workflow.tables import replacing
 
 STALE_SECONDS = 180.0
@@ -70,16 +72,19 @@ class Store:
 
     def get(self, key: Key) -> pa.Table | None:
         """The entry's table, or None if there is none that is whole and right."""
-        return read_entry(self.path(key), key)
+        path = self.path(key)
+        table = read_entry(path, key)
+        if table is None and (content := find_packed(path)) is not None:
+            table = read_entry(path, key, content=content)
+        return table
 
     def __contains__(self, key: Key) -> bool:
         """Whether the entry is there, by its footer alone."""
         path = self.path(key)
-        try:
-            metadata = pq.read_schema(path).metadata or {}
-        except (FileNotFoundError, pa.ArrowInvalid, OSError):
-            return False
-        return metadata.get(b"key") == key.text.encode()
+        if _has_key(path, key):
+            return True
+        content = find_packed(path)
+        return content is not None and _has_key(pa.BufferReader(content), key)
 
     def put(self, key: Key, table: pa.Table) -> None:
         """Adds an entry; if it is there already, it is replaced by an equal one.
@@ -100,7 +105,7 @@ class Store:
             )
 
     def remove(self, key: Key) -> None:
-        """Forgets an entry, if it is there."""
+        """Forgets an entry, if it is there and loose."""
         self.path(key).unlink(missing_ok=True)
 
     def claim(self, key: Key) -> bool:
@@ -253,15 +258,27 @@ def _remove_abandoned(path: Path) -> None:
     grave.unlink(missing_ok=True)
 
 
-def read_entry(path: Path, key: Key | None = None) -> pa.Table | None:
+def _has_key(source: Path | pa.BufferReader, key: Key) -> bool:
+    try:
+        metadata = pq.read_schema(source).metadata or {}
+    except (FileNotFoundError, pa.ArrowInvalid, OSError):
+        return False
+    return metadata.get(b"key") == key.text.encode()
+
+
+def read_entry(
+    path: Path, key: Key | None = None, *, content: bytes | None = None
+) -> pa.Table | None:
     """An entry's table, or None if it is absent, damaged or another's.
 
     Args:
         path: the entry's file.
         key: what it has to be; None takes any entry whose name fits its own key.
+        content: of the file, if it is in a pack.
     """
+    source = path if content is None else pa.BufferReader(content)
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
             table = file.read()
         metadata = table.schema.metadata or {}
         text = metadata.get(b"key", b"{}").decode()
@@ -279,19 +296,47 @@ class Entry:
     """What is known of an entry without reading its rows."""
 
     path: Path
+    """Its file; where it is packed, the file it would be."""
     key: dict[str, str]
     rows: int
     bytes: int
     age_days: float
+    pack: Path | None = None
+    """The pack that holds it."""
 
 
 def entry_paths(store: Store) -> list[Path]:
-    """Files of all entries, good or damaged."""
+    """Files of all loose entries, good or damaged."""
+    return _visible(store, "parquet")
+
+
+def pack_paths(store: Store) -> list[Path]:
+    """All packs."""
+    return _visible(store, "zip")
+
+
+def _visible(store: Store, ending: str) -> list[Path]:
     return [
         path
-        for path in sorted(store.folder.glob("*/??/*.parquet"))
+        for path in sorted(store.folder.glob(f"*/??/*.{ending}"))
         if not path.name.startswith(".")
     ]
+
+
+def pack_entries(store: Store) -> int:
+    """Moves loose entries into packs, one for each folder; how many were moved.
+
+    Others may read and write meanwhile. Damaged entries stay as they are.
+    """
+    folders: dict[Path, list[Path]] = {}
+    for path in entry_paths(store):
+        if read_entry(path) is not None:
+            folders.setdefault(path.parent, []).append(path)
+    for folder, files in folders.items():
+        write_pack(folder, files)
+        for file in files:
+            file.unlink(missing_ok=True)
+    return sum(map(len, folders.values()))
 
 
 def abandoned_files(store: Store) -> list[Path]:
@@ -307,14 +352,31 @@ def abandoned_files(store: Store) -> list[Path]:
 
 
 def list_entries(store: Store) -> Iterator[Entry]:
-    """All entries, by name; files that are no entries are left out."""
-    now = time.time()
+    """All entries, loose ones first; files that are no entries are left out."""
     for path in entry_paths(store):
         try:
-            footer = pq.read_metadata(path)
             status = path.stat()
+            yield _entry(path, path, status.st_size, status.st_mtime)
         except (FileNotFoundError, pa.ArrowException, OSError):
             continue
-        key = json.loads((footer.metadata or {}).get(b"key", b"{}"))
-        age = (now - status.st_mtime) / 86_400
-        yield Entry(path, key, footer.num_rows, status.st_size, age)
+    for pack in pack_paths(store):
+        written = pack.stat().st_mtime
+        for path, content in list_packed(pack):
+            try:
+                source = pa.BufferReader(content)
+                yield _entry(path, source, len(content), written, pack)
+            except (pa.ArrowException, OSError):
+                continue
+
+
+def _entry(
+    path: Path,
+    source: Path | pa.BufferReader,
+    num_bytes: int,
+    written: float,
+    pack: Path | None = None,
+) -> Entry:
+    footer = pq.read_metadata(source)
+    key = json.loads((footer.metadata or {}).get(b"key", b"{}"))
+    age = (time.time() - written) / 86_400
+    return Entry(path, key, footer.num_rows, num_bytes, age, pack)

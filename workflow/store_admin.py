@@ -4,11 +4,13 @@
     python -m workflow.store_admin verify STORE [--remove]
     python -m workflow.store_admin prune  STORE [--older-than DAYS]
                                                 [--databases databases.tsv]
+    python -m workflow.store_admin pack   STORE
 
 `list` prints a line per entry: what it is of, its rows, bytes and age. `verify` reads
 every entry, names the damaged ones and with --remove deletes them; its exit status is 1
 if there are any. `prune` removes what lies about from processes that died, entries
-older than so many days, and alignments with databases that the manifest lacks.
+older than so many days, and alignments with databases that the manifest lacks. `pack`
+puts entries together, so that a store of any size has a few hundred files.
 """
 
 import argparse
@@ -20,8 +22,17 @@ from pathlib import Path
 
 from af3_core.job import InputError
 from workflow.databases import read_manifest
-from workflow.store import Entry, Store, entry_paths, list_entries, read_entry
+from workflow.store import (
+    Entry,
+    Store,
+    entry_paths,
+    list_entries,
+    pack_entries,
+    pack_paths,
+    read_entry,
+)
 from workflow.store import abandoned_files as find_abandoned
+from workflow.store_pack import drop_from_pack, list_packed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(str(store.folder), "store", "no such folder", "a store")
         if arguments.command == "list":
             return list_store(store)
+        if arguments.command == "pack":
+            print(f"{pack_entries(store)} entries packed")
+            return 0
         if arguments.command == "verify":
             return verify_store(store, remove=arguments.remove)
         return prune_store(store, arguments.older_than, arguments.databases)
@@ -48,7 +62,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("list", "verify", "prune"):
+    for name in ("list", "verify", "prune", "pack"):
         commands.add_parser(name).add_argument("store", type=Path)
     commands.choices["verify"].add_argument("--remove", action="store_true")
     prune = commands.choices["prune"]
@@ -91,6 +105,16 @@ def verify_store(store: Store, *, remove: bool) -> int:
         print(f"damaged: {path}")
         if remove:
             path.unlink(missing_ok=True)
+    for pack in pack_paths(store):
+        entries = list(list_packed(pack))
+        bad = {
+            p.name for p, content in entries if read_entry(p, content=content) is None
+        }
+        num_good, num_bad = num_good + len(entries) - len(bad), num_bad + len(bad)
+        for name in sorted(bad):
+            print(f"damaged: {name} in {pack}")
+        if remove and bad:
+            drop_from_pack(pack, bad)
     removed = " and removed" if remove and num_bad else ""
     print(f"{num_good} entries are good, {num_bad} damaged{removed}")
     return 1 if num_bad else 0
@@ -102,13 +126,19 @@ def prune_store(store: Store, older_than: float | None, manifest: Path | None) -
     if manifest is not None:
         digests = {repr(database.digest) for database in read_manifest(manifest)}
     num_removed = num_bytes = 0
+    dropped: dict[Path, set[str]] = {}
     for entry in list_entries(store):
         is_old = older_than is not None and entry.age_days > older_than
         database = entry.key.get("database")
         is_foreign = digests is not None and database and database not in digests
         if is_old or is_foreign:
-            entry.path.unlink(missing_ok=True)
+            if entry.pack is None:
+                entry.path.unlink(missing_ok=True)
+            else:
+                dropped.setdefault(entry.pack, set()).add(entry.path.name)
             num_removed, num_bytes = num_removed + 1, num_bytes + entry.bytes
+    for pack, names in dropped.items():
+        drop_from_pack(pack, names)
     leftovers = find_abandoned(store)
     for path in leftovers:
         path.unlink(missing_ok=True)
