@@ -14,11 +14,19 @@ from af3_core.features.chains import chains_of
 from af3_core.job import InputError, Job, Ligand, Polymer, job_digest, sanitise_name
 from workflow.buckets import CostModel, bucket_for, choose_buckets
 from workflow.manifest import Batch, Manifest, batch_id
-from workflow.needs import ChainNeeds, chain_needs, padded_rows
+from workflow.needs import (
+    DEEP_ROWS,
+    SHALLOW_ROWS,
+    ChainNeeds,
+    chain_needs,
+    padded_rows,
+)
 from workflow.settings import Settings
 
 STAGES_PER_BATCH = 5
 """featurise, predict, relax, score, export: one cluster job each."""
+SAVED_BY_DEPTH = 0.05
+"""Share of an item's work that goes to alignment rows, at a few hundred tokens."""
 _GROWTH = 1.25
 _MOST_GROWTH = 100.0
 
@@ -283,8 +291,7 @@ def _job_batches(
     fixed = aims.buckets
     usable = [b for b in before.values() if fixed is None or b.bucket in fixed]
     kept, new = _keep(list(owner), usable)
-    for msa_rows in sorted({owner[item].msa_rows for item in new}):
-        items = [item for item in new if owner[item].msa_rows == msa_rows]
+    for msa_rows, items in _by_depth(new, owner, costs).items():
         known = sorted({b.bucket for b in kept if b.msa_rows == msa_rows})
         kept += _by_bucket(items, owner, msa_rows, known, aims, costs)
     searched_in, templates_in = _batches_of_items(search), _batches_of_items(templates)
@@ -306,6 +313,20 @@ def _job_batches(
             batch, needs=tuple(needs), longest=longest, seconds=seconds
         )
     return batches
+
+
+def _by_depth(
+    items: Sequence[str], owner: Mapping[str, PlannedJob], costs: CostModel
+) -> dict[int, list[str]]:
+    """Items by padded depth of alignments: shallow ones apart where it saves time."""
+    parts: dict[int, list[str]] = {}
+    for item in items:
+        parts.setdefault(owner[item].msa_rows, []).append(item)
+    shallow = parts.get(SHALLOW_ROWS, [])
+    work = sum(costs.seconds(owner[item].num_tokens) for item in shallow)
+    if len(parts) > 1 and SAVED_BY_DEPTH * work < costs.compile + costs.start:
+        return {DEEP_ROWS: list(items)}
+    return parts
 
 
 def _by_bucket(

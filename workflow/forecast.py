@@ -16,7 +16,7 @@ from workflow.manifest import Batch, Manifest
 from workflow.resources import predict_mem_mb
 from workflow.settings import Settings
 
-CELLS_PER_SECOND = {"protein": 2e10, "rna": 2e9}
+CELLS_PER_SECOND = {"protein": 4e10, "rna": 4e9}
 """Query residues × database residues that one core searches in a second.
 
 Measured for jackhmmer, see benchmarks/results/search_throughput.md; for nhmmer a

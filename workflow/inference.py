@@ -90,11 +90,14 @@ class Worker:
         job_id, seed = split_item(item.name)
         features, positions = read_job_arrays(features_path(job_id), seed)
         self.num_tokens[item.name] = features.num_tokens
-        # The depth follows from the job alone, so it always gives the same numbers.
-        depth = len(features.msa.rows)
-        msa_rows = self.msa_rows if depth <= self.msa_rows else MAX_MSA_ROWS
+        msa_rows = self._padded_rows(features)
         batch = pad(features, positions, self.bucket, msa_rows=msa_rows)
         return Loaded(features, batch)
+
+    def _padded_rows(self, features: Features) -> int:
+        """The batch's depth; AlphaFold 3's for a job that does not fit it after all."""
+        is_enough = len(features.msa.rows) <= self.msa_rows
+        return self.msa_rows if is_enough else MAX_MSA_ROWS
 
     def _compute(self, item: Item, loaded: Loaded) -> Computed:
         _, seed = split_item(item.name)
@@ -131,6 +134,7 @@ class Worker:
             self.settings,
             backends=backends_used(self.choices),
             bucket=self.bucket,
+            msa_rows=self._padded_rows(computed.features),
             features=read_made_from(features_path(job_id)),
         )
         samples = range(len(computed.prediction.positions))

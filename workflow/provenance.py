@@ -23,6 +23,7 @@ def provenance(
     *,
     backends: Mapping[str, list[str]],
     bucket: int,
+    msa_rows: int,
     features: str,
 ) -> str:
     """The provenance column of a prediction, as JSON with sorted keys.
@@ -33,6 +34,7 @@ def provenance(
         settings: the campaign's.
         backends: what computed each operation, as chosen for the device.
         bucket: padded tokens.
+        msa_rows: padded depth of the alignment.
         features: digest of what the features were made from.
     """
     device = jax.devices()[0]
@@ -50,6 +52,7 @@ def provenance(
         "jax": jax.__version__,
         "jaxlib": importlib.metadata.version("jaxlib"),
         "bucket": bucket,
+        "msa_rows": msa_rows,
         "features": features,
         "search_profile": settings.search.profile,
     }

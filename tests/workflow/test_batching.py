@@ -121,18 +121,30 @@ def test_batches_grow_where_there_would_be_too_many_cluster_jobs() -> None:
     assert count_cluster_jobs(manifest(jobs, settings=few)) <= 60
 
 
-def test_jobs_without_alignments_are_padded_to_few_rows_in_batches_of_their_own() -> (
-    None
-):
-    bare = Polymer("protein", ("A",), "MKV", unpaired_msa="", paired_msa="")
-    deep = replace(bare, unpaired_msa=">x\nMKV\n" * 99)
+BARE = Polymer("protein", ("A",), "MKV", unpaired_msa="", paired_msa="")
+
+
+def depths(num_bare: int) -> set[tuple[int, int]]:
+    """Padded depths of batches and their items, with two jobs that have alignments."""
+    deep = replace(BARE, unpaired_msa=">x\nMKV\n" * 99)
+    entities = {f"bare{n}": BARE for n in range(num_bare)} | {"deep": deep}
     jobs = [
-        plan_job("x.json", Job(name, (1,), (entity,)), lambda job: 3, 5120)
-        for name, entity in (("bare", bare), ("deep", deep))
+        plan_job("x.json", Job(name, (1,), (entity,)), lambda job: 2000, 5120)
+        for name, entity in entities.items()
     ]
-    jobs.append(planned("searched", "MKV"))
-    batches = manifest(jobs).jobs.values()
-    assert {(b.msa_rows, len(b.items)) for b in batches} == {(16, 1), (16_384, 2)}
+    batches = manifest([*jobs, planned("searched", "MKV" * 660)]).jobs.values()
+    return {
+        (rows, sum(len(b.items) for b in batches if b.msa_rows == rows))
+        for rows in (b.msa_rows for b in batches)
+    }
+
+
+def test_many_jobs_without_alignments_are_padded_to_few_rows() -> None:
+    assert depths(200) == {(16, 200), (16_384, 2)}
+
+
+def test_a_few_jobs_without_alignments_are_not_worth_a_compilation() -> None:
+    assert depths(5) == {(16_384, 7)}
 
 
 def test_a_batch_knows_how_long_it_takes() -> None:
