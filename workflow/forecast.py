@@ -1,7 +1,8 @@
 """What a plan will cost, before anything runs: time, memory, disk, files."""
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -22,8 +23,9 @@ CELLS_PER_SECOND = {"protein": 4e10, "rna": 4e9}
 Measured for jackhmmer, see benchmarks/results/search_throughput.md; for nhmmer a
 tenth of it is assumed.
 """
-FILES_PER_EXPORT = 6
-"""Of an AlphaFold 3 folder: structure, two confidences, input, ranking, terms."""
+FILES_PER_EXPORT, FILES_PER_SAMPLE = 6, 3
+"""Of an AlphaFold 3 folder: structure, two confidences, input, ranking, terms; and
+structure and confidences of every further sample."""
 FORECAST = PLAN / "forecast.json"
 _FILES_PER_BATCH = {"search": 4, "templates": 4, "jobs": 23}
 """Outcomes, timings, logs, benchmarks and progress of all stages of a batch."""
@@ -89,17 +91,9 @@ def forecast(
 ) -> Forecast:
     """Adds up what a plan will need."""
     tokens = [job.num_tokens for job in jobs for _ in job.job.seeds]
-    buckets = forecast_buckets(manifest, costs.model)
-    batch_seconds = 60.0 * settings.predict.batch_minutes
     found = {entry for batch in manifest.search.values() for entry in batch.items}
-    exported = FILES_PER_EXPORT * len(jobs) if settings.export.samples != "none" else 0
-    waste = waste_af3 = 0.0
-    if tokens:
-        ours, theirs = [row.bucket for row in buckets], [*AF3_BUCKETS, max(tokens)]
-        waste, waste_af3 = (
-            padding_waste(tokens, sizes, costs.model, batch_seconds=batch_seconds)
-            for sizes in (ours, theirs)
-        )
+    buckets = forecast_buckets(manifest, costs.model)
+    waste, waste_af3 = _wastes(tokens, buckets, costs.model, settings)
     return Forecast(
         costs=costs,
         buckets=buckets,
@@ -112,7 +106,7 @@ def forecast(
         search_hours=search_hours(jobs, databases),
         disk_gb=disk_gb(tokens, settings.model.num_samples or 5),
         files_at_rest=files_at_rest(manifest, len(jobs)),
-        files_exported=exported,
+        files_exported=files_exported(settings, len(jobs), len(tokens)),
         files_in_store=_stored(manifest),
         refused=count_refusals(refusals),
         dropped_chains=[
@@ -121,6 +115,40 @@ def forecast(
             if job.dropped_chains
         ],
     )
+
+
+def with_costs(
+    known: Forecast,
+    manifest: Manifest,
+    token_counts: Sequence[int],
+    costs: Costs,
+    settings: Settings,
+) -> Forecast:
+    """The same forecast by other costs, as there are once batches have been timed."""
+    buckets = forecast_buckets(manifest, costs.model)
+    waste, waste_af3 = _wastes(token_counts, buckets, costs.model, settings)
+    return replace(
+        known, costs=costs, buckets=buckets, waste=waste, waste_af3=waste_af3
+    )
+
+
+def _wastes(
+    token_counts: Sequence[int],
+    buckets: Sequence[BucketForecast],
+    costs: CostModel,
+    settings: Settings,
+) -> tuple[float, float]:
+    """Wasted share of the device time, with these buckets and AlphaFold 3's."""
+    if not token_counts:
+        return 0.0, 0.0
+    waste_of = functools.partial(
+        padding_waste,
+        token_counts,
+        costs=costs,
+        batch_seconds=60.0 * settings.predict.batch_minutes,
+    )
+    theirs = [*AF3_BUCKETS, max(token_counts)]
+    return waste_of([row.bucket for row in buckets]), waste_of(theirs)
 
 
 def forecast_buckets(manifest: Manifest, costs: CostModel) -> list[BucketForecast]:
@@ -195,6 +223,17 @@ def files_at_rest(manifest: Manifest, num_jobs: int) -> int:
         for stage, count in _FILES_PER_BATCH.items()
     )
     return num_jobs + 2 * items + of_batches + _FILES_PER_CAMPAIGN
+
+
+def files_exported(settings: Settings, num_jobs: int, num_items: int) -> int:
+    """Files in AlphaFold 3's folders, without relaxed structures and other formats."""
+    if settings.export.samples == "none":
+        return 0
+    if settings.export.zip:
+        return num_jobs
+    samples = num_items * (settings.model.num_samples or 5)
+    further = FILES_PER_SAMPLE * samples if settings.export.samples == "all" else 0
+    return FILES_PER_EXPORT * num_jobs + further
 
 
 def _stored(manifest: Manifest) -> int:

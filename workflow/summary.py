@@ -3,14 +3,19 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow.compute as pc
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from af3_core.contracts import OUTCOMES, SCORES
+from af3_core.contracts import JOBS, OUTCOMES, SCORES
 from workflow.campaign import PLAN, REPORT, TABLES
-from workflow.forecast import FORECAST, read_forecast
+from workflow.costs import campaign_timings, find_costs
+from workflow.forecast import FORECAST, read_forecast, with_costs
 from workflow.forecast_view import print_forecast
+from workflow.manifest import load_manifest
+from workflow.step import read_planned_settings
 from workflow.tables import read_rows, read_table
 
 _SHOWN_ROWS = 20
@@ -66,9 +71,17 @@ def print_results(console: Console) -> None:
 
 def print_plan(console: Console) -> None:
     """Shows what the plan comes to, and what it refused."""
-    if FORECAST.is_file():
-        print_forecast(read_forecast(), console)
-        _print_refusals(console)
+    manifest = load_manifest()
+    if manifest is None or not FORECAST.is_file():
+        return
+    settings, jobs = read_planned_settings(), read_table(PLAN / "jobs.parquet", JOBS)
+    num_seeds = pc.list_value_length(jobs["seeds"]).to_numpy()
+    tokens = np.repeat(jobs["num_tokens"].to_numpy(), num_seeds).tolist()
+    # Batches may have been timed since the plan was made.
+    costs = find_costs(settings.plan, campaign_timings())
+    known = read_forecast()
+    print_forecast(with_costs(known, manifest, tokens, costs, settings), console)
+    _print_refusals(console)
 
 
 def _print_refusals(console: Console) -> None:
