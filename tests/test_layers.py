@@ -10,13 +10,14 @@ LAYERS = ("kernels", "af3_core", "workflow")
 SCIENCE = (
     *("contracts", "job", "cif_format"),
     *("chemistry", "templates", "inputs", "msa", "search", "features"),
-    *("structures", "scores", "relax", "model"),
+    *("structures", "scores", "relax", "model", "training"),
     *("prediction", "af3_output", "figures"),
 )
 """Modules and packages of `af3_core`: each imports from those before it only."""
 JAX_ALLOWED = (
     "kernels/",
     "af3_core/model/",
+    "af3_core/training/",
     "workflow/inference.py",
 )
 SOURCES = sorted(p for layer in LAYERS for p in (ROOT / layer).rglob("*.py"))

@@ -1,0 +1,43 @@
+"""Weights before training and after."""
+
+import functools
+import hashlib
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from af3_core.model.checkpoint import load_checkpoint, write_checkpoint
+from af3_core.model.config import ModelConfig
+from af3_core.model.parameters import init_parameters
+from af3_core.training.state import State, Tree
+from af3_core.training.step import Setup
+
+
+def start_parameters(setup: Setup, checkpoint: Path | None) -> Tree:
+    """The weights of a checkpoint, float32, or random ones where there is none.
+
+    Raises:
+        InputError: the checkpoint does not fit the configuration.
+    """
+    if checkpoint is not None:
+        params = load_checkpoint(checkpoint, setup.config).params
+        return jax.tree.map(lambda x: x.astype(np.float32), dict(params))
+    function = functools.partial(
+        init_parameters, config=setup.config, runtime=setup.runtime
+    )
+    return jax.jit(function)(jax.random.PRNGKey(setup.training.seed))
+
+
+def write_trained(path: Path, state: State, config: ModelConfig) -> None:
+    """Writes the averaged weights in the published format, `config` beside them.
+
+    Their identifier is the SHA-512 of the values, so that no two are alike.
+    """
+    average = jax.device_get(state.average)
+    digest = hashlib.sha512()
+    for scope, leaves in sorted(average.items()):
+        for name, values in sorted(leaves.items()):
+            digest.update(f"{scope}:{name}".encode())
+            digest.update(np.ascontiguousarray(values))
+    write_checkpoint(path, average, config, digest.digest())

@@ -1,0 +1,125 @@
+"""The loop: which example when, one compiled step for each shape, progress."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from af3_core.training.examples import Example
+from af3_core.training.state import State, merge, restart_optimiser, select, update
+from af3_core.training.step import Setup, confidence_loss, structure_loss
+
+STAGES = ("structure", "confidence")
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One structure to be learnt, with a choice of reference conformers."""
+
+    name: str
+    variants: tuple[Example, ...]
+    """The same job with the conformers of different seeds."""
+    learn_structure: bool = True
+    """False: seen by the confidence head alone, which so learns to doubt."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step done."""
+
+    step: int
+    """1-based, through all stages."""
+    stage: str
+    subject: str
+    losses: dict[str, float]
+    """Terms before weights."""
+    total: float
+    gradient_norm: float
+
+
+def train(
+    state: State, subjects: Sequence[Subject], setup: Setup
+) -> Iterator[tuple[State, Progress]]:
+    """Trains from where `state` stands to the end of the last stage.
+
+    Which example, conformers and random numbers a step takes follows from the seed and
+    the number of the step, so a run that was interrupted goes on as if it had not been.
+
+    Raises:
+        ValueError: nothing to learn from, or a loss that is not finite.
+    """
+    training = setup.training
+    ends = {
+        "structure": training.structure_steps,
+        "confidence": training.structure_steps + training.confidence_steps,
+    }
+    chosen = {
+        "structure": [s for s in subjects if s.learn_structure],
+        "confidence": list(subjects),
+    }
+    for stage in STAGES:
+        run = compile_step(stage, setup)
+        while int(state.step) < ends[stage]:
+            step = int(state.step)
+            if not chosen[stage]:
+                raise ValueError(f"no example for the stage of {stage}")
+            if stage == "confidence" and step == training.structure_steps:
+                state = restart_optimiser(state)
+            subject, example = choose(chosen[stage], training.seed, step)
+            key = jax.random.fold_in(jax.random.PRNGKey(training.seed), step)
+            state, total, losses, norm = run(state, example, key)
+            values = {name: float(value) for name, value in losses.items()}
+            if not np.isfinite(float(total)):
+                shown = ", ".join(f"{k} {v}" for k, v in values.items())
+                raise ValueError(f"step {step + 1} ({subject}): loss is lost: {shown}")
+            yield (
+                state,
+                Progress(step + 1, stage, subject, values, float(total), float(norm)),
+            )
+
+
+def choose(subjects: Sequence[Subject], seed: int, step: int) -> tuple[str, Example]:
+    """Every subject once in each round, in an order of its own."""
+    round_index, place = divmod(step, len(subjects))
+    random = np.random.default_rng([seed, round_index])
+    subject = subjects[random.permutation(len(subjects))[place]]
+    random = np.random.default_rng([seed, round_index, place])
+    return subject.name, subject.variants[random.integers(len(subject.variants))]
+
+
+def compile_step(stage: str, setup: Setup) -> Callable[..., tuple]:
+    """One step as a function of state, example and key; the old state is used up."""
+    training = setup.training
+    loss, optimiser, num_steps = {
+        "structure": (structure_loss, training.optimiser, training.structure_steps),
+        "confidence": (
+            confidence_loss,
+            training.confidence_optimiser,
+            training.confidence_steps,
+        ),
+    }[stage]
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def run(state: State, example: Example, key: jax.Array) -> tuple:
+        # float32 means float32: by default a GPU multiplies as TensorFloat-32.
+        with jax.default_matmul_precision("highest"):
+            part = select(state, lambda path: learns(path, stage))
+
+            def objective(trained: dict) -> tuple:
+                return loss(state.params | trained, example, key, setup)
+
+            (total, losses), gradient = jax.value_and_grad(objective, has_aux=True)(
+                part.params
+            )
+        part, norm = update(part, gradient, optimiser, num_steps)
+        state = merge(state, part)
+        return state, total, losses, norm
+
+    return run
+
+
+def learns(path: str, stage: str) -> bool:
+    """Whether the parameters of a scope are trained in a stage."""
+    return path.startswith("confidence/") == (stage == "confidence")

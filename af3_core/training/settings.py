@@ -1,0 +1,84 @@
+"""How a network is trained. A run is reproduced by these, its examples and its model.
+
+Defaults of weights and optimiser are those of AF3 SI 5.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pydantic
+
+_FORBID_EXTRA = pydantic.ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """Adam with warm-up and decay."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    learning_rate: float = 1.8e-3
+    warmup_steps: int = 1000
+    final_fraction: float = 1.0
+    """The rate falls along a cosine to this fraction of its height at the last step."""
+    b1: float = 0.9
+    b2: float = 0.95
+    epsilon: float = 1e-8
+    max_norm: float = 10.0
+    """Longer gradients are shortened to this norm."""
+    ema_decay: float = 0.999
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the losses, SI equations 6 and 15."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    diffusion: float = 4.0
+    bond: float = 1.0
+    smooth_lddt: float = 1.0
+    distogram: float = 0.03
+    confidence: float = 1e-4
+    pae: float = 1.0
+    """Beside pLDDT, PDE and resolved; 0 in AF3's first stages."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run has two stages: structure, then confidence.
+
+    The loss of confidence has no gradient in trunk and denoiser (SI 4.3), so it can
+    wait until they stand still: the second stage trains the head alone, on samples of
+    the averaged weights of the first.
+    """
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    seed: int = 0
+    structure_steps: int = 1000
+    confidence_steps: int = 0
+    noise_levels: int = 48
+    """Of one example in one step; they share one pass through the trunk."""
+    lddt_partners: int | None = None
+    """Atoms that every atom is compared with in smooth lDDT; None: all."""
+    rollout_steps: int = 20
+    """Of the sampler, for samples that confidence is trained on."""
+    optimiser: Optimiser = Optimiser()
+    confidence_optimiser: Optimiser = Optimiser()
+    weights: Weights = Weights()
+
+
+_TRAINING = pydantic.TypeAdapter(Training)
+
+
+def training_from_dict(values: Mapping[str, Any]) -> Training:
+    """Raises ValueError that names an unknown key or an unfitting value."""
+    return _TRAINING.validate_python(dict(values))
+
+
+def training_to_dict(training: Training) -> dict[str, Any]:
+    """Plain nested dicts, fit for JSON."""
+    return dataclasses.asdict(training)
