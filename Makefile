@@ -1,6 +1,6 @@
-# make setup | demo | test | check | fmt | pins | bench
+# make setup | demo | test | test-slurm | check | fmt | pins | bench
 SHELL := /bin/sh
-.PHONY: setup demo test check fmt pins bench clean-demo
+.PHONY: setup demo test test-slurm check fmt pins bench clean-demo
 
 BIN := .venv/bin
 
@@ -16,6 +16,9 @@ demo: setup ## Three small jobs, end to end, with an untrained toy model
 
 test: setup ## All tests
 	@$(BIN)/python -m pytest
+
+test-slurm: setup ## The demo on a one-node Slurm, disturbed; needs root and slurm-wlm
+	@$(BIN)/python -m pytest -m slurm -rs tests/slurm
 
 check: setup ## Lint and formatting
 	@$(BIN)/ruff check .

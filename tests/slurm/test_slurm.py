@@ -1,0 +1,175 @@
+"""The demo on a real Slurm cluster: two partitions, and all that goes wrong there.
+
+`make test-slurm` starts a cluster of one node, runs the demo through `sbatch`, then
+predicts once more while jobs are cancelled, run out of time and lose their node.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.slurm import node as slurm
+from tests.slurm.campaign import Committed, committed, make_clone, running, wait_for
+from tests.slurm.node import MEMORY_MB, Node, SlurmJob, one_node_cluster
+from tests.workflow.test_campaign import tables_of
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(slurm.missing() is not None, reason=str(slurm.missing())),
+]
+
+NUM_ITEMS = 5
+
+
+@dataclass
+class Campaign:
+    """A campaign that has ended, and what was seen on the way."""
+
+    clone: Path
+    status: int
+    jobs: list[SlurmJob]
+    seen: dict[str, dict[str, Committed]] = field(default_factory=dict)
+    """Predictions on disk at each disturbance."""
+
+    def predict_jobs(self, state: str) -> list[SlurmJob]:
+        """Predict jobs that ended so."""
+        return [j for j in self.jobs if j.rule == "predict" and j.state == state]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """One node, two partitions, one GPU."""
+    with one_node_cluster(tmp_path_factory.mktemp("slurm")) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster: Node, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    """The demo, run to its end and left alone."""
+    clone = make_clone(tmp_path_factory.mktemp("undisturbed") / "foldmill")
+    with running(clone) as process:
+        status = process.wait(timeout=900)
+    return Campaign(clone, status, cluster.jobs())
+
+
+@pytest.fixture(scope="module")
+def disturbed(
+    cluster: Node, undisturbed: Campaign, tmp_path_factory: pytest.TempPathFactory
+) -> Campaign:
+    """The same from predict on, and all kinds of disturbance while it predicts."""
+    clone = tmp_path_factory.mktemp("disturbed") / "foldmill"
+    shutil.copytree(undisturbed.clone, clone, symlinks=True)
+    for made in (*("predict", "predictions", "relax", "relaxed"), "score", "tables"):
+        shutil.rmtree(clone / "results" / made)
+    earlier = {job.job_id for job in undisturbed.jobs}
+    with running(clone) as process:
+        seen = disturb(cluster, clone, process, earlier)
+        status = process.wait(timeout=600)
+    jobs = [job for job in cluster.jobs() if job.job_id not in earlier]
+    return Campaign(clone, status, jobs, seen)
+
+
+def disturb(
+    cluster: Node, clone: Path, process: subprocess.Popen[bytes], earlier: set[str]
+) -> dict[str, dict[str, Committed]]:
+    """Cancels a predict job, runs one out of time, and takes the node from one.
+
+    Each as soon as the job has committed an item more; says what was there then.
+    """
+    seen: dict[str, dict[str, Committed]] = {}
+    disturbed = set(earlier)
+
+    def predicting() -> SlurmJob | None:
+        jobs = [job for job in cluster.jobs() if job.job_id not in disturbed]
+        has_more = len(committed(clone)) > max(map(len, seen.values()), default=0)
+        at_work = [job for job in jobs if job.rule == "predict" and job.is_running]
+        return at_work[0] if at_work and has_more else None
+
+    job = wait_for(predicting, "a prediction", process)
+    cluster.run("scancel", job.job_id)
+    seen["cancelled"] = committed(clone)
+    disturbed.add(job.job_id)
+
+    job = wait_for(predicting, "a prediction after that", process)
+    cluster.hold_up("workflow.predict")
+    cluster.run("scontrol", "update", f"JobId={job.job_id}", "EndTime=now")
+    seen["out of time"] = committed(clone)
+    disturbed.add(job.job_id)
+
+    wait_for(predicting, "a prediction after the time limit", process)
+    cluster.lose_node()
+    seen["lost its node"] = committed(clone)
+    wait_for(lambda: "down" in cluster.node_state(), "a lost node", process)
+    cluster.start_slurmd()
+    return seen
+
+
+def test_the_demo_runs_to_its_end_through_sbatch(undisturbed: Campaign) -> None:
+    assert undisturbed.status == 0
+    assert (undisturbed.clone / "results/report.html").is_file()
+    assert {job.state for job in undisturbed.jobs} == {"COMPLETED"}
+
+
+def test_predictions_run_in_the_gpu_partition_with_a_gpu_each(
+    undisturbed: Campaign,
+) -> None:
+    predict = [job for job in undisturbed.jobs if job.rule == "predict"]
+    assert {(job.partition, job.gres) for job in predict} == {("gpu", "gres:gpu:1")}
+
+
+def test_everything_else_runs_in_the_cpu_partition_without(
+    undisturbed: Campaign,
+) -> None:
+    others = [job for job in undisturbed.jobs if job.rule != "predict"]
+    rules = {"search", "templates", "featurise", "relax", "score", "export"}
+    assert {job.rule for job in others} == rules
+    assert {(job.partition, job.gres) for job in others} == {("cpu", "N/A")}
+
+
+def test_a_disturbed_campaign_ends_well_by_itself(disturbed: Campaign) -> None:
+    assert disturbed.status == 0
+
+
+def test_a_cancelled_prediction_is_submitted_again(disturbed: Campaign) -> None:
+    assert len(disturbed.predict_jobs("CANCELLED")) == 1
+
+
+def test_a_prediction_out_of_time_is_submitted_again(disturbed: Campaign) -> None:
+    assert len(disturbed.predict_jobs("TIMEOUT")) == 1
+
+
+def test_a_prediction_that_lost_its_node_is_put_back_into_the_queue(
+    disturbed: Campaign,
+) -> None:
+    assert [job.restarts for job in disturbed.predict_jobs("COMPLETED")] == [1]
+
+
+def test_retries_ask_for_more_memory_up_to_what_the_partition_has(
+    disturbed: Campaign,
+) -> None:
+    first, second, third = (
+        int(job.memory.removesuffix("M"))
+        for job in disturbed.jobs
+        if job.rule == "predict"
+    )
+    assert second == pytest.approx(1.5 * first, abs=3)
+    assert third == MEMORY_MB
+
+
+@pytest.mark.parametrize("moment", ["cancelled", "out of time", "lost its node"])
+def test_what_was_committed_before_is_not_touched_again(
+    disturbed: Campaign, moment: str
+) -> None:
+    before, after = disturbed.seen[moment], committed(disturbed.clone)
+    assert 0 < len(before) < NUM_ITEMS == len(after)
+    assert {item: after[item] for item in before} == before
+
+
+def test_results_equal_those_of_the_undisturbed_campaign(
+    undisturbed: Campaign, disturbed: Campaign
+) -> None:
+    assert tables_of(disturbed.clone) == tables_of(undisturbed.clone)
