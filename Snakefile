@@ -15,6 +15,7 @@ from snakemake.utils import min_version
 
 from workflow import resources
 from workflow.dag import (
+    attempt_number,
     manifest_for,
     results_of_needs,
     results_of_same_jobs,

@@ -183,6 +183,31 @@ PREDICTIONS = Contract(
     ),
 )
 
+PROVENANCE = Contract(
+    "provenance",
+    1,
+    ("job_id", "seed"),
+    (
+        _JOB,
+        _SEED,
+        Column("weights", _TEXT, "SHA-256 of the checkpoint"),
+        Column("network", _TEXT, "JSON: recycles, diffusion steps, samples"),
+        Column("precision", _TEXT, "float32 or bfloat16"),
+        Column("backends", _TEXT, "JSON: operation to what computed it"),
+        Column("foldmill", _TEXT, "version"),
+        Column("source", _TEXT, "digest of the code"),
+        Column("jax", _TEXT, "version"),
+        Column("device", _TEXT, "kind of device"),
+        Column("driver", _TEXT, "of the device", nullable=True),
+        Column("rung", _TEXT, "how much memory was saved; see docs/failures.md"),
+        Column("bucket", _INT, "tokens after padding"),
+        Column("features", _TEXT, "digest of what the features were made from"),
+        Column("search_profile", _TEXT, "E-value convention: paper or server"),
+        Column("search_engines", _TEXT, "JSON: role to program"),
+        Column("databases", _TEXT, "JSON: name to digest"),
+    ),
+)
+
 TIMINGS = Contract(
     "timings",
     1,
@@ -398,6 +423,7 @@ CONTRACTS = {
         OUTCOMES,
         FEATURES,
         PREDICTIONS,
+        PROVENANCE,
         TIMINGS,
         RELAXED,
         SCORES,

@@ -15,10 +15,12 @@ rule featurise:
     resources:
         mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
         runtime=sized(resources.featurise_minutes, MANIFEST.jobs, LIMITS.runtime),
+        attempt=attempt_number,
     params:
         contract=version_of("features"),
     shell:
-        "python -m workflow.featurise --batch {wildcards.batch} 2> {log}"
+        "python -m workflow.supervise featurise --batch {wildcards.batch} --attempt"
+        " {resources.attempt} 2>> {log}"
 
 
 rule predict:
@@ -38,9 +40,11 @@ rule predict:
     resources:
         mem_mb=sized(resources.predict_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
         runtime=sized(resources.predict_minutes, MANIFEST.jobs, LIMITS.runtime),
+        attempt=attempt_number,
         devices=1,
     params:
         contract=version_of("predictions"),
         model=digest_of(SETTINGS.model.model_dump(), SETTINGS.predict.dtype),
     shell:
-        "python -m workflow.predict --batch {wildcards.batch} 2> {log}"
+        "python -m workflow.supervise predict --batch {wildcards.batch} --attempt"
+        " {resources.attempt} 2>> {log}"

@@ -7,6 +7,7 @@ rule collect:
     output:
         scores="results/tables/scores.parquet",
         interfaces="results/tables/interfaces.parquet",
+        provenance="results/tables/provenance.parquet",
         outcomes="results/tables/outcomes.parquet",
         failures="results/tables/failures.parquet",
     log:
@@ -20,7 +21,7 @@ rule collect:
         mem_mb=4000,
         runtime=30,
     params:
-        contract=[version_of("scores"), version_of("interfaces")],
+        contract=[version_of(t) for t in ("scores", "interfaces", "provenance")],
         settings=SETTINGS.score.model_dump_json(),
     shell:
         "python -m workflow.collect 2> {log}"

@@ -15,11 +15,13 @@ rule relax:
     resources:
         mem_mb=sized(resources.relax_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
         runtime=sized(resources.relax_minutes, MANIFEST.jobs, LIMITS.runtime),
+        attempt=attempt_number,
     params:
         contract=version_of("relaxed"),
         settings=SETTINGS.relax.model_dump_json(),
     shell:
-        "python -m workflow.relax --batch {wildcards.batch} --threads {threads} 2> {log}"
+        "python -m workflow.supervise relax --batch {wildcards.batch} --attempt"
+        " {resources.attempt} --threads {threads} 2>> {log}"
 
 
 rule score:

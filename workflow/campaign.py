@@ -39,6 +39,11 @@ def timings_path(batch: str) -> Path:
     return RESULTS / "timings" / f"{batch}.parquet"
 
 
+def provenance_path(batch: str) -> Path:
+    """What made every prediction of a batch."""
+    return RESULTS / "provenance" / f"{batch}.parquet"
+
+
 def split_item(item: str) -> tuple[str, int]:
     """The job id and seed of a `job.seed` item."""
     job_id, seed = item.split(".")

@@ -2,8 +2,9 @@
 
     python -m workflow.collect
 
-writes `results/tables/`: `scores`, `interfaces`, `outcomes` (every item of every
-stage) and `failures` (the outcomes that are not done, each once, where it began).
+writes `results/tables/`: `scores`, `interfaces`, `provenance`, `outcomes` (every item
+of every stage) and `failures` (the outcomes that are not done, each once, where it
+began).
 """
 
 import argparse
@@ -12,8 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from af3_core.contracts import INTERFACES, OUTCOMES, SCORES
-from workflow.campaign import RESULTS, TABLES, outcomes_path
+from af3_core.contracts import INTERFACES, OUTCOMES, PROVENANCE, SCORES
+from workflow.campaign import RESULTS, TABLES, outcomes_path, provenance_path
 from workflow.manifest import Manifest
 from workflow.ranking import rank_rows
 from workflow.step import read_plan, read_planned_settings, run_step
@@ -43,6 +44,11 @@ def collect_tables() -> None:
     write_table(TABLES / "scores.parquet", SCORES, scores.sort_by(order))
     interfaces = concatenate(_batch_files(manifest, "interfaces"), INTERFACES)
     write_table(TABLES / "interfaces.parquet", INTERFACES, interfaces)
+    write_table(
+        TABLES / "provenance.parquet",
+        PROVENANCE,
+        concatenate(_provenance_files(manifest), PROVENANCE),
+    )
     outcomes = concatenate(outcome_files(manifest), OUTCOMES)
     write_table(TABLES / "outcomes.parquet", OUTCOMES, outcomes)
     failures = _without_repeats(outcomes.filter(pc.equal(outcomes["status"], "failed")))
@@ -63,6 +69,11 @@ def outcome_files(manifest: Manifest) -> list[Path]:
 
 def _batch_files(manifest: Manifest, table: str) -> list[Path]:
     return [RESULTS / "score" / f"{name}.{table}.parquet" for name in manifest.jobs]
+
+
+def _provenance_files(manifest: Manifest) -> list[Path]:
+    files = [provenance_path(name) for name in manifest.jobs]
+    return [file for file in files if file.is_file()]
 
 
 def _without_repeats(outcomes: pa.Table) -> pa.Table:

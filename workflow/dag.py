@@ -127,6 +127,11 @@ def results_of_same_jobs(manifest: Manifest, path: str) -> InputFunction:
     return results
 
 
+def attempt_number(wildcards: Any, attempt: int) -> int:
+    """Which submission of its batch a job is, from 1."""
+    return attempt
+
+
 def sized(
     amount: Callable[[Batch, int], int],
     batches: Mapping[str, Batch],

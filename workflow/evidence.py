@@ -9,7 +9,13 @@ from af3_core.job import Job, Ligand, Polymer
 from af3_core.msa import Msa, format_a3m, parse_a3m
 from workflow.databases import Database, read_manifest, with_role
 from workflow.needs import ChainNeeds, chain_needs
-from workflow.searching import hits_key, paired_msa, unpaired_msa
+from workflow.searching import (
+    HMMER,
+    engine_name,
+    hits_key,
+    paired_msa,
+    unpaired_msa,
+)
 from workflow.settings import Search, Settings
 from workflow.store import Key, Store
 from workflow.template_search import (
@@ -64,18 +70,49 @@ def evidence_keys(job: Job, settings: Settings) -> list[Key]:
 
 
 def _keys(need: ChainNeeds, search: Search) -> Iterator[Key]:
-    roles = []
-    if need.search_unpaired:
-        roles.append("rna" if need.polymer.kind == "rna" else "unpaired")
-    if need.search_paired:
-        roles.append("paired")
-    for role in roles:
+    for role in _roles(need):
         for database in with_role(databases_of(search), role):
             yield hits_key(need.polymer.sequence, database, search.profile)
     databases = template_databases(search)
     if need.search_templates and databases is not None:
         query = template_query(need, search)
         yield templates_key(query, databases, max_template_date(search))
+
+
+def _roles(need: ChainNeeds) -> Iterator[str]:
+    """Roles of the databases that a chain is searched against."""
+    if need.search_unpaired:
+        yield "rna" if need.polymer.kind == "rna" else "unpaired"
+    if need.search_paired:
+        yield "paired"
+
+
+def search_facts(job: Job, settings: Settings) -> dict[str, object]:
+    """What a job's alignments and templates come from, for its provenance.
+
+    `engines` says by role what program searched, or that the input brought alignments
+    along; `databases` maps names to digests. Roles that no chain needs are absent.
+    """
+    search, used = settings.search, {}
+    engines: dict[str, str] = {}
+    for need in chain_needs(job):
+        for role in _roles(need):
+            for database in with_role(databases_of(search), role):
+                used[database.name] = database.digest
+                engines[role] = f"{database.tool} ({engine_name(database)})"
+        if need.polymer.unpaired_msa:
+            engines.setdefault("unpaired", "input")
+        databases = template_databases(search)
+        if need.search_templates and databases is not None:
+            for database in (databases.sequences, databases.structures):
+                used[database.name] = database.digest
+            engines["templates"] = f"hmmsearch ({HMMER})"
+    return {
+        "profile": search.profile,
+        "engines": engines,
+        "databases": used,
+        "max_template_date": search.max_template_date,
+    }
 
 
 def add_evidence(job: Job, settings: Settings) -> Job:

@@ -1,9 +1,13 @@
-"""The features of a job and the conformers of its seeds, in one file."""
+"""A job's features, the conformers of its seeds, and where its evidence is from."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -12,13 +16,21 @@ from af3_core.features.values import Features
 from workflow.tables import read_table
 
 _CONFORMERS = "conformers"
+_SEARCH = "search"
 
 
 def features_table(
-    features: Features, positions: dict[int, Float[ndarray, "n x 3"]]
+    features: Features,
+    positions: dict[int, Float[ndarray, "n x 3"]],
+    search: Mapping[str, object],
 ) -> pa.Table:
-    """Features and, by seed, reference positions (Å) as a table of the contract."""
+    """Features and, by seed, reference positions (Å) as a table of the contract.
+
+    `search` says what alignments and templates come from; see `evidence.search_facts`.
+    """
     rows = features.to_rows()
+    facts = json.dumps(search, sort_keys=True).encode()
+    rows.append({"array": _SEARCH, "dtype": "text", "shape": [], "data": facts})
     for seed, values in positions.items():
         rows.append(
             {
@@ -34,7 +46,7 @@ def features_table(
 def read_features(path: Path) -> Features:
     """The seed-independent features of a job."""
     rows = read_table(path, FEATURES).to_pylist()
-    return Features.from_rows(r for r in rows if not _is_conformer(r["array"]))
+    return Features.from_rows(r for r in rows if not _is_no_feature(r["array"]))
 
 
 def read_job_arrays(path: Path, seed: int) -> tuple[Features, Float[ndarray, "n x 3"]]:
@@ -44,7 +56,7 @@ def read_job_arrays(path: Path, seed: int) -> tuple[Features, Float[ndarray, "n 
         LookupError: the file has no conformers of this seed.
     """
     rows = read_table(path, FEATURES).to_pylist()
-    features = Features.from_rows(r for r in rows if not _is_conformer(r["array"]))
+    features = Features.from_rows(r for r in rows if not _is_no_feature(r["array"]))
     for row in rows:
         if row["array"] == f"{_CONFORMERS}.{seed}":
             values = np.frombuffer(row["data"], "<f4").reshape(row["shape"])
@@ -52,5 +64,12 @@ def read_job_arrays(path: Path, seed: int) -> tuple[Features, Float[ndarray, "n 
     raise LookupError(f"{path} has no conformers of seed {seed}")
 
 
-def _is_conformer(array: str) -> bool:
-    return array.startswith(f"{_CONFORMERS}.")
+def read_search_facts(path: Path) -> dict[str, object]:
+    """What a job's alignments and templates come from."""
+    is_asked = pc.field("array") == _SEARCH
+    rows = pq.read_table(path, columns=["data"], filters=is_asked).to_pylist()
+    return json.loads(rows[0]["data"])
+
+
+def _is_no_feature(array: str) -> bool:
+    return array == _SEARCH or array.startswith(f"{_CONFORMERS}.")

@@ -6,14 +6,17 @@ What was found for each chain is put into the job; its features and the referenc
 conformers of all its seeds are committed to `results/features/JOB.parquet`.
 """
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
 from af3_core.chemistry.dictionary import Components
 from af3_core.contracts import FEATURES
-from af3_core.features.featurise import embed_references, featurise
+from af3_core.features.featurise import Fallback, embed_references, featurise
+from af3_core.features.values import Features
 from af3_core.job import Job
 from workflow.campaign import features_path, split_item
-from workflow.evidence import add_evidence, evidence_keys
+from workflow.evidence import add_evidence, evidence_keys, search_facts
 from workflow.features_file import features_table
 from workflow.items import Item, commit_outcomes, log, work_through
 from workflow.settings import Settings, digest_of
@@ -34,8 +37,15 @@ def features_key(row: Row, settings: Settings) -> str:
     return digest_of(FEATURES.version, row["json"], keys)
 
 
-def make_features(job: Job) -> pa.Table:
-    """Features and the conformers of every seed, as rows of the contract."""
+def make_features(job: Job, search: Mapping[str, object]) -> pa.Table:
+    """Features and the conformers of every seed, as rows of the contract.
+
+    `search` says what alignments and templates come from.
+
+    Raises:
+        ValueError: a residue has neither a conformer nor coordinates. AlphaFold 3
+            would put all its atoms in one place.
+    """
     components = Components.load(job.user_ccd)
     features = featurise(job, components)
     positions = {}
@@ -44,7 +54,19 @@ def make_features(job: Job) -> pa.Table:
         for f in fallbacks:
             residue = f"chain {f.chain_id}, residue {f.residue_id} ({f.code})"
             log(f"{job.name}: no conformer of {residue}; {f.source} stands in")
-    return features_table(features, positions)
+            if f.source == "none" and _num_atoms(features, f) > 1:
+                raise ValueError(
+                    f"no conformer of {residue}: RDKit finds none with seed {seed},"
+                    " and the component brings no coordinates"
+                )
+    return features_table(features, positions, search)
+
+
+def _num_atoms(features: Features, residue: Fallback) -> int:
+    atoms = features.atoms
+    chain = features.chains.chain_id.index(residue.chain_id)
+    is_of = (atoms.chain_index == chain) & (atoms.residue_id == residue.residue_id)
+    return int(is_of.sum())
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,7 +89,7 @@ def featurise_batch(batch: str) -> None:
 
     def make(item: Item) -> pa.Table:
         job = job_of(rows[item.name])
-        return make_features(add_evidence(job, settings))
+        return make_features(add_evidence(job, settings), search_facts(job, settings))
 
     commit_outcomes("featurise", batch, work_through("featurise", batch, items, make))
 

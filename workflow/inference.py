@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,8 +33,9 @@ from kernels import (
 )
 from workflow.campaign import features_path, split_item
 from workflow.devices import claim_device, visible_devices
-from workflow.features_file import read_job_arrays
+from workflow.features_file import read_job_arrays, read_search_facts
 from workflow.items import Item, log
+from workflow.ladder import RUNGS, Rung
 from workflow.provenance import provenance
 from workflow.settings import Model, Settings, digest_of
 from workflow.step import Row
@@ -47,6 +49,7 @@ class Loaded:
 
     features: Features
     batch: Batch
+    bucket: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Computed:
 
     features: Features
     prediction: Prediction
+    bucket: int
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Worker:
     settings: Settings
     bucket: int
     msa_rows: int = MAX_MSA_ROWS
+    rung: Rung = "planned"
+    """How much memory is saved; see `workflow.ladder`."""
     num_tokens: dict[str, int] = field(default_factory=dict)
     """Tokens of the items loaded so far."""
     compiled_for: set[str] = field(default_factory=set)
@@ -86,13 +92,27 @@ class Worker:
         """Kind of the device."""
         return jax.devices()[0].device_kind
 
+    @property
+    def platform(self) -> str:
+        """The device's platform: cpu, gpu."""
+        return jax.default_backend()
+
+    def on(self, rung: Rung) -> "Worker":
+        """The same worker on a rung of the ladder that needs less memory."""
+        runtime = runtime_on(rung, self.runtime)
+        return dataclasses.replace(self, rung=rung, runtime=runtime)
+
     def _load(self, item: Item) -> Loaded:
         job_id, seed = split_item(item.name)
         features, positions = read_job_arrays(features_path(job_id), seed)
         self.num_tokens[item.name] = features.num_tokens
+        bucket = self.bucket
+        if self.rung != "planned":
+            # A batch may share a bucket far larger than this item needs.
+            bucket = min(bucket, bucket_for(features.num_tokens))
         msa_rows = self._padded_rows(features)
-        batch = pad(features, positions, self.bucket, msa_rows=msa_rows)
-        return Loaded(features, batch)
+        batch = pad(features, positions, bucket, msa_rows=msa_rows)
+        return Loaded(features, batch, bucket)
 
     def _padded_rows(self, features: Features) -> int:
         """The batch's depth; AlphaFold 3's for a job that does not fit it after all."""
@@ -123,19 +143,24 @@ class Worker:
                 self.found_for.add(item.name)
             how = "found" if compilation.num_found else "compiled"
             seconds = time.monotonic() - began
-            log(f"network for {self.bucket} tokens {how}; first item: {seconds:.1f} s")
-        return Computed(loaded.features, prediction)
+            size = f"{loaded.bucket} tokens"
+            log(f"network for {size} {how}; first item: {seconds:.1f} s")
+        return Computed(loaded.features, prediction, loaded.bucket)
 
     def _finish(self, item: Item, computed: Computed) -> None:
         job_id, seed = split_item(item.name)
         facts = provenance(
             self.checkpoint,
+            self.config,
             self.runtime,
             self.settings,
             backends=backends_used(self.choices),
-            bucket=self.bucket,
+            bucket=computed.bucket,
             msa_rows=self._padded_rows(computed.features),
             features=read_made_from(features_path(job_id)),
+            search=read_search_facts(features_path(job_id)),
+            seed=seed,
+            rung=self.rung,
         )
         samples = range(len(computed.prediction.positions))
         rows = [
@@ -148,6 +173,32 @@ class Worker:
         ]
         table = PREDICTIONS.table(rows)
         write_table(item.path, PREDICTIONS, table, made_from=item.made_from)
+
+
+_SMALL_CHUNKS = {"row_chunk": 64, "outer_product_chunk": 16, "cached_bias_tokens": 0}
+
+
+def runtime_on(rung: Rung, runtime: Runtime) -> Runtime:
+    """How the network is run on a rung of the ladder.
+
+    The numbers differ from rung to rung by the order of summation at most.
+    """
+    if rung == "planned":
+        return runtime
+    runtime = dataclasses.replace(runtime, **_SMALL_CHUNKS)
+    if rung == "small_chunks":
+        return runtime
+    return dataclasses.replace(runtime, one_sample_at_a_time=True)
+
+
+def rungs_here() -> tuple[Rung, ...]:
+    """The rungs that this device has: only NVIDIA's shares memory with the host."""
+    return RUNGS if jax.default_backend() == "gpu" else RUNGS[:-1]
+
+
+def has_unified_memory() -> bool:
+    """Whether this process lets the device use the host's memory."""
+    return os.environ.get("TF_FORCE_UNIFIED_MEMORY") == "1"
 
 
 def start_worker(

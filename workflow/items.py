@@ -2,7 +2,8 @@
 
 A step that is killed finds its finished items on the next start and goes on with the
 first that is missing. What an item was made from is kept in its file, so an item
-made from something else is made again.
+made from something else is made again. What was tried before decides what is tried
+now: see `workflow.attempts`.
 """
 
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from af3_core.contracts import OUTCOMES, Contract
+from workflow.attempts import Attempts, Group, begin_attempts, close_journal
 from workflow.campaign import outcomes_path, split_item
 from workflow.failures import ITEM_ERRORS, Failure, classify
 from workflow.settings import digest_of
@@ -104,42 +106,85 @@ def work_through(
         items: in the order they are worked on.
         make: computes an item's table; may raise any of `ITEM_ERRORS`.
         blocked: unfinished items or jobs of the stage before.
+
+    Raises:
+        SystemExit: the rest needs a new process or another submission.
     """
-    blocked = blocked or {}
+    attempts = begin_attempts(stage, batch)
+    before = blocked_items(items, blocked or {})
+    todo = [item for item in items if item.name not in before and not item.is_done]
     progress = Progress(stage, batch, len(items))
-    rows = []
-    for item in items:
-        before = blocked.get(item.name) or blocked.get(item.job_id or "")
-        if before is not None:
-            rows.append(skipped(stage, batch, item.name, before))
-        else:
-            rows.append(_work_on(stage, batch, item, make))
-        progress.advance()
-    return rows
+    progress.advance(len(items) - len(todo))
+    seconds: dict[str, float] = {}
+    while group := attempts.next_group(todo):
+        for item in group.items:
+            began = time.monotonic()
+            _work_on(stage, item, make, attempts, group)
+            seconds[item.name] = time.monotonic() - began
+            progress.advance()
+    attempts.require_nothing_more(todo)
+    return outcomes_of(stage, batch, items, attempts, blocked=before, seconds=seconds)
 
 
 def _work_on(
-    stage: str, batch: str, item: Item, make: Callable[[Item], pa.Table]
-) -> Row:
-    began, failure = time.monotonic(), None
-    if not item.is_done:
-        try:
-            table = make(item)
-            write_table(item.path, item.contract, table, made_from=item.made_from)
-        except ITEM_ERRORS as error:
-            failure = classify(error)
-            log(f"{stage} {item.name} failed: {failure.cause}: {failure.evidence}")
-        else:
-            log(f"{stage} {item.name} done in {time.monotonic() - began:.1f} s")
-    seconds = time.monotonic() - began
-    return outcome(
-        stage, batch, item.name, job_id=item.job_id, seconds=seconds, failure=failure
-    )
+    stage: str,
+    item: Item,
+    make: Callable[[Item], pa.Table],
+    attempts: Attempts,
+    group: Group[Item],
+) -> None:
+    began = time.monotonic()
+    attempts.began(item, group)
+    try:
+        table = make(item)
+        write_table(item.path, item.contract, table, made_from=item.made_from)
+    except ITEM_ERRORS as error:
+        why = classify(error)
+        log(f"{stage} {item.name} failed: {why.cause}: {why.evidence}")
+        attempts.failed(item, group, why)
+    else:
+        attempts.done(item, group)
+        log(f"{stage} {item.name} done in {time.monotonic() - began:.1f} s")
+
+
+def blocked_items(items: Sequence[Item], blocked: Mapping[str, Row]) -> dict[str, Row]:
+    """By item, the unfinished item or job of the stage before that it needs."""
+    found = {i.name: blocked.get(i.name) or blocked.get(i.job_id or "") for i in items}
+    return {name: row for name, row in found.items() if row is not None}
+
+
+def outcomes_of(
+    stage: str,
+    batch: str,
+    items: Sequence[Item],
+    attempts: Attempts,
+    *,
+    blocked: Mapping[str, Row],
+    seconds: Mapping[str, float],
+) -> list[Row]:
+    """What became of every item: done, skipped, or given up with its failure."""
+    rows = []
+    for item in items:
+        if item.name in blocked:
+            rows.append(skipped(stage, batch, item.name, blocked[item.name]))
+            continue
+        why = None if item.is_done else attempts.failure_of(item)
+        spent = seconds.get(item.name, 0.0)
+        rows.append(
+            outcome(
+                *(stage, batch, item.name),
+                job_id=item.job_id,
+                seconds=spent,
+                failure=why,
+            )
+        )
+    return rows
 
 
 def commit_outcomes(stage: str, batch: str, rows: Sequence[Row]) -> None:
     """Writes what became of a batch; this is what the workflow waits for."""
     write_table(outcomes_path(stage, batch), OUTCOMES, OUTCOMES.table(list(rows)))
+    close_journal(stage, batch)
 
 
 def unfinished(outcomes: Path) -> dict[str, Row]:

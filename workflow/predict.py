@@ -4,40 +4,61 @@
 
 All items of a batch share a bucket, so the weights are loaded and the network is
 compiled once. While the device computes, the next item is loaded and the last one is
-written: its samples are committed to `results/predictions/JOB.SEED.parquet`.
+written: its samples are committed to `results/predictions/JOB.SEED.parquet`. An item
+that needs too much memory is computed again in ways that need less.
 """
 
+import importlib.metadata
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from af3_core.contracts import PREDICTIONS, TIMINGS
+from af3_core.contracts import PREDICTIONS, PROVENANCE, TIMINGS
+from af3_core.model.canary import measure
+from workflow.attempts import EXIT_DEVICE, Attempts, Group, begin_attempts
 from workflow.campaign import (
     features_path,
     outcomes_path,
     prediction_path,
+    provenance_path,
     split_item,
     timings_path,
 )
-from workflow.inference import Worker, prediction_key, start_worker
+from workflow.canary import require_trusted, this_site
+from workflow.failures import DeviceError
+from workflow.inference import (
+    Worker,
+    has_unified_memory,
+    prediction_key,
+    rungs_here,
+    start_worker,
+)
 from workflow.items import (
     Item,
     Progress,
+    blocked_items,
     commit_outcomes,
     items_from,
     log,
-    outcome,
-    skipped,
+    outcomes_of,
     unfinished,
 )
 from workflow.manifest import Batch
-from workflow.step import Row, parse_step, read_plan, read_planned_settings, run_step
-from workflow.stream import Passage, stream
+from workflow.pooling import provenance_of
+from workflow.settings import Settings, digest_of
+from workflow.step import parse_step, read_plan, read_planned_settings, run_step
+from workflow.stream import Passage, Phases, stream
 from workflow.tables import write_table
 
 
 def main(argv: list[str] | None = None) -> int:
     """Predicts one batch."""
     arguments = parse_step("predict", __doc__, argv)
-    return run_step(lambda: predict_batch(arguments.batch))
+    try:
+        return run_step(lambda: predict_batch(arguments.batch))
+    except DeviceError as error:
+        print(error, file=sys.stderr)
+        return EXIT_DEVICE
 
 
 def predict_batch(batch: str) -> None:
@@ -45,46 +66,93 @@ def predict_batch(batch: str) -> None:
     settings, planned = read_planned_settings(), read_plan().jobs[batch]
     key = prediction_key(settings)
     items = items_from(planned.items, _features_of, prediction_path, PREDICTIONS, key)
-    blocked = unfinished(outcomes_path("featurise", batch))
-    todo = [i for i in items if i.job_id not in blocked and not i.is_done]
+    blocked = blocked_items(items, unfinished(outcomes_path("featurise", batch)))
+    todo = [i for i in items if i.name not in blocked and not i.is_done]
     progress = Progress("predict", batch, len(items))
     progress.advance(len(items) - len(todo))
+    attempts = begin_attempts(
+        "predict", batch, rungs=rungs_here(), has_unified_memory=has_unified_memory()
+    )
     passages: dict[str, Passage[Item]] = {}
-    if todo:
+    if attempts.next_group(todo) is not None:
         worker = start_worker(settings, planned.bucket, planned.msa_rows)
-        for passage in stream(todo, worker.phases):
-            passages[passage.item.name] = passage
-            log(f"{passage.item.name}: {_describe(passage)}")
-            progress.advance()
-        write_timings(batch, planned, worker, list(passages.values()))
-    rows = []
-    for item in items:
-        if item.job_id in blocked:
-            rows.append(skipped("predict", batch, item.name, blocked[item.job_id]))
-        else:
-            passage = passages.get(item.name, Passage(item))
-            rows.append(_outcome(batch, passage))
+        trust_device(worker, settings, key)
+        try:
+            work_on_device(worker, todo, attempts, passages, progress)
+        finally:
+            if passages:
+                write_timings(batch, planned, worker, list(passages.values()))
+    attempts.require_nothing_more(todo)
+    seconds = {name: passage.seconds for name, passage in passages.items()}
+    rows = outcomes_of(
+        "predict", batch, items, attempts, blocked=blocked, seconds=seconds
+    )
+    write_table(provenance_path(batch), PROVENANCE, provenance_of(items))
     commit_outcomes("predict", batch, rows)
+
+
+def trust_device(worker: Worker, settings: Settings, key: str) -> None:
+    """Has the device show that it computes what is known; see `workflow.canary`.
+
+    Raises:
+        DeviceError: it does not.
+    """
+    versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib")]
+    work = digest_of(key, worker.runtime.attention_backend, *versions)
+    site = this_site(worker.platform, worker.device, work, settings.predict.dtype)
+    folder = settings.search.store / "canary"
+    said = require_trusted(site, folder, lambda: measure(worker.runtime))
+    log(f"device {site.kind}: {said or 'trusted since an earlier job'}")
+
+
+def work_on_device(
+    worker: Worker,
+    todo: Sequence[Item],
+    attempts: Attempts,
+    passages: dict[str, Passage[Item]],
+    progress: Progress,
+) -> None:
+    """Predicts what this process can, and fills in how each item went through.
+
+    Raises:
+        SystemExit: the device is in no state to go on.
+    """
+    while group := attempts.next_group(todo):
+        phases = _noted(worker.on(group.rung).phases, attempts, group)
+        for passage in stream(group.items, phases):
+            passages[passage.item.name] = passage
+            log(f"{passage.item.name}: {_describe(passage, group)}")
+            if passage.failure is not None:
+                attempts.failed(passage.item, group, passage.failure)
+            progress.advance()
+
+
+def _noted[Loaded, Computed](
+    phases: Phases[Item, Loaded, Computed], attempts: Attempts, group: Group[Item]
+) -> Phases[Item, Loaded, Computed]:
+    """The phases, with every item's beginning and end in the journal."""
+
+    def load(item: Item) -> Loaded:
+        attempts.began(item, group)
+        return phases.load(item)
+
+    def finish(item: Item, computed: Computed) -> None:
+        phases.finish(item, computed)
+        attempts.done(item, group)
+
+    return Phases(load, phases.compute, finish)
 
 
 def _features_of(item: str) -> Path:
     return features_path(split_item(item)[0])
 
 
-def _describe(passage: Passage[Item]) -> str:
+def _describe(passage: Passage[Item], group: Group[Item]) -> str:
+    how = "" if group.rung == "planned" else f" ({group.rung})"
     if passage.failure is not None:
-        return f"failed: {passage.failure.cause}: {passage.failure.evidence}"
+        return f"failed{how}: {passage.failure.cause}: {passage.failure.evidence}"
     start, end = passage.spans["compute"]
-    return f"done, {end - start:.1f} s on the device"
-
-
-def _outcome(batch: str, passage: Passage[Item]) -> Row:
-    return outcome(
-        *("predict", batch, passage.item.name),
-        job_id=passage.item.job_id,
-        seconds=passage.seconds,
-        failure=passage.failure,
-    )
+    return f"done{how}, {end - start:.1f} s on the device"
 
 
 def write_timings(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -71,9 +72,7 @@ def read_planned_settings() -> Settings:
 
 def read_job_rows(job_ids: set[str]) -> dict[str, Row]:
     """Rows of the jobs table by job id; only the groups that hold them are read."""
-    table = pq.read_table(
-        PLAN / "jobs.parquet", filters=pc.field("job_id").isin(list(job_ids))
-    )
+    table = pq.read_table(PLAN / "jobs.parquet", filters=_is_among("job_id", job_ids))
     JOBS.check(table, where="results/plan/jobs.parquet")
     return {row["job_id"]: row for row in table.to_pylist()}
 
@@ -88,7 +87,7 @@ def read_jobs_with_templates(template_ids: set[str]) -> list[Row]:
     chains = pq.read_table(
         PLAN / "chains.parquet",
         columns=["job_id"],
-        filters=pc.field("template_id").isin(list(template_ids)),
+        filters=_is_among("template_id", template_ids),
     )
     return list(read_job_rows(set(chains["job_id"].to_pylist())).values())
 
@@ -99,9 +98,14 @@ def read_sequences(sequence_ids: Iterable[str]) -> dict[str, str]:
     table = pq.read_table(
         PLAN / "chains.parquet",
         columns=["sequence_id", "sequence"],
-        filters=pc.field("sequence_id").isin(list(wanted)),
+        filters=_is_among("sequence_id", wanted),
     )
     return {row["sequence_id"]: row["sequence"] for row in table.to_pylist()}
+
+
+def _is_among(column: str, values: Iterable[str]) -> pc.Expression:
+    """Typed, because an empty list of values has no type of its own."""
+    return pc.field(column).isin(pa.array(list(values), pa.string()))
 
 
 def job_of(row: Row) -> Job:

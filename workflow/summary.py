@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.compute as pc
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from af3_core.contracts import JOBS, OUTCOMES, SCORES
@@ -15,6 +16,7 @@ from workflow.costs import campaign_timings, find_costs
 from workflow.forecast import FORECAST, read_forecast, with_costs
 from workflow.forecast_view import print_forecast
 from workflow.manifest import load_manifest
+from workflow.pooling import mixtures
 from workflow.step import read_planned_settings
 from workflow.tables import read_rows, read_table
 
@@ -65,6 +67,8 @@ def print_results(console: Console) -> None:
         console.print(f"… and {len(rows) - _SHOWN_ROWS} more in the report")
     for row in read_rows(FAILURES, OUTCOMES)[:_SHOWN_ROWS]:
         console.print(f"failed ({row['cause']}): {row['evidence']}", markup=False)
+    for sentence in mixtures(TABLES.parent.parent):
+        console.print(f"[yellow]Not comparable: {escape(sentence)}", soft_wrap=True)
     console.print(read_verdict().sentence, soft_wrap=True)
     console.print(f"Report: {REPORT.resolve()}", soft_wrap=True)
 

@@ -188,6 +188,8 @@ class Runtime:
     cached_bias_tokens: int = 1024
     """Up to this many tokens the pair biases of all diffusion blocks are kept in
     memory (1.5 kB per pair of tokens) instead of projected in every step."""
+    one_sample_at_a_time: bool = False
+    """Denoise one sample after another instead of all together, in less memory."""
     return_embeddings: bool = False
     return_distogram: bool = False
     return_confidence_logits: bool = False

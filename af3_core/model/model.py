@@ -220,7 +220,14 @@ def _predict(
     conditioning = apply(condition, params, batch, embeddings, **how)
 
     def denoise_at(noisy: Array, noise_level: Array) -> Array:
-        return apply(denoise, params, batch, conditioning, noisy, noise_level, **how)
+        def some(samples: Array) -> Array:
+            return apply(
+                denoise, params, batch, conditioning, samples, noise_level, **how
+            )
+
+        if runtime.one_sample_at_a_time:
+            return jax.lax.map(lambda sample: some(sample[None])[0], noisy)
+        return some(noisy)
 
     mask = jnp.asarray(batch.predicted_atom_mask)
     positions = sample_positions(

@@ -2,16 +2,27 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASES = ROOT / "tests/data/databases/databases.tsv"
+
+ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu"}
+TINY = "tests.workflow.tiny_checkpoint"
+"""The smallest network there is."""
+QUICK_COMPILE = {
+    "XLA_FLAGS": "--xla_backend_optimization_level=0"
+    " --xla_llvm_disable_expensive_passes=true"
+}
+"""Networks this small take longer to compile than to run."""
 
 NO_SEARCH = {"unpairedMsa": "", "pairedMsa": "", "templates": []}
 
@@ -36,12 +47,24 @@ def job(name: str, *entities: dict[str, object], **fields: object) -> str:
     )
 
 
-def make_campaign(folder: Path, inputs: dict[str, str]) -> Path:
-    """Writes inputs, configuration and a toy checkpoint into a folder."""
+def make_campaign(
+    folder: Path,
+    inputs: Mapping[str, str | bytes],
+    *,
+    network: str = "workflow.demo",
+    **overrides: Mapping[str, object],
+) -> Path:
+    """Writes inputs, configuration and a toy checkpoint into a folder.
+
+    `network` is the module that writes the checkpoint; `overrides` are keys of the
+    configuration's blocks.
+    """
     (folder / "inputs").mkdir(parents=True)
     for name, text in inputs.items():
-        (folder / "inputs" / name).write_text(text, encoding="utf-8")
-    make_toy = [sys.executable, "-m", "workflow.demo", "--out", folder / "toy.bin.zst"]
+        data = text if isinstance(text, bytes) else text.encode()
+        (folder / "inputs" / name).write_bytes(data)
+    checkpoint = folder / "toy.bin.zst"
+    make_toy = [sys.executable, "-m", network, "--out", checkpoint]
     subprocess.run(make_toy, check=True, cwd=ROOT)
     settings = {
         "inputs": ["inputs"],
@@ -54,14 +77,27 @@ def make_campaign(folder: Path, inputs: dict[str, str]) -> Path:
         },
         "predict": {"dtype": "float32"},
     }
+    for block, keys in overrides.items():
+        settings[block] = {**settings.get(block, {}), **keys}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     return folder
 
 
 def run_campaign(
-    folder: Path, *options: str, timeout: float = 900
+    folder: Path,
+    *options: str,
+    timeout: float = 900,
+    memory: int | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """`foldmill run` on a campaign, without conftest's switches."""
+    """`foldmill run` on a campaign, without conftest's switches.
+
+    `memory`: limit on the address space of every process, bytes, as of `ulimit -v`.
+    """
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
     return subprocess.run(
         [
             sys.executable,
@@ -76,8 +112,9 @@ def run_campaign(
         text=True,
         timeout=timeout,
         check=False,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        env={**ENVIRONMENT, **(environment or {})},
         cwd=ROOT,
+        preexec_fn=limit if memory else None,
     )
 
 
@@ -87,7 +124,7 @@ def kill_when(folder: Path, pattern: str, *, timeout: float = 600) -> None:
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -21,6 +21,7 @@ OTHERWISE = Runtime(
     row_chunk=7,
     outer_product_chunk=5,
     cached_bias_tokens=0,
+    one_sample_at_a_time=True,
 )
 ROUGH = replace(BASE, dtype="bfloat16")
 

@@ -1,0 +1,99 @@
+"""Says when numbers should not be pooled: they come from different engines.
+
+Scores of two campaigns, or of one that was continued with other weights, databases or
+search programs, look alike and are not: confidences shift with each of these. What made
+every prediction is in `results/tables/provenance.parquet`.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from af3_core.contracts import PROVENANCE
+from workflow.campaign import TABLES, split_item
+from workflow.items import Item
+from workflow.tables import read_rows
+
+type Row = Mapping[str, object]
+
+COMPARABLE = {
+    "weights": "weights",
+    "network": "settings of the network",
+    "precision": "precisions",
+    "backends": "kernel backends",
+    "foldmill": "versions of Foldmill",
+    "search_profile": "search profiles",
+}
+"""Columns that have to agree before numbers are pooled, in words."""
+_GIVEN = "input"
+
+
+def provenance_of(items: Iterable[Item]) -> pa.Table:
+    """What made the predictions of items that are done, as rows of the contract."""
+    rows = []
+    for item in items:
+        if item.is_done:
+            job_id, seed = split_item(item.name)
+            rows.append({"job_id": job_id, "seed": seed, **_columns(item.path)})
+    return PROVENANCE.table(rows)
+
+
+def _columns(path: Path) -> dict[str, object]:
+    column = pq.read_table(path, columns=["provenance"], partitioning=None)
+    facts = json.loads(column["provenance"][0].as_py())
+    network = ("num_recycles", "num_diffusion_steps", "num_samples")
+    same = ("weights", "precision", "foldmill", "source", "jax", "device", "driver")
+    search = facts["search"]
+    return {
+        **{name: facts[name] for name in (*same, "rung", "bucket", "features")},
+        "network": json.dumps({name: facts[name] for name in network}),
+        "backends": json.dumps(facts["backends"], sort_keys=True),
+        "search_profile": facts["search_profile"],
+        "search_engines": json.dumps(search["engines"], sort_keys=True),
+        "databases": json.dumps(search["databases"], sort_keys=True),
+    }
+
+
+def mixtures(*campaigns: Path) -> list[str]:
+    """One sentence for everything in which predictions of the campaigns differ that
+    makes their numbers incomparable; none if all may be pooled."""
+    rows: list[Row] = []
+    for campaign in campaigns:
+        path = campaign / TABLES / "provenance.parquet"
+        rows += read_rows(path, PROVENANCE) if path.is_file() else []
+    return mixtures_of(rows)
+
+
+def mixtures_of(rows: Sequence[Row]) -> list[str]:
+    """The same for rows of the provenance table."""
+    sentences = []
+    for column, words in COMPARABLE.items():
+        counts = Counter(str(row[column]) for row in rows)
+        sentences += _sentence(words, counts)
+    # A job without RNA has no RNA search: only what both have is compared.
+    for column, words in (
+        ("search_engines", "search engines for {} alignments"),
+        ("databases", "releases of database {}"),
+    ):
+        found: dict[str, Counter[str]] = {}
+        for row in rows:
+            for name, value in json.loads(str(row[column])).items():
+                if value != _GIVEN:
+                    found.setdefault(name, Counter())[value] += 1
+        for name, counts in sorted(found.items()):
+            sentences += _sentence(words.format(name), counts)
+    return sentences
+
+
+def _sentence(words: str, counts: Counter[str]) -> list[str]:
+    if len(counts) < 2:
+        return []
+    shown = ", ".join(
+        f"{value if len(value) <= 60 else value[:12] + '…'} ({count} predictions)"
+        for value, count in counts.most_common(4)
+    )
+    return [f"{len(counts)} different {words}: {shown}"]

@@ -1,0 +1,69 @@
+"""Asks the tables of one or several campaigns a question in SQL.
+
+    python -m workflow.query "SELECT name, iptm FROM scores WHERE rank = 1" [FOLDER …]
+
+`scores`, `interfaces`, `outcomes`, `failures` and `provenance` are the tables of all
+folders together, with a column `campaign`. A question about scores that pools rows of
+different engines is answered with a warning; one that names `provenance` is not warned,
+because it can tell them apart.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import duckdb
+
+from workflow.campaign import TABLES
+from workflow.pooling import mixtures
+
+VIEWS = ("scores", "interfaces", "outcomes", "failures", "provenance")
+_POOLED = {"scores", "interfaces"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the answer."""
+    parser = argparse.ArgumentParser(prog="workflow.query", description=__doc__)
+    parser.add_argument("sql")
+    parser.add_argument("campaigns", nargs="*", type=Path, default=[Path()])
+    arguments = parser.parse_args(argv)
+    answer, warnings = ask(arguments.sql, arguments.campaigns)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if answer is not None:
+        answer.show(max_rows=200)
+    return 0
+
+
+def ask(
+    sql: str, campaigns: list[Path]
+) -> tuple[duckdb.DuckDBPyRelation | None, list[str]]:
+    """The answer, and why its rows should not have been pooled, if so.
+
+    Raises:
+        duckdb.Error: the question is not SQL, or asks for what is not there.
+    """
+    connection = duckdb.connect()
+    for view in VIEWS:
+        parts = [
+            f"SELECT {_quoted(str(campaign))} AS campaign, * "
+            f"FROM read_parquet({_quoted(str(path))})"
+            for campaign in campaigns
+            if (path := campaign / TABLES / f"{view}.parquet").is_file()
+        ]
+        if parts:
+            union = " UNION ALL BY NAME ".join(parts)
+            connection.execute(f"CREATE VIEW {view} AS {union}")
+    asked = connection.get_table_names(sql)
+    warnings: list[str] = []
+    if asked & _POOLED and "provenance" not in asked:
+        warnings = [f"pooled rows of {m}" for m in mixtures(*campaigns)]
+    return connection.sql(sql), warnings
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
