@@ -1,0 +1,53 @@
+"""Known computations: exact here, and off when anything about them is."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from af3_core.model import canary
+from af3_core.model.canary import REFERENCE, TOLERANCES, measure, reference_pair
+from af3_core.model.config import Runtime
+
+FLOAT32 = Runtime(dtype="float32")
+
+
+def test_the_stored_reference_is_what_the_naive_backend_computes() -> None:
+    expected = np.load(REFERENCE)
+    np.testing.assert_allclose(reference_pair(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("backend", ["auto", "xla", "naive"])
+def test_a_device_in_order_stays_well_within_the_tolerances(dtype, backend) -> None:
+    found = measure(Runtime(dtype=dtype, attention_backend=backend))
+    allowed = TOLERANCES[dtype]
+    assert found.deviations.keys() == allowed.keys()
+    assert all(found.deviations[name] < allowed[name] / 3 for name in allowed)
+
+
+def test_bfloat16_would_not_pass_for_float32() -> None:
+    rounded = measure(replace(FLOAT32, dtype="bfloat16")).deviations
+    assert all(
+        rounded[name] > 10 * TOLERANCES["float32"][name]
+        for name in ("product", "attention", "transition")
+    )
+
+
+def test_a_pass_of_the_compiler_that_goes_wrong_is_seen(monkeypatch) -> None:
+    """The pair update of a network one of whose softmaxes is a little off."""
+    whole = canary.attention
+
+    def off(*operands, **options) -> object:
+        return 1.02 * whole(*operands, **options)
+
+    monkeypatch.setattr("af3_core.model.canary.attention", off)
+    deviation = measure(FLOAT32).deviations["attention"]
+    assert deviation > TOLERANCES["float32"]["attention"]
+
+
+def test_it_takes_less_than_two_seconds_of_cpu() -> None:
+    began = time.process_time()
+    measure(replace(FLOAT32, row_chunk=511))  # not compiled by any other test
+    assert time.process_time() - began < 4.0  # 1.3 s on an idle machine
