@@ -261,8 +261,9 @@ def _compiled(config: ModelConfig, runtime: Runtime) -> Callable[..., Prediction
 def _sample_columns(computed: Computed, sample: int) -> Row:
     prediction = computed.prediction
     heads = {
-        name: np.asarray(getattr(prediction.confidence, name)[sample])
-        for name in (f.name for f in dataclasses.fields(prediction.confidence))
+        name: np.asarray(values[sample])
+        for name, values in vars(prediction.confidence).items()
+        if name != "logits"
     }
     structure, confidence = sample_confidence(
         computed.features,
