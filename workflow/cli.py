@@ -2,6 +2,8 @@
 
     foldmill run [--directory DIR] [--configfile FILE] [snakemake's own options]
     foldmill plan …      what would run, and what it will take
+    foldmill retry …     run, and try again what failed for other causes than its input
+    foldmill query SQL [FOLDER …]  asks the tables of campaigns; see docs/query.md
     foldmill timeline [BATCH …]   draws what the device did, and when it waited
     foldmill demo        three small jobs, with an untrained toy model
 
@@ -19,7 +21,10 @@ from rich.console import Console
 
 from af3_core.job import InputError
 from workflow.demo import prepare_demo
+from workflow.manifest import load_manifest
 from workflow.progress import watch
+from workflow.query import main as query
+from workflow.retry import withdraw_failures
 from workflow.summary import print_plan, print_results
 from workflow.timeline import main as draw_timelines
 
@@ -35,22 +40,26 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=["run", "plan", "timeline", "demo"])
+    parser.add_argument(
+        "command", choices=["run", "plan", "retry", "timeline", "query", "demo"]
+    )
     parser.add_argument("--directory", type=Path, default=Path.cwd())
     parser.add_argument("--configfile", type=Path)
     arguments, rest = parser.parse_known_args(argv)
     console = Console(highlight=False)
     try:
         directory = arguments.directory.resolve()
-        if arguments.command == "timeline":
+        if arguments.command in ("timeline", "query"):
             os.chdir(directory)
-            return draw_timelines(rest)
+            return (draw_timelines if arguments.command == "timeline" else query)(rest)
         config = _find_config(directory, arguments.configfile)
         os.chdir(directory)
         if arguments.command == "demo":
             prepare_demo(console)
         if arguments.command == "plan":
             return _plan(config, rest, console)
+        if arguments.command == "retry":
+            _retry(console)
         return _run(config, rest, console)
     except InputError as error:
         console.print(f"[red]{error}", soft_wrap=True)
@@ -74,6 +83,13 @@ def _plan(config: Path, options: list[str], console: Console) -> int:
     if status == 0:
         print_plan(console)
     return status
+
+
+def _retry(console: Console) -> None:
+    """Has failed items tried again by the run that follows."""
+    manifest = load_manifest()
+    count = withdraw_failures(manifest) if manifest is not None else 0
+    console.print(f"{count} failed items will be tried again.")
 
 
 def _run(config: Path, options: list[str], console: Console) -> int:

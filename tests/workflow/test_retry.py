@@ -1,0 +1,55 @@
+"""What a failed item takes back, and what it leaves."""
+
+from pathlib import Path
+
+import pytest
+
+from workflow.campaign import outcomes_path
+from workflow.failures import failure
+from workflow.items import commit_outcomes, outcome
+from workflow.manifest import Batch, Manifest
+from workflow.retry import withdraw_failures
+
+MANIFEST = Manifest("digest", jobs={"good": Batch(("a.1",)), "bad": Batch(("b.1",))})
+STAGES = ("featurise", "predict", "relax", "score", "export")
+
+
+@pytest.fixture(autouse=True)
+def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches that are through all stages."""
+    monkeypatch.chdir(tmp_path)
+    for stage in STAGES:
+        for batch, item in (("good", "a.1"), ("bad", "b.1")):
+            commit_outcomes(stage, batch, [outcome(stage, batch, item)])
+
+
+def fail(stage: str, cause: str) -> None:
+    """The bad batch's item fails in a stage, and is skipped by those after."""
+    why = failure(cause, "seen")
+    for later in STAGES[STAGES.index(stage) :]:
+        status = None if later == stage else "skipped"
+        row = outcome(later, "bad", "b.1", failure=why, status=status)
+        commit_outcomes(later, "bad", [row])
+
+
+def there(batch: str) -> list[str]:
+    return [stage for stage in STAGES if outcomes_path(stage, batch).is_file()]
+
+
+def test_the_stage_that_failed_and_those_after_it_run_again() -> None:
+    fail("predict", "gpu_memory")
+    assert withdraw_failures(MANIFEST) == 1
+    assert there("bad") == ["featurise"]
+    assert there("good") == list(STAGES)
+
+
+def test_a_wrong_input_is_not_tried_again() -> None:
+    fail("featurise", "input")
+    assert withdraw_failures(MANIFEST) == 0
+    assert there("bad") == list(STAGES)
+
+
+def test_only_the_causes_asked_for_are_tried_again() -> None:
+    fail("predict", "conformer")
+    assert withdraw_failures(MANIFEST, ["disk"]) == 0
+    assert withdraw_failures(MANIFEST, ["conformer"]) == 1
