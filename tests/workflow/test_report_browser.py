@@ -402,6 +402,14 @@ def test_nothing_but_the_file_itself_is_asked_for(page, report) -> None:
     assert asked == [report]
 
 
+def test_the_time_of_the_devices_is_told_and_shown(page, report) -> None:
+    open_report(page, report)
+    told = page.inner_text("#devices summary")
+    assert told.startswith("Devices 1 batch on made up: 30 s, 90 % of it busy, 9.0 s")
+    page.click("#devices summary")
+    assert page.locator("#devices .lane rect").count() == 4
+
+
 def test_hostile_names_are_shown_as_text(page, tmp_path) -> None:
     job = MadeUpJob(HOSTILE, (Chain("A", 36),), source=HOSTILE)
     failure = outcome("plan", HOSTILE, "failed", evidence=HOSTILE, remedy=HOSTILE)
