@@ -15,6 +15,7 @@ from af3_core.contracts import (
     JOBS,
     OUTCOMES,
     PREDICTIONS,
+    PROVENANCE,
     RELAXED,
     SCORES,
     TIMINGS,
@@ -94,6 +95,9 @@ def write_campaign(
     write_table(plan / "jobs.parquet", JOBS, filled(JOBS, [job_row(j) for j in jobs]))
     chains = [row for job in jobs for row in chain_rows(job)]
     write_table(plan / "chains.parquet", CHAINS, filled(CHAINS, chains))
+    made = [provenance_row(job) for job in jobs]
+    path = tables / "provenance.parquet"
+    write_table(path, PROVENANCE, filled(PROVENANCE, made))
     done = [outcome("predict", f"{j.job_id}.{j.seed}", "done", j.job_id) for j in jobs]
     outcomes = filled(OUTCOMES, [*done, *failures])
     write_table(tables / "outcomes.parquet", OUTCOMES, outcomes)
@@ -163,6 +167,16 @@ def job_row(job: MadeUpJob) -> dict[str, object]:
         "num_tokens": job.num_tokens,
         "seeds": [job.seed],
         "json": "{}",
+    }
+
+
+def provenance_row(job: MadeUpJob) -> dict[str, object]:
+    json_columns = ("network", "backends", "search_engines", "databases")
+    return {
+        "job_id": job.job_id,
+        "seed": job.seed,
+        "bucket": 256,
+        **dict.fromkeys(json_columns, "{}"),
     }
 
 
