@@ -1,10 +1,11 @@
-"""Figures for papers: pLDDT along the sequence, PAE, and the alignment.
+"""Figures for papers: pLDDT along the sequence, PAE, the alignment, and score
+distributions of a campaign.
 
 Each function returns a Matplotlib figure in the width of a journal's single column
 (89 mm), drawn without the global state of pyplot; whoever calls it saves it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Float, Int, Int8, Shaped
@@ -28,6 +29,7 @@ MAX_PAE = 30.0  # Å; where the colour scale ends
 
 _FONT_SIZE = 7
 _INK = "#16202c"
+_BAR = "#0b5c8f"
 _PAE_COLOURS = LinearSegmentedColormap.from_list(
     "pae", ["#00441b", "#238b45", "#74c476", "#c7e9c0", "#f7fcf5"]
 )
@@ -110,6 +112,29 @@ def draw_msa(rows: Int8[ndarray, "s n"], chain_id: Shaped[ndarray, "n"]) -> Figu
     return figure
 
 
+def draw_distributions(
+    scores: Mapping[str, Float[ndarray, "jobs"]], tops: Mapping[str, float]
+) -> Figure:
+    """Histograms of scores over jobs, one below the other, with their medians.
+
+    Args:
+        scores: by label; NaN where a job has none.
+        tops: the highest value that each score can have; 1 where not given.
+    """
+    height = 0.35 + 0.75 * len(scores)
+    figure = Figure(figsize=(COLUMN_WIDTH, height), dpi=DPI, layout="constrained")
+    panels = figure.subplots(len(scores), 1, squeeze=False)[:, 0]
+    for axes, (label, values) in zip(panels, scores.items(), strict=True):
+        _style(axes)
+        known = values[np.isfinite(values)]
+        top = tops.get(label, 1.0)
+        axes.hist(known, bins=40, range=(0, top), color=_BAR)
+        if len(known):
+            axes.axvline(float(np.median(known)), color=_INK, lw=0.8)
+        axes.set(xlim=(0, top), xlabel=f"{label} (n = {len(known):,})", ylabel="Jobs")
+    return figure
+
+
 def identity_with_query(rows: Int8[ndarray, "s n"]) -> Float[ndarray, "s"]:
     """Share of a row's residues that equal the first row's; 0 for a row of gaps."""
     present = rows != GAP
@@ -120,12 +145,16 @@ def identity_with_query(rows: Int8[ndarray, "s n"]) -> Float[ndarray, "s"]:
 def _single_panel(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(COLUMN_WIDTH, height), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
+    _style(axes)
+    return figure, axes
+
+
+def _style(axes: Axes) -> None:
     axes.tick_params(labelsize=_FONT_SIZE, width=0.5, length=2)
     axes.xaxis.label.set_size(_FONT_SIZE)
     axes.yaxis.label.set_size(_FONT_SIZE)
     for spine in axes.spines.values():
         spine.set_linewidth(0.5)
-    return figure, axes
 
 
 def _mark_chains(axes: Axes, chain_id: Shaped[ndarray, "n"]) -> None:

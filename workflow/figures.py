@@ -1,8 +1,10 @@
-"""Writes figures of chosen jobs as PNG, 300 dots per inch, for papers.
+"""Writes figures as PNG, 300 dots per inch, for papers.
 
     python -m workflow.figures --jobs NAME [NAME …] --out figures
+    python -m workflow.figures --out figures
 
-makes `NAME_plddt.png`, `NAME_pae.png` and `NAME_msa.png` of the best sample.
+makes `NAME_plddt.png`, `NAME_pae.png` and `NAME_msa.png` of these jobs' best samples;
+without jobs, `scores.png` with the distributions of the best samples' scores.
 """
 
 import argparse
@@ -12,18 +14,27 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from af3_core.figures import draw_msa, draw_pae, draw_plddt
+from af3_core.figures import draw_distributions, draw_msa, draw_pae, draw_plddt
 from workflow.report.details import token_means
-from workflow.report.jobs import JobRow, choose_jobs, read_campaign
+from workflow.report.jobs import Campaign, JobRow, choose_jobs, read_campaign
 from workflow.report.layout import read_layout
 from workflow.report.samples import best_sample, read_prediction
 from workflow.tables import replacing
+
+_CAMPAIGN_SCORES = {
+    "ranking_score": "Ranking score",
+    "iptm": "ipTM",
+    "mean_plddt": "pLDDT",
+    "ipsae": "ipSAE",
+    "dockq": "DockQ",
+    "lddt": "lDDT",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the figures."""
     parser = argparse.ArgumentParser(prog="workflow.figures", description=__doc__)
-    parser.add_argument("--jobs", nargs="+", required=True, help="names or ids")
+    parser.add_argument("--jobs", nargs="+", default=[], help="names or ids")
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--out", type=Path, default=Path("figures"))
     options = parser.parse_args(argv)
@@ -37,19 +48,42 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def write_figures(results: Path, jobs: tuple[str, ...], out: Path) -> list[Path]:
-    """Writes the figures of these jobs and returns their paths.
+    """Writes the figures of these jobs, or the campaign's, and returns their paths.
 
     Raises:
-        ValueError: a job is not in the campaign, or nothing was predicted of it.
+        ValueError: a job is not in the campaign, or nothing was predicted.
     """
-    paths = []
-    for job in choose_jobs(read_campaign(results), jobs).rows:
-        for kind, figure in draw_job(results, job).items():
-            path = out / f"{job.name}_{kind}.png"
-            with replacing(path) as temporary:
-                figure.savefig(temporary, format="png")
-            paths.append(path)
-    return paths
+    campaign = read_campaign(results)
+    if not jobs:
+        return [_save(draw_campaign(campaign), out / "scores.png")]
+    return [
+        _save(figure, out / f"{job.name}_{kind}.png")
+        for job in choose_jobs(campaign, jobs).rows
+        for kind, figure in draw_job(results, job).items()
+    ]
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+    return path
+
+
+def draw_campaign(campaign: Campaign) -> Figure:
+    """Distributions of those scores that any job has.
+
+    Raises:
+        ValueError: nothing was predicted.
+    """
+    best = [row.best for row in campaign.rows if row.best is not None]
+    if not best:
+        raise ValueError("nothing was predicted")
+    scores = {
+        label: np.array([np.nan if row[key] is None else row[key] for row in best])
+        for key, label in _CAMPAIGN_SCORES.items()
+        if any(row[key] is not None for row in best)
+    }
+    return draw_distributions(scores, {"pLDDT": 100.0})
 
 
 def draw_job(results: Path, job: JobRow) -> dict[str, Figure]:
