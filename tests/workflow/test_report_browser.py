@@ -302,6 +302,7 @@ def test_another_sample_can_be_seen_instead(page, report) -> None:
     assert page.inner_text("#sample-name") == "seed 1, sample 0: rank 1 of 2"
     page.locator("#samples tbody tr").nth(1).click()
     page.wait_for_selector("#sample-name >> text=rank 2 of 2")
+    assert "0.71" in page.inner_text(".figures"), "the ranking score of this sample"
     assert drawing_of(page, "predicted cartoon plddt") != best
     page.locator("#samples tbody tr").nth(0).click()
     page.wait_for_selector("#sample-name >> text=rank 1 of 2")

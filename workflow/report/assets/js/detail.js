@@ -1,26 +1,29 @@
 // The panel of the selected job.
 
-function keyFigures(jobs, row) {
-  const best = ["ranking_score", "iptm", "ptm", "mean_plddt", "clashes", "relax_status"];
-  const fields = best.map((key) => jobs.fieldByKey.get(key)).filter(Boolean);
-  return make("dl", { class: "figures" },
-    ...[jobs.fieldByKey.get("num_tokens"), ...fields].map((field) => make("div", {},
-      make("dt", { title: field.doc }, field.label),
-      make("dd", {}, formatValue(jobs.values(field.key)[row], field)))));
+function keyFigures(jobs, valueOf) {
+  const shown = ["num_tokens", "ranking_score", "iptm", "ptm", "mean_plddt", "clashes",
+    "relax_status"];
+  const fields = shown.map((key) => jobs.fieldByKey.get(key)).filter(Boolean);
+  return make("dl", { class: "figures" }, ...fields.map((field) => make("div", {},
+    make("dt", { title: field.doc }, field.label),
+    make("dd", {}, formatValue(valueOf(field.key), field)))));
 }
 
-function headCard(jobs, row, sample = null) {
+// `score` is the row of the sample that is shown; without one, the job's best counts.
+function headCard(jobs, row, score = null, numSamples = 0) {
   const status = jobs.values("status")[row];
   const folder = jobs.values("folders")[row];
   const address = folder && folder.split("/").map(encodeURIComponent).join("/");
+  const which = numSamples > 1 && `seed ${score.seed}, sample ${score.sample}: `
+    + `rank ${score.rank} of ${numSamples}`;
   return make("section", { class: "card" },
     make("div", { class: "detail-head" },
       make("h2", { id: "job-name" }, jobs.values("name")[row]),
       make("span", { class: `state ${status}` }, status),
       make("span", { class: "hint" }, `from ${jobs.values("source")[row]}`),
-      sample && make("span", { class: "hint", id: "sample-name" }, sample),
+      which && make("span", { class: "hint", id: "sample-name" }, which),
       folder && make("a", { href: address, class: "hint" }, "mmCIF and JSON files")),
-    keyFigures(jobs, row));
+    keyFigures(jobs, (key) => (score ? score[key] : jobs.values(key)[row])));
 }
 
 function choice(label, options, onPick, chosen = options[0][0]) {
@@ -169,12 +172,6 @@ function sampleCard(detail, jobId, overview, pick) {
   return made;
 }
 
-function sampleName({ seed, sample, scores }) {
-  if (scores.length < 2) return null;
-  const { rank } = scores.find((row) => row.seed === seed && row.sample === sample);
-  return `seed ${seed}, sample ${sample}: rank ${rank} of ${scores.length}`;
-}
-
 // Shows a job; `isCurrent` says whether the user has moved on while data was unpacked,
 // `onShown` is told what is on the page.
 async function showDetail(jobs, row, overview, isCurrent, onShown) {
@@ -203,7 +200,9 @@ function fillPanel(panel, detail, jobs, row, overview, showSample) {
   const view = { current: null };
   const { tokens } = detail;
   const width = Math.max(480, panel.clientWidth - 30);
-  panel.replaceChildren(headCard(jobs, row, sampleName(detail)), ...present([
+  const score = detail.scores.find(({ seed, sample }) =>
+    seed === detail.seed && sample === detail.sample);
+  panel.replaceChildren(headCard(jobs, row, score, detail.scores.length), ...present([
     failureCard(overview.failures[row]),
     make("div", { class: "pair" }, structureCard(detail, link, view),
       paeCard(detail, link)),
