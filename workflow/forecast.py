@@ -27,9 +27,10 @@ FILES_PER_EXPORT, FILES_PER_SAMPLE = 6, 3
 """Of an AlphaFold 3 folder: structure, two confidences, input, ranking, terms; and
 structure and confidences of every further sample."""
 FORECAST = PLAN / "forecast.json"
-_FILES_PER_BATCH = {"search": 4, "templates": 4, "jobs": 27}
-"""Outcomes, timings, logs, benchmarks, progress, journals of a batch, all stages."""
-_FILES_PER_CAMPAIGN = 30
+_FILES_PER_BATCH = {"search": 5, "templates": 5, "jobs": 34}
+"""Outcomes, timings, logs, benchmarks, progress, journals, and Snakemake's notes on
+outputs, of all stages of a batch."""
+_FILES_PER_CAMPAIGN = 50
 _FEATURE_BYTES_PER_TOKEN = 4_000
 """Compressed, with a deep alignment."""
 
