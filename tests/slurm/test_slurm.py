@@ -4,6 +4,7 @@
 predicts once more while jobs are cancelled, run out of time and lose their node.
 """
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.slurm import node as slurm
 from tests.slurm.campaign import Committed, committed, make_clone, running, wait_for
 from tests.slurm.node import MEMORY_MB, Node, SlurmJob, one_node_cluster
 from tests.workflow.test_campaign import tables_of
+from workflow.journal import count_done
 
 pytestmark = [
     pytest.mark.slurm,
@@ -65,6 +67,7 @@ def disturbed(
     shutil.copytree(undisturbed.clone, clone, symlinks=True)
     for made in (*("predict", "predictions", "relax", "relaxed"), "score", "tables"):
         shutil.rmtree(clone / "results" / made)
+    shutil.rmtree(clone / "logs/predict")
     earlier = {job.job_id for job in undisturbed.jobs}
     with running(clone) as process:
         seen = disturb(cluster, clone, process, earlier)
@@ -167,6 +170,14 @@ def test_what_was_committed_before_is_not_touched_again(
     before, after = disturbed.seen[moment], committed(disturbed.clone)
     assert 0 < len(before) < NUM_ITEMS == len(after)
     assert {item: after[item] for item in before} == before
+
+
+def test_no_item_is_predicted_twice(disturbed: Campaign) -> None:
+    (log,) = (disturbed.clone / "logs/predict").glob("*.log")
+    lines = re.findall(r"(\w+\.\d+): done", log.read_text("utf-8"))
+    (journal,) = (disturbed.clone / "logs/predict").glob("*.journal")
+    assert sorted(lines) == sorted(committed(disturbed.clone))
+    assert list(count_done(journal).values()) == [1] * NUM_ITEMS
 
 
 def test_results_equal_those_of_the_undisturbed_campaign(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.campaigns import ROOT, job, make_campaign, protein
+from tests.workflow.campaigns import ROOT, make_campaign
+from workflow.ladder import RETRIES
 
 CLUSTERS = {"slurm": "slurm_partition=gpu", "lsf": "lsf_queue=gpu"}
 
@@ -15,7 +16,7 @@ CLUSTERS = {"slurm": "slurm_partition=gpu", "lsf": "lsf_queue=gpu"}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A campaign of one job, never planned, that wants many threads for searching."""
-    inputs = {"one.json": job("one", protein("GSHMKNVTWY", unpairedMsa=None))}
+    inputs = {"one.fasta": ">villin\nVNSIDEDDKAVFGQTRRAFSNNPLWKQQNLKKEKGLF\n"}
     campaign = make_campaign(tmp_path_factory.mktemp("profiles") / "c", inputs)
     config = campaign / "config.yaml"
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
@@ -34,7 +35,7 @@ def jobs(request: pytest.FixtureRequest, folder: Path) -> tuple[str, dict[str, s
 
 def dry_run(folder: Path, profile: Path) -> str:
     """What Snakemake says it would do."""
-    return subprocess.run(
+    result = subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "-n", "--profile", str(profile)),
             *("--configfile", str(folder / "config.yaml")),
@@ -43,7 +44,8 @@ def dry_run(folder: Path, profile: Path) -> str:
         capture_output=True,
         text=True,
         check=True,
-    ).stdout
+    )
+    return result.stdout + result.stderr
 
 
 def test_only_predictions_wait_for_gpus(jobs: tuple[str, dict[str, str]]) -> None:
@@ -61,6 +63,12 @@ def test_threads_are_not_those_of_this_machine(
     jobs: tuple[str, dict[str, str]],
 ) -> None:
     assert "threads: 300\n" in jobs[1]["search"]
+
+
+@pytest.mark.parametrize("profile", ["default", *CLUSTERS])
+def test_a_batch_is_submitted_as_often_as_its_remedies_count_on(profile: str) -> None:
+    path = ROOT / "config/profiles" / profile / "config.yaml"
+    assert f"\nrestart-times: {RETRIES}\n" in path.read_text(encoding="utf-8")
 
 
 def test_no_request_exceeds_the_profiles_limit(folder: Path, tmp_path: Path) -> None:
