@@ -23,9 +23,9 @@ CONTACT_DISTANCE = 8.0
 class ConfidenceLogits:
     """What the confidence head says before it is summed up; training reads it."""
 
-    plddt: Float[Array, "*b n x bins"]
-    pae: Float[Array, "*b n n bins"]
-    pde: Float[Array, "*b n n bins"]
+    plddt: Float[Array, "*b n x lddt_bins"]
+    pae: Float[Array, "*b n n error_bins"]
+    pde: Float[Array, "*b n n error_bins"]
     resolved: Float[Array, "*b n x 2"]
 
 
