@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from workflow.failures import Failure, failure
-from workflow.journal import Journal, journal_path, key_of, read_history, read_lines
+from workflow.journal import (
+    Event,
+    Journal,
+    journal_path,
+    key_of,
+    read_history,
+    read_lines,
+)
 from workflow.ladder import (
     RUNGS,
     Action,
@@ -112,9 +119,9 @@ class Attempts:
             alone=group.alone,
         )
 
-    def done(self, item: Work, group: Group) -> None:
-        """Notes that an item is committed."""
-        self.journal.write("done", item.name, made_from=item.made_from, rung=group.rung)
+    def done(self, item: Work, group: Group, event: Event = "done") -> None:
+        """Notes that an item is committed, or will be with its batch: `passed`."""
+        self.journal.write(event, item.name, made_from=item.made_from, rung=group.rung)
         self._finished.add(item.name)
 
     def failed(self, item: Work, group: Group, why: Failure) -> None:
