@@ -43,11 +43,13 @@ rule score:
     resources:
         mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
         runtime=sized(resources.featurise_minutes, MANIFEST.jobs, LIMITS.runtime),
+        attempt=attempt_number,
     params:
         contract=[version_of("scores"), version_of("interfaces")],
         settings=SETTINGS.score.model_dump_json(),
     shell:
-        "python -m workflow.score --batch {wildcards.batch} 2> {log}"
+        "python -m workflow.supervise score --batch {wildcards.batch} --attempt"
+        " {resources.attempt} 2>> {log}"
 
 
 rule export:
@@ -66,7 +68,9 @@ rule export:
     resources:
         mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
         runtime=sized(resources.featurise_minutes, MANIFEST.jobs, LIMITS.runtime),
+        attempt=attempt_number,
     params:
         settings=[SETTINGS.export.model_dump_json(), SETTINGS.score.rank_by],
     shell:
-        "python -m workflow.export --batch {wildcards.batch} 2> {log}"
+        "python -m workflow.supervise export --batch {wildcards.batch} --attempt"
+        " {resources.attempt} 2>> {log}"

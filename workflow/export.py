@@ -9,7 +9,6 @@ structures. The settings `export.formats` and `export.zip` add formats and make 
 of the folder.
 """
 
-import time
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,8 +16,7 @@ from pathlib import Path
 from af3_core.contracts import SCORES
 from workflow.campaign import FOLDERS, RESULTS, split_item
 from workflow.export_files import File, job_files
-from workflow.failures import ITEM_ERRORS, classify
-from workflow.items import Progress, commit_outcomes, outcome
+from workflow.items import Task, commit_outcomes, go_through
 from workflow.manifest import Manifest
 from workflow.ranking import rank_rows
 from workflow.settings import Settings
@@ -44,24 +42,13 @@ def export_batch(batch: str) -> None:
     settings, manifest = read_planned_settings(), read_plan()
     scores = read_scores(manifest, batch)
     jobs = read_job_rows(set(scores))
-    progress = Progress("export", batch, len(jobs))
-    rows = []
-    for job_id, job in sorted(jobs.items()):
-        began, failure = time.monotonic(), None
-        try:
-            if settings.export.samples != "none":
-                export_job(job, scores[job_id], settings)
-        except ITEM_ERRORS as error:
-            failure = classify(error)
-        rows.append(
-            outcome(
-                *("export", batch, job_id),
-                job_id=job_id,
-                seconds=time.monotonic() - began,
-                failure=failure,
-            )
-        )
-        progress.advance()
+
+    def export(task: Task) -> None:
+        if settings.export.samples != "none":
+            export_job(jobs[task.name], scores[task.name], settings)
+
+    tasks = [Task(job_id, job_id) for job_id in sorted(jobs)]
+    rows = go_through("export", batch, tasks, export)
     commit_outcomes("export", batch, rows)
 
 

@@ -8,14 +8,15 @@ now: see `workflow.attempts`.
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 
 from af3_core.contracts import OUTCOMES, Contract
-from workflow.attempts import Attempts, Group, begin_attempts, close_journal
+from workflow.attempts import Attempts, begin_attempts, close_journal
 from workflow.campaign import outcomes_path, split_item
 from workflow.failures import ITEM_ERRORS, Failure, classify
 from workflow.settings import digest_of
@@ -90,6 +91,15 @@ def outcome(
     }
 
 
+@dataclass(frozen=True)
+class Task:
+    """One unit of work whose result is committed with its batch."""
+
+    name: str
+    job_id: str | None
+    made_from: str = ""
+
+
 def work_through(
     stage: str,
     batch: str,
@@ -110,41 +120,65 @@ def work_through(
     Raises:
         SystemExit: the rest needs a new process or another submission.
     """
+
+    def work(item: Item) -> None:
+        table = make(item)
+        write_table(item.path, item.contract, table, made_from=item.made_from)
+
+    done = {item.name for item in items if item.is_done}
+    return _go_through(stage, batch, items, work, blocked or {}, done, "done")
+
+
+def go_through(
+    stage: str,
+    batch: str,
+    tasks: Sequence[Task],
+    work: Callable[[Task], None],
+    *,
+    blocked: Mapping[str, Row] | None = None,
+) -> list[Row]:
+    """Likewise, where nothing is committed before the whole batch is."""
+    return _go_through(stage, batch, tasks, work, blocked or {}, set(), "passed")
+
+
+def _go_through[Work: (Item, Task)](
+    stage: str,
+    batch: str,
+    items: Sequence[Work],
+    work: Callable[[Work], None],
+    blocked: Mapping[str, Row],
+    done: set[str],
+    success: Literal["done", "passed"],
+) -> list[Row]:
     attempts = begin_attempts(stage, batch)
-    before = blocked_items(items, blocked or {})
-    todo = [item for item in items if item.name not in before and not item.is_done]
+    before = blocked_items(items, blocked)
+    todo = [i for i in items if i.name not in before and i.name not in done]
     progress = Progress(stage, batch, len(items))
     progress.advance(len(items) - len(todo))
     seconds: dict[str, float] = {}
     while group := attempts.next_group(todo):
         for item in group.items:
             began = time.monotonic()
-            _work_on(stage, item, make, attempts, group)
+            attempts.began(item, group)
+            try:
+                work(item)
+            except ITEM_ERRORS as error:
+                why = classify(error)
+                log(f"{stage} {item.name} failed: {why.cause}: {why.evidence}")
+                attempts.failed(item, group, why)
+            else:
+                attempts.done(item, group, success)
+                done.add(item.name)
+                log(f"{stage} {item.name} done in {time.monotonic() - began:.1f} s")
             seconds[item.name] = time.monotonic() - began
             progress.advance()
     attempts.require_nothing_more(todo)
-    return outcomes_of(stage, batch, items, attempts, blocked=before, seconds=seconds)
-
-
-def _work_on(
-    stage: str,
-    item: Item,
-    make: Callable[[Item], pa.Table],
-    attempts: Attempts,
-    group: Group[Item],
-) -> None:
-    began = time.monotonic()
-    attempts.began(item, group)
-    try:
-        table = make(item)
-        write_table(item.path, item.contract, table, made_from=item.made_from)
-    except ITEM_ERRORS as error:
-        why = classify(error)
-        log(f"{stage} {item.name} failed: {why.cause}: {why.evidence}")
-        attempts.failed(item, group, why)
-    else:
-        attempts.done(item, group)
-        log(f"{stage} {item.name} done in {time.monotonic() - began:.1f} s")
+    return outcomes_of(
+        *(stage, batch, items, attempts),
+        blocked=before,
+        done=done,
+        seconds=seconds,
+    )
 
 
 def blocked_items(items: Sequence[Item], blocked: Mapping[str, Row]) -> dict[str, Row]:
@@ -156,10 +190,11 @@ def blocked_items(items: Sequence[Item], blocked: Mapping[str, Row]) -> dict[str
 def outcomes_of(
     stage: str,
     batch: str,
-    items: Sequence[Item],
+    items: Sequence[Item | Task],
     attempts: Attempts,
     *,
     blocked: Mapping[str, Row],
+    done: Collection[str],
     seconds: Mapping[str, float],
 ) -> list[Row]:
     """What became of every item: done, skipped, or given up with its failure."""
@@ -168,7 +203,7 @@ def outcomes_of(
         if item.name in blocked:
             rows.append(skipped(stage, batch, item.name, blocked[item.name]))
             continue
-        why = None if item.is_done else attempts.failure_of(item)
+        why = None if item.name in done else attempts.failure_of(item)
         spent = seconds.get(item.name, 0.0)
         rows.append(
             outcome(

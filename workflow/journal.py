@@ -20,6 +20,7 @@ Event = Literal[
     "launched",  # the supervisor starts work on the batch
     "began",  # it takes up an item
     "done",  # the item is committed
+    "passed",  # it went well, and will be committed with the batch
     "failed",  # the item raised an error
     "died",  # the process ended while the item was in flight
     "stopped",  # it was told to end, and did
@@ -143,7 +144,7 @@ def read_history(lines: Iterable[Line]) -> History:
                 open_.clear()
             case "began":
                 open_[key] = line
-            case "done" | "stopped":
+            case "done" | "passed" | "stopped":
                 open_.pop(key, None)
             case "failed" | "died":
                 trial = _trial(open_.pop(key, line), line, submission)

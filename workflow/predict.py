@@ -85,7 +85,10 @@ def predict_batch(batch: str) -> None:
     attempts.require_nothing_more(todo)
     seconds = {name: passage.seconds for name, passage in passages.items()}
     rows = outcomes_of(
-        "predict", batch, items, attempts, blocked=blocked, seconds=seconds
+        *("predict", batch, items, attempts),
+        blocked=blocked,
+        done={item.name for item in items if item.is_done},
+        seconds=seconds,
     )
     write_table(provenance_path(batch), PROVENANCE, provenance_of(items))
     commit_outcomes("predict", batch, rows)

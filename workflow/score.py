@@ -5,8 +5,6 @@
 writes `results/score/ID.scores.parquet` and `results/score/ID.interfaces.parquet`.
 """
 
-import time
-
 from af3_core.contracts import INTERFACES, PREDICTIONS, RELAXED, SCORES
 from af3_core.scores.rows import score_prediction
 from af3_core.structures.structure import chemistry_of
@@ -18,9 +16,8 @@ from workflow.campaign import (
     relaxed_path,
     split_item,
 )
-from workflow.failures import ITEM_ERRORS, classify
 from workflow.features_file import read_features
-from workflow.items import Progress, commit_outcomes, outcome, skipped, unfinished
+from workflow.items import Task, commit_outcomes, go_through, unfinished
 from workflow.ranking import rank_rows
 from workflow.references import read_reference
 from workflow.settings import Score
@@ -47,31 +44,16 @@ def score_batch(batch: str) -> None:
     settings, planned = read_planned_settings().score, read_plan().jobs[batch]
     jobs = read_job_rows({split_item(item)[0] for item in planned.items})
     blocked = unfinished(outcomes_path("predict", batch))
-    progress = Progress("score", batch, len(planned.items))
     scores: list[Row] = []
     interfaces: list[Row] = []
-    outcomes: list[Row] = []
-    for item in planned.items:
-        job_id, _ = split_item(item)
-        if item in blocked:
-            outcomes.append(skipped("score", batch, item, blocked[item]))
-        else:
-            began, failure = time.monotonic(), None
-            try:
-                found = score_item(item, jobs[job_id], settings)
-                scores += found[0]
-                interfaces += found[1]
-            except ITEM_ERRORS as error:
-                failure = classify(error)
-            outcomes.append(
-                outcome(
-                    *("score", batch, item),
-                    job_id=job_id,
-                    seconds=time.monotonic() - began,
-                    failure=failure,
-                )
-            )
-        progress.advance()
+
+    def score(task: Task) -> None:
+        found = score_item(task.name, jobs[str(task.job_id)], settings)
+        scores.extend(found[0])
+        interfaces.extend(found[1])
+
+    tasks = [Task(item, split_item(item)[0]) for item in planned.items]
+    outcomes = go_through("score", batch, tasks, score, blocked=blocked)
     folder = RESULTS / "score"
     ranked = rank_rows(scores, settings.rank_by)
     write_table(folder / f"{batch}.scores.parquet", SCORES, SCORES.table(ranked))
