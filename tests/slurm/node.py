@@ -9,14 +9,15 @@ Needs root and Slurm's daemons; `missing` says in a sentence what is not there.
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "srun")
 # Where Debian's Slurm looks. SLURM_CONF is not enough: the plugin's job step takes
@@ -79,9 +80,9 @@ class SlurmJob:
     """How often Slurm has put it back into the queue."""
 
     @property
-    def is_running(self) -> bool:
-        """Whether it is at work."""
-        return self.state == "RUNNING"
+    def is_predicting(self) -> bool:
+        """Whether it is a predict job at work."""
+        return self.rule == "predict" and self.state == "RUNNING"
 
     @property
     def rule(self) -> str:
@@ -98,11 +99,18 @@ def missing() -> str | None:
         return "Slurm's node daemon needs root"
     if SYSTEM_CONF.exists() and not _is_ours(SYSTEM_CONF):
         return f"{SYSTEM_CONF} is the configuration of another cluster"
+    if SYSTEM_CONF.exists() and _answers():
+        return "another run of these tests has its cluster up"
     return None
 
 
 def _is_ours(conf: Path) -> bool:
     return conf.is_symlink() and "ClusterName=foldmill" in conf.read_text("utf-8")
+
+
+def _answers() -> bool:
+    ping = subprocess.run(["scontrol", "ping"], capture_output=True, text=True)
+    return "is UP" in ping.stdout
 
 
 class Node:
@@ -130,7 +138,7 @@ class Node:
         )
         self._await("munged", munge_socket.exists)
         self._spawn("slurmctld", "-D")
-        self._await("slurmctld", lambda: "is UP" in self.run("scontrol", "ping"))
+        self._await("slurmctld", _answers)
         self.start_slurmd()
 
     def start_slurmd(self) -> None:
@@ -142,14 +150,17 @@ class Node:
         """The node vanishes: its daemon and everything that runs on it, at once."""
         self.daemons["slurmd"].kill()
         self.daemons["slurmd"].wait()
-        for pid in self._job_processes():
-            _kill(pid)
+        _kill(self._job_processes())
 
-    def hold_up(self, text: str) -> None:
-        """Stops the jobs' processes that have this in their command line."""
-        for pid in self._job_processes():
-            if text in _command(pid):
-                os.kill(pid, signal.SIGSTOP)
+    def hold_up(self, module: str) -> None:
+        """Stops the jobs' processes that run this module."""
+        for process in self._running(module):
+            process.suspend()
+
+    def devices_of(self, module: str) -> set[str]:
+        """The GPUs that the jobs' processes that run this module may see."""
+        found = [process.environ() for process in self._running(module)]
+        return {environment.get("CUDA_VISIBLE_DEVICES", "") for environment in found}
 
     def stop(self) -> None:
         """Ends the jobs, then the daemons."""
@@ -158,8 +169,7 @@ class Node:
         for name in ("slurmd", "slurmctld", "munged"):
             if name in self.daemons:
                 self.daemons[name].terminate()
-        for pid in self._job_processes():
-            _kill(pid)
+        _kill(self._job_processes())
         for daemon in self.daemons.values():
             daemon.wait(timeout=60)
         if SYSTEM_CONF.is_symlink() and SYSTEM_CONF.readlink() == self._conf:
@@ -167,15 +177,8 @@ class Node:
 
     def jobs(self) -> list[SlurmJob]:
         """All jobs there have been, in order of submission."""
-        fields = (
-            "JobID",
-            "Partition",
-            "State",
-            "Comment",
-            "tres-per-node",
-            "MinMemory",
-        )
-        wanted = "".join(f"{field}:|," for field in (*fields, "RestartCnt"))
+        fields = "JobID Partition State Comment tres-per-node MinMemory RestartCnt"
+        wanted = "".join(f"{field}:|," for field in fields.split())
         lines = self.run(
             *("squeue", "--states=all", "--noheader", "--sort=i", f"--Format={wanted}")
         ).splitlines()
@@ -242,21 +245,17 @@ class Node:
                 raise RuntimeError(f"{program} does not come up:\n{log[-2000:]}")
             time.sleep(0.1)
 
-    def _job_processes(self) -> list[int]:
+    def _running(self, module: str) -> list[psutil.Process]:
+        return [p for p in self._job_processes() if module in p.cmdline()]
+
+    def _job_processes(self) -> list[psutil.Process]:
         """Processes of the cluster's job steps, parents first.
 
         The step daemons keep the working directory of the slurmd that started them.
         """
-        parents = _parents()
-        steps = [
-            pid
-            for pid in parents
-            if _name(pid) == "slurmstepd" and _cwd(pid) == str(self.folder)
-        ]
-        found = list(steps)
-        for pid in found:
-            found.extend(child for child, parent in parents.items() if parent == pid)
-        return found
+        of_step = {"name": "slurmstepd", "cwd": str(self.folder)}
+        steps = [p for p in psutil.process_iter(["name", "cwd"]) if p.info == of_step]
+        return [*steps, *(c for step in steps for c in step.children(recursive=True))]
 
 
 @contextmanager
@@ -280,41 +279,7 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _parents() -> dict[int, int]:
-    """The parent of every process."""
-    found = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text("utf-8", errors="replace").rpartition(")")[2]
-        except OSError:
-            continue
-        found[int(status.parent.name)] = int(fields.split()[1])
-    return found
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text("utf-8").strip()
-    except OSError:
-        return ""
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text("utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _cwd(pid: int) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/cwd")
-    except OSError:
-        return ""
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

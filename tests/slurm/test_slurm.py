@@ -29,13 +29,15 @@ NUM_ITEMS = 5
 
 @dataclass
 class Campaign:
-    """A campaign that has ended, and what was seen on the way."""
+    """A campaign and what was seen of it."""
 
     clone: Path
-    status: int
-    jobs: list[SlurmJob]
+    status: int | None = None
+    jobs: list[SlurmJob] = field(default_factory=list)
     seen: dict[str, dict[str, Committed]] = field(default_factory=dict)
     """Predictions on disk at each disturbance."""
+    devices: set[str] = field(default_factory=set)
+    """GPUs that a predict job saw."""
 
     def predict_jobs(self, state: str) -> list[SlurmJob]:
         """Predict jobs that ended so."""
@@ -70,29 +72,34 @@ def disturbed(
     shutil.rmtree(clone / "logs/predict")
     earlier = {job.job_id for job in undisturbed.jobs}
     with running(clone) as process:
-        seen = disturb(cluster, clone, process, earlier)
-        status = process.wait(timeout=600)
-    jobs = [job for job in cluster.jobs() if job.job_id not in earlier]
-    return Campaign(clone, status, jobs, seen)
+        campaign = disturb(cluster, clone, process, earlier)
+        campaign.status = process.wait(timeout=600)
+    campaign.jobs = [job for job in cluster.jobs() if job.job_id not in earlier]
+    return campaign
 
 
 def disturb(
     cluster: Node, clone: Path, process: subprocess.Popen[bytes], earlier: set[str]
-) -> dict[str, dict[str, Committed]]:
+) -> Campaign:
     """Cancels a predict job, runs one out of time, and takes the node from one.
 
     Each as soon as the job has committed an item more; says what was there then.
     """
     seen: dict[str, dict[str, Committed]] = {}
     disturbed = set(earlier)
+    found: dict[str, int] = {}
 
     def predicting() -> SlurmJob | None:
-        jobs = [job for job in cluster.jobs() if job.job_id not in disturbed]
-        has_more = len(committed(clone)) > max(map(len, seen.values()), default=0)
-        at_work = [job for job in jobs if job.rule == "predict" and job.is_running]
-        return at_work[0] if at_work and has_more else None
+        """The predict job at work, once it has committed an item itself."""
+        for job in cluster.jobs():
+            if job.is_predicting and job.job_id not in disturbed:
+                count = len(committed(clone))
+                if count > found.setdefault(job.job_id, count):
+                    return job
+        return None
 
     job = wait_for(predicting, "a prediction", process)
+    devices = cluster.devices_of("workflow.predict")
     cluster.run("scancel", job.job_id)
     seen["cancelled"] = committed(clone)
     disturbed.add(job.job_id)
@@ -108,7 +115,7 @@ def disturb(
     seen["lost its node"] = committed(clone)
     wait_for(lambda: "down" in cluster.node_state(), "a lost node", process)
     cluster.start_slurmd()
-    return seen
+    return Campaign(clone, seen=seen, devices=devices)
 
 
 def test_the_demo_runs_to_its_end_through_sbatch(undisturbed: Campaign) -> None:
@@ -122,6 +129,10 @@ def test_predictions_run_in_the_gpu_partition_with_a_gpu_each(
 ) -> None:
     predict = [job for job in undisturbed.jobs if job.rule == "predict"]
     assert {(job.partition, job.gres) for job in predict} == {("gpu", "gres:gpu:1")}
+
+
+def test_a_prediction_sees_the_one_gpu_that_slurm_gave_it(disturbed: Campaign) -> None:
+    assert disturbed.devices == {"0"}
 
 
 def test_everything_else_runs_in_the_cpu_partition_without(
