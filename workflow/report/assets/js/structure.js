@@ -78,13 +78,14 @@ function showStructure(detail, link) {
 
   const colourOf = tokenColours(tokens, link, view);
   const isSplit = splitResidues(tokens);
-  let drawn = [], model = null, reference = null;
+  let drawn = [], model = null, reference = null, swelling = 1;
   const tokenOf = (atom) => atoms.token[drawn[atom.serial]];
   view.reload = () => {
     const positions = view.state === "relaxed"
       ? detail.relaxed_positions : detail.positions;
     const rows = predictedRows(detail, positions);
     drawn = rows.map(({ at }) => at);
+    swelling = swellingOf(rows);
     viewer.removeAllModels();
     viewer.removeAllShapes();
     model = viewer.addModel(writeMmcif(rows), "cif");
@@ -103,7 +104,8 @@ function showStructure(detail, link) {
   };
   view.restyle = () => {
     const colorfunc = (atom) => colourOf(tokenOf(atom));
-    const balls = { stick: { radius: 0.2, colorfunc }, sphere: { radius: 0.45, colorfunc } };
+    const balls = { stick: { radius: 0.2 * swelling, colorfunc },
+      sphere: { radius: 0.45 * swelling, colorfunc } };
     const splitAtoms = drawn.flatMap((at, serial) => (isSplit[atoms.token[at]] ? serial : []));
     viewer.setBackgroundColor(cssColour("--sunken"));
     viewer.setStyle({ model }, view.form === "cartoon"
@@ -124,6 +126,18 @@ function showStructure(detail, link) {
   view.home = () => viewer.setView(first);
   viewer.render();
   return view;
+}
+
+// How much larger atoms are drawn where they lie so far apart (untrained weights can do
+// that) that one could not see them.
+function swellingOf(rows) {
+  const across = [0, 1, 2].map((axis) => {
+    const values = rows.map(({ place }) => place[axis] / 100);
+    return values.reduce((a, b) => Math.max(a, b), -Infinity)
+      - values.reduce((a, b) => Math.min(a, b), Infinity);
+  });
+  const extent = Math.max(...across);
+  return extent > 1000 ? extent / 45 : 1;
 }
 
 // The reference as a thin grey trace, its ligands as thin sticks.
