@@ -15,6 +15,7 @@ import argparse
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
@@ -82,6 +83,8 @@ def _plan(config: Path, options: list[str], console: Console) -> int:
     status = _snakemake(config, ["plan", *options], Console(quiet=True))
     if status == 0:
         print_plan(console)
+    else:
+        _explain(console)
     return status
 
 
@@ -119,10 +122,19 @@ def _snakemake(config: Path, options: list[str], console: Console) -> int:
             console.print("Stopped. The same command goes on where this one ended.")
             return INTERRUPTED
     if status:
-        console.print(f"Snakemake's own output: {_LOG}")
+        _explain(console)
     elif "Nothing to be done" in _LOG.read_text(encoding="utf-8"):
         console.print("Nothing to be done: all results are there and up to date.")
     return status
+
+
+def _explain(console: Console) -> None:
+    """Repeats what the user can mend, and says where the rest is."""
+    lines = _LOG.read_text(encoding="utf-8").splitlines()
+    for heading, line in pairwise(lines):
+        if heading.startswith("InputError in "):
+            console.print(line, style="red", markup=False, soft_wrap=True)
+    console.print(f"Snakemake's own output: {_LOG}")
 
 
 def _profile_of_clone(options: list[str]) -> list[str]:

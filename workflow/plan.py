@@ -44,6 +44,7 @@ from workflow.manifest import (
     load_manifest,
 )
 from workflow.settings import Settings, check_settings
+from workflow.step import run_step
 from workflow.tables import replacing, write_table
 
 _JOBS_PER_GROUP, _LETTERS_PER_GROUP = 1024, 50_000_000
@@ -229,8 +230,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--settings", required=True, help="the settings, as JSON")
     arguments = parser.parse_args(argv)
     settings = check_settings(json.loads(arguments.settings), source="settings")
-    write_plan(settings)
-    return 0
+    return run_step(lambda: write_plan(settings))
 
 
 if __name__ == "__main__":
