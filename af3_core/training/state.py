@@ -79,9 +79,10 @@ def merge(whole: State, part: State) -> State:
 
 def learning_rate(settings: Optimiser, num_steps: int) -> optax.Schedule:
     """Linear warm-up, then a cosine; see `Optimiser`."""
-    peak, warmup = settings.learning_rate, min(settings.warmup_steps, num_steps)
+    peak, end = settings.learning_rate, max(num_steps, 1)
+    warmup = min(settings.warmup_steps, end - 1)
     return optax.warmup_cosine_decay_schedule(
-        0.0, peak, warmup, num_steps, peak * settings.final_fraction
+        0.0, peak, warmup, end, peak * settings.final_fraction
     )
 
 
