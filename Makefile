@@ -1,6 +1,6 @@
 # make setup | demo | test | test-slurm | check | fmt | pins | bench
 SHELL := /bin/sh
-.PHONY: setup demo test test-slurm check fmt pins bench clean-demo
+.PHONY: setup demo test test-slurm check fmt pins bench clean-demo train-demo
 
 BIN := .venv/bin
 
@@ -13,6 +13,12 @@ setup: .venv/.complete ## Make .venv from the locked dependency set
 
 demo: setup ## Three small jobs, end to end, with an untrained toy model
 	@$(BIN)/foldmill demo
+
+# glibc gives large blocks back to the system after every step unless told not to.
+train-demo: setup ## Train the demo's checkpoint again, from scratch
+	@MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
+	    $(BIN)/python -m workflow.train \
+	    --examples config/demo/training.json --out models/training
 
 test: setup ## All tests
 	@$(BIN)/python -m pytest
