@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from af3_core.contracts import OUTCOMES, PREDICTIONS, SCORES
@@ -14,6 +13,7 @@ from tests.workflow.campaigns import (
     protein,
     run_campaign,
 )
+from tests.workflow.kill_campaign import committed_in, repeats_in, tables_of
 from workflow.tables import read_rows
 
 pytestmark = pytest.mark.slow
@@ -126,27 +126,24 @@ def test_an_added_protein_runs_alone(campaign: Path) -> None:
     assert log.count("rule predict:") == 1 and log.count("rule featurise:") == 1
 
 
-KILLED_AT = ("logs/search/*.progress", "results/predictions/*", "logs/relax/*.progress")
+KILLED_AT = (
+    "logs/search/*.progress",
+    "results/features/*",
+    "results/predictions/*",
+    "logs/relax/*.progress",
+)
 
 
-def test_a_campaign_killed_at_three_stages_ends_as_if_undisturbed(
+def test_a_campaign_killed_at_four_stages_ends_as_if_undisturbed(
     finished: tuple[Path, int, str], tmp_path: Path
 ) -> None:
+    """The short version of `python -m tests.workflow.kill_campaign`."""
     folder = make_campaign(tmp_path / "c", INPUTS)
     for pattern in KILLED_AT:
         kill_when(folder, pattern)
     run_campaign(folder)
     assert tables_of(folder) == tables_of(finished[0])
-
-
-def tables_of(folder: Path) -> dict[str, list[dict[str, object]]]:
-    """All tables of a campaign's results, but for wall times."""
-    measured = {"seconds", "start", "end", "compiled"}
-    return {
-        str(path.relative_to(folder)): [
-            {name: str(value) for name, value in row.items() if name not in measured}
-            for row in pq.read_table(path).to_pylist()
-        ]
-        for path in sorted(folder.glob("results/**/*.parquet"))
-        if "timings" not in path.parts
+    assert repeats_in(folder) == []
+    assert committed_in(folder) >= {
+        f"predict {p.stem}" for p in folder.glob("results/predictions/*.parquet")
     }
