@@ -216,7 +216,9 @@ def begin_attempts(
 def close_journal(stage: str, batch: str) -> None:
     """Notes that what became of every item of a batch is written.
 
-    Whatever is tried after that starts at the bottom of the ladder.
+    What was given up stays given up: should the outcomes be lost, as Snakemake removes
+    them where a scheduler calls the job failed for a process of it that was killed,
+    the rows are made again without another try. `foldmill retry` resets that.
     """
     path = journal_path(stage, batch)
     if path.is_file():

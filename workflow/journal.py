@@ -27,6 +27,7 @@ Event = Literal[
     "abandoned",  # all work on the batch has ended, for the cause given
     "postponed",  # the batch is left to a larger or another job
     "closed",  # what became of every item is written
+    "reset",  # the user wants another try
 ]
 """What a line of the journal may say."""
 
@@ -124,7 +125,7 @@ def read_lines(path: Path) -> list[Line]:
 
 
 def read_history(lines: Iterable[Line]) -> History:
-    """What the lines since the batch was last closed come to.
+    """What the lines since the batch was last reset come to.
 
     An item in flight whose process left no word was lost with it. Whoever kills a
     whole campaign loses items that way, so it is held against an item only if
@@ -154,6 +155,9 @@ def read_history(lines: Iterable[Line]) -> History:
             case "postponed":
                 submission += 1
             case "closed":
+                abandoned = None
+                open_.clear()
+            case "reset":
                 trials, submission, abandoned = {}, 0, None
                 open_.clear()
     return History(

@@ -11,6 +11,7 @@ from pathlib import Path
 from workflow.campaign import RESULTS, TABLES, outcomes_path
 from workflow.failures import CAUSES, Cause
 from workflow.items import unfinished
+from workflow.journal import Journal, journal_path
 from workflow.manifest import Manifest
 
 _STAGES = ("featurise", "predict", "relax", "score", "export")
@@ -36,6 +37,7 @@ def withdraw_failures(manifest: Manifest, causes: Collection[Cause] = RETRIABLE)
             }
             if failed:
                 items |= failed
+                Journal(journal_path(stage, batch)).write("reset")
                 for path in _made_from(batch, _STAGES[first:]):
                     path.unlink(missing_ok=True)
     return len(items)

@@ -184,7 +184,9 @@ class Stop:
             stop.signals.append(number)
 
         for number in _STOPS:
-            signal.signal(number, note)
+            # nohup and background jobs of a shell ignore some, and that is to stay.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, note)
         return stop
 
     @property

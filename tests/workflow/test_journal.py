@@ -69,10 +69,14 @@ def test_other_inputs_of_an_item_are_another_story(journal: Journal) -> None:
     assert history(journal).trials.keys() == {key_of("a", "v1")}
 
 
-def test_once_closed_a_batch_begins_anew(journal: Journal) -> None:
+def test_what_was_given_up_stays_so_until_the_user_wants_another_try(
+    journal: Journal,
+) -> None:
     journal.write("failed", "a", made_from="v1", cause="host_memory")
     journal.write("postponed")
     journal.write("closed")
+    assert history(journal).trials and history(journal).submission == 1
+    journal.write("reset")
     assert history(journal) == History()
 
 

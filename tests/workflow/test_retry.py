@@ -7,6 +7,7 @@ import pytest
 from workflow.campaign import outcomes_path
 from workflow.failures import failure
 from workflow.items import commit_outcomes, outcome
+from workflow.journal import journal_path, read_lines
 from workflow.manifest import Batch, Manifest
 from workflow.retry import withdraw_failures
 
@@ -40,6 +41,8 @@ def test_the_stage_that_failed_and_those_after_it_run_again() -> None:
     fail("predict", "gpu_memory")
     assert withdraw_failures(MANIFEST) == 1
     assert there("bad") == ["featurise"]
+    (line,) = read_lines(journal_path("predict", "bad"))
+    assert line.event == "reset"
     assert there("good") == list(STAGES)
 
 
