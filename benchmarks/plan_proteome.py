@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,6 @@ import yaml
 from af3_core.features.tokens import AF3_BUCKETS
 from benchmarks.proteome import draw_lengths, draw_proteome, write_json_files
 from workflow.buckets import CostModel, bucket_for, padding_waste
-from workflow.costs import read_costs
 from workflow.forecast import Forecast, read_forecast
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -177,13 +176,12 @@ def format_results(num_jobs: int, found: Measurement) -> str:
         ("Snakefile, in every cluster job", f"{found.parse_job:.2f} s", "2 s"),
         ("manifest", f"{found.manifest_bytes / 1e6:.1f} MB", ""),
         ("cluster jobs", f"{cost.cluster_jobs:,}", "1,500"),
-        ("files at rest per job: results/, logs/, .snakemake/", f"{per_job:.2f}", ""),
-        ("of them features, prediction, relaxed structure", f"{tables:.2f}", "3"),
+        ("files at rest per job: results/, logs/, .snakemake/", f"{per_job:.2f}", "3"),
+        ("of them features, prediction, relaxed structure", f"{tables:.2f}", ""),
         ("files in the search store per job, shared", f"{stored:.2f}", ""),
         ("likewise, packed", f"{3 * 256 / cost.num_jobs:.2f}", ""),
-        ("inputs refused", str(dict(cost.refused)), ""),
+        ("inputs refused", _listed(cost.refused), ""),
     ]
-    _, shipped = read_costs()
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     return "\n".join(
         [
@@ -191,7 +189,7 @@ def format_results(num_jobs: int, found: Measurement) -> str:
             "",
             f"`python -m benchmarks.plan_proteome --jobs {num_jobs}` on "
             f"{platform.machine()}, {os.cpu_count()} cores, load {load}. "
-            f"Costs of {cost.costs.device}, of {len(shipped)} devices known.",
+            f"Times of {cost.costs.device} ({cost.costs.source}).",
             "",
             "| what | measured | at most |",
             "| --- | --: | --: |",
@@ -205,6 +203,10 @@ def format_results(num_jobs: int, found: Measurement) -> str:
             "",
         ]
     )
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in counts.items())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
