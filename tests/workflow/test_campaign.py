@@ -1,11 +1,12 @@
 """Whole campaigns, as a user runs them: every stage, nothing replaced."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from af3_core.contracts import OUTCOMES, PREDICTIONS, SCORES
+from af3_core.contracts import OUTCOMES, PREDICTIONS, PROVENANCE, SCORES
 from tests.workflow.campaigns import (
     job,
     kill_when,
@@ -91,6 +92,21 @@ def test_the_best_sample_is_exported_and_the_report_is_there(
     folder = finished[0]
     assert (folder / "results/alphafold3/two/two_model.cif").is_file()
     assert (folder / "results/report.html").stat().st_size > 10_000
+
+
+def test_every_prediction_says_what_made_it(finished: tuple[Path, int, str]) -> None:
+    path = finished[0] / "results/tables/provenance.parquet"
+    rows = read_rows(path, PROVENANCE)
+    assert len(rows) == len(GOOD)
+    assert {row["rung"] for row in rows} == {"planned"}
+    assert any("jackhmmer" in row["search_engines"] for row in rows)
+    predictions = finished[0].glob("results/predictions/*.parquet")
+    facts = json.loads(read_rows(next(predictions), PREDICTIONS)[0]["provenance"])
+    assert facts.keys() >= {
+        *("weights", "foldmill", "source", "backends", "device", "driver", "jax"),
+        *("jaxlib", "precision", "bucket", "seed", "features", "canary", "rung"),
+        *("search_profile", "search"),
+    }
 
 
 def test_a_second_run_computes_nothing(campaign: Path) -> None:
