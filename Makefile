@@ -20,8 +20,9 @@ train-demo: setup ## Train the demo's checkpoint again, from scratch
 	    $(BIN)/python -m workflow.train \
 	    --examples config/demo/training.json --out models/training
 
-test: setup ## All tests
-	@$(BIN)/python -m pytest
+test: setup ## All tests; those that measure time run alone
+	@$(BIN)/python -m pytest -n 2 --dist loadscope -m "not timed and not slurm"
+	@$(BIN)/python -m pytest -m timed
 
 test-slurm: setup ## The demo on a one-node Slurm, disturbed; needs root and slurm-wlm
 	@$(BIN)/python -m pytest -m slurm -rs tests/slurm

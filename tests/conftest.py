@@ -1,6 +1,9 @@
 """Switches that make annotations and dtypes part of every test."""
 
 import os
+import time
+
+import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -10,3 +13,17 @@ from jaxtyping import install_import_hook  # noqa: E402
 install_import_hook(["af3_core", "kernels"], "beartype.beartype")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+_LOOP_SECONDS = 0.055  # of `_loop` on the machine whose figures the limits are
+
+
+def _loop() -> float:
+    began = time.perf_counter()
+    sum(i * i for i in range(1_000_000))
+    return time.perf_counter() - began
+
+
+@pytest.fixture(scope="session")
+def slowness() -> float:
+    """How much slower this machine is than the one that limits on time are meant for."""
+    return max(1.0, min(_loop() for _ in range(5)) / _LOOP_SECONDS)

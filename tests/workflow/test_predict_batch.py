@@ -65,6 +65,7 @@ def test_a_cold_and_a_warm_cache_give_the_same_bits(
     assert "tokens found" in log
 
 
+@pytest.mark.timed
 def test_the_device_hardly_waits_for_features_as_slow_as_itself(
     featurised: Path, tmp_path: Path
 ) -> None:

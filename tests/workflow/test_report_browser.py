@@ -423,14 +423,15 @@ def test_hostile_names_are_shown_as_text(page, tmp_path) -> None:
     assert page.locator("img").count() == 0
 
 
-def test_20000_jobs_are_usable_within_3_seconds(page, long_report) -> None:
+@pytest.mark.timed
+def test_20000_jobs_are_usable_within_3_seconds(page, long_report, slowness) -> None:
     for _ in range(3):  # the machine may be busy with other things
         page.goto("about:blank")
         load(page, long_report)
         seconds = float(page.get_attribute("html", "data-ready")) / 1000
-        if seconds < 3:
+        if seconds < 3 * slowness:
             break
-    assert seconds < 3, f"the table took {seconds:.1f} s"
+    assert seconds < 3 * slowness, f"the table took {seconds:.1f} s"
     assert page.locator("tr.row").count() < 100
 
 
