@@ -25,5 +25,5 @@ def _loop() -> float:
 
 @pytest.fixture(scope="session")
 def slowness() -> float:
-    """How much slower this machine is than the one that limits on time are meant for."""
+    """How much slower this machine is than the one that time limits are meant for."""
     return max(1.0, min(_loop() for _ in range(5)) / _LOOP_SECONDS)
