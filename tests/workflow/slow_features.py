@@ -14,7 +14,7 @@ from pathlib import Path
 
 from af3_core.contracts import PREDICTIONS
 from workflow.campaign import features_path, prediction_path, split_item
-from workflow.inference import Loaded, start_worker
+from workflow.inference import start_worker
 from workflow.items import Item, items_from
 from workflow.manifest import load_manifest
 from workflow.settings import check_settings
@@ -35,9 +35,15 @@ def main() -> None:
     items = items_from(batch.items, features_of, prediction_path, PREDICTIONS, "")
     list(stream(items[:1], worker.phases))
     spans = computed(list(stream(items[:4], worker.phases)))
-    seconds = sum(end - start for start, end in spans) / len(spans)
-    load = taking(seconds, worker.phases.load)
-    passages = list(stream(items, dataclasses.replace(worker.phases, load=load)))
+    # Both take twice as long as the slowest, so that neighbours on the machine do not
+    # decide which of them is the slower.
+    seconds = 2 * max(end - start for start, end in spans)
+    slow = dataclasses.replace(
+        worker.phases,
+        load=taking(seconds, worker.phases.load),
+        compute=taking(seconds, worker.phases.compute),
+    )
+    passages = list(stream(items, slow))
     assert not any(passage.failure for passage in passages)
     loads = [passage.spans["load"] for passage in passages]
     assert min(end - start for start, end in loads) >= seconds
@@ -49,16 +55,18 @@ def computed(passages: list[Passage[Item]]) -> list[tuple[float, float]]:
     return [passage.spans["compute"] for passage in passages]
 
 
-def taking(seconds: float, load: Callable[[Item], Loaded]) -> Callable[[Item], Loaded]:
-    """`load`, made as slow as this."""
+def taking[**Given, Result](
+    seconds: float, phase: Callable[Given, Result]
+) -> Callable[Given, Result]:
+    """A phase, made to take as long as this."""
 
-    def slow_load(item: Item) -> Loaded:
+    def slow_phase(*arguments: Given.args, **options: Given.kwargs) -> Result:
         began = time.monotonic()
-        loaded = load(item)
+        result = phase(*arguments, **options)
         time.sleep(max(0.0, seconds - (time.monotonic() - began)))
-        return loaded
+        return result
 
-    return slow_load
+    return slow_phase
 
 
 if __name__ == "__main__":
