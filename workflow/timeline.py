@@ -103,7 +103,7 @@ def draw_timeline(times: Sequence[BatchTimes], path: Path) -> None:
                     _COMPILING if row["compiled"] else _COLOURS[phase] for row in rows
                 ],
                 edgecolor="white",
-                linewidth=0.5,
+                linewidth=0.2,
             )
         axes.set_yticks([0.5, 1.5, 2.5], [_LABELS[p] for p in reversed(PHASES)])
         axes.set_title(batch.title, loc="left", fontsize=9)
