@@ -80,11 +80,12 @@ class Database:
         )
 
 
-_COLUMNS = (
+COLUMNS = (
     *("name", "role", "tool", "path", "version", "url"),
     *("database_digest", "z", "max_sequences", "flags"),
     *("digest", "bytes", "sequences", "residues"),
 )
+"""Of a manifest. A row of these alone is a manifest without databases."""
 
 
 def read_manifest(path: Path) -> tuple[Database, ...]:
@@ -119,8 +120,8 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(str(path), "databases", str(error), "a manifest") from error
     found = tuple(reader.fieldnames or ())
-    if set(found) != set(_COLUMNS):
-        raise InputError(str(path), "columns", ", ".join(found), ", ".join(_COLUMNS))
+    if set(found) != set(COLUMNS):
+        raise InputError(str(path), "columns", ", ".join(found), ", ".join(COLUMNS))
     return rows
 
 
@@ -131,7 +132,7 @@ def _parse_row(row: dict[str, str], manifest: Path, number: int) -> Database:
 
     if None in row.values() or None in row:
         raise InputError(
-            str(manifest), f"line {number}", str(row), f"{len(_COLUMNS)} columns"
+            str(manifest), f"line {number}", str(row), f"{len(COLUMNS)} columns"
         )
     if row["role"] not in get_args(Role):
         raise refuse("role", ", ".join(get_args(Role)))
@@ -171,7 +172,7 @@ def _parse_row(row: dict[str, str], manifest: Path, number: int) -> Database:
 
 def format_manifest(databases: Iterable[Database], folder: Path) -> str:
     """The manifest's text, with paths relative to the folder it will lie in."""
-    lines, base = ["\t".join(_COLUMNS)], folder.resolve()
+    lines, base = ["\t".join(COLUMNS)], folder.resolve()
     for database in databases:
         for shard in database.shards:
             values = {
@@ -185,7 +186,7 @@ def format_manifest(databases: Iterable[Database], folder: Path) -> str:
                 "sequences": shard.sequences,
                 "residues": shard.residues,
             }
-            lines.append("\t".join(str(values[column]) for column in _COLUMNS))
+            lines.append("\t".join(str(values[column]) for column in COLUMNS))
     return "\n".join(lines) + "\n"
 
 

@@ -72,7 +72,7 @@ def train_set(path: Path, out: Path, minutes: float | None = None) -> None:
     setup = read_setup(examples)
     out.mkdir(parents=True, exist_ok=True)
     claim(out, examples, known)
-    subjects = make_subjects(out / "campaign", examples, known)
+    subjects = make_subjects(out.resolve() / "campaign", examples, known)
     fit(out, open_state(out, examples, setup), subjects, setup, minutes)
 
 

@@ -19,6 +19,7 @@ from af3_core.training.examples import ATOMS_PER_WINDOW, SLOTS_PER_TOKEN, make_e
 from af3_core.training.jobs import job_for
 from af3_core.training.loop import Subject
 from workflow.campaign import features_path
+from workflow.databases import COLUMNS
 from workflow.features_file import read_job_arrays
 from workflow.references import SUFFIXES
 
@@ -145,14 +146,15 @@ def make_features(folder: Path, examples: ExampleSet, known: Iterable[Known]) ->
         job = job_for(one.text, one.name, examples.seeds, search=search)
         text = json.dumps(job, indent=2) + "\n"
         (inputs / f"{one.name}.json").write_text(text, encoding="utf-8")
+    databases = examples.databases
+    if databases is None:
+        databases = folder / "databases.tsv"
+        databases.write_text("\t".join(COLUMNS) + "\n", encoding="utf-8")
     settings = {
         "inputs": ["inputs"],
-        "search": {
-            "databases": str(examples.databases or "none"),
-            "store": "store",
-        },
-        # Named because the planner asks; features do not depend on it.
-        "model": {"checkpoint": "none.bin.zst"},
+        "search": {"databases": str(databases), "store": "store"},
+        # Weights have to be a file that is there; features do not depend on them.
+        "model": {"checkpoint": str(examples.model)},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     command = [sys.executable, "-m", "workflow.cli", "run", "--directory", str(folder)]

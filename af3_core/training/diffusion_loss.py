@@ -136,12 +136,12 @@ def _norm(x: Float[Array, "*s 3"]) -> Float[Array, "*s"]:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class DiffusionLosses:
-    """Means over the noise levels of one step."""
+    """Of each noise level, or their means."""
 
-    mse: Float[Array, ""]
+    mse: Float[Array, "*b"]
     """Weighted by level, so without unit: about 1 for a network that learnt nothing."""
-    bond: Float[Array, ""]
-    smooth_lddt: Float[Array, ""]
+    bond: Float[Array, "*b"]
+    smooth_lddt: Float[Array, "*b"]
 
 
 def diffusion_losses(
@@ -151,7 +151,7 @@ def diffusion_losses(
     labels: Labels,
     partners: Array,
 ) -> DiffusionLosses:
-    """The terms of SI equation 6."""
+    """The terms of SI equation 6, means over the noise levels."""
     atoms = flatten_labels(batch, labels)
 
     def one(denoised: Array, level: Array) -> DiffusionLosses:

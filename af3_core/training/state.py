@@ -101,8 +101,10 @@ def update(
     before = optax.ScaleByAdamState(
         state.updates, state.first_moment, state.second_moment
     )
-    direction, after = adam.update(gradient, before)
-    rate = learning_rate(settings, num_steps)(state.updates)
+    # Optax takes powers of floats by integers, which strict promotion refuses.
+    with jax.numpy_dtype_promotion("standard"):
+        direction, after = adam.update(gradient, before)
+        rate = learning_rate(settings, num_steps)(state.updates)
     params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
     # Early on the average would be mostly what the weights were at the start.
     count = state.updates.astype(jnp.float32)
@@ -114,13 +116,12 @@ def update(
 
 def write_state(path: Path, state: State) -> None:
     """Writes a state; atomic."""
-    host = jax.device_get(state)
 
     def records() -> Iterator[Record]:
-        counts = np.array([host.step, host.updates], "<i4").view(np.uint8)
+        counts = np.array([state.step, state.updates], "<i4").view(np.uint8)
         yield Record("training", "counts", counts)
         for part in _PARTS:
-            for scope, leaves in sorted(getattr(host, part).items()):
+            for scope, leaves in sorted(getattr(state, part).items()):
                 for name, values in sorted(leaves.items()):
                     yield Record(f"{part}/{scope}", name, np.asarray(values))
 

@@ -4,6 +4,8 @@ import functools
 from dataclasses import replace
 from pathlib import Path
 
+import jax
+
 from af3_core.chemistry.dictionary import Components
 from af3_core.features.featurise import featurise, reference_positions
 from af3_core.features.values import Features
@@ -16,10 +18,12 @@ from af3_core.model.config import (
     DiffusionTransformer,
     Pairformer,
 )
+from af3_core.model.parameters import parameter_shapes
 from af3_core.structures.structure import Structure
 from af3_core.structures.structure_file import parse_structure
 from af3_core.training.examples import Example, make_example
 from af3_core.training.jobs import job_for
+from tests.af3_core.model.stages import random_like
 from tests.af3_core.model.tiny import TINY
 
 REFERENCES = Path(__file__).resolve().parents[3] / "config/demo/references"
@@ -74,3 +78,8 @@ def example_for(name: str, num_tokens: int) -> Example:
     reference = reference_positions(features, Components.load(), seed=1)
     structure = structure_for(name)
     return make_example(features, reference, structure, num_tokens, msa_rows=4)
+
+
+def small_parameters() -> dict[str, dict[str, jax.Array]]:
+    """Parameters of `SMALL`, float32; drawn, for initialising takes a minute."""
+    return random_like(parameter_shapes(SMALL))

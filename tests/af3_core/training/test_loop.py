@@ -5,12 +5,11 @@ import jax
 import numpy as np
 import pytest
 
-from af3_core.training.checkpoint import start_parameters
 from af3_core.training.loop import Progress, Subject, choose, learns, train
 from af3_core.training.settings import Optimiser, Training
 from af3_core.training.state import State, read_state, start_state, write_state
 from af3_core.training.step import Setup
-from tests.af3_core.training.known import SMALL, example_for
+from tests.af3_core.training.known import SMALL, example_for, small_parameters
 
 OPTIMISER = Optimiser(learning_rate=0.003, warmup_steps=1)
 TRAINING = Training(
@@ -36,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[State], list[Pro
     """A whole run, and the states after its third step and its last."""
     folder: Path = tmp_path_factory.mktemp("run")
     states, steps = [], []
-    start = start_state(start_parameters(SETUP, None))
+    start = start_state(small_parameters())
     for state, progress in train(start, subjects(), SETUP):
         steps.append(progress)
         write_state(folder / "state.bin.zst", state)
