@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from af3_core.chemistry.dictionary import Components
 from af3_core.features.featurise import featurise, reference_positions
@@ -83,3 +84,10 @@ def example_for(name: str, num_tokens: int) -> Example:
 def small_parameters() -> dict[str, dict[str, jax.Array]]:
     """Parameters of `SMALL`, float32; drawn, for initialising takes a minute."""
     return random_like(parameter_shapes(SMALL))
+
+
+def assert_same(a: object, b: object) -> None:
+    """Equal trees, bit by bit."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)

@@ -1,7 +1,6 @@
 from collections import Counter
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -9,7 +8,12 @@ from af3_core.training.loop import Progress, Subject, choose, learns, train
 from af3_core.training.settings import Optimiser, Training
 from af3_core.training.state import State, read_state, start_state, write_state
 from af3_core.training.step import Setup
-from tests.af3_core.training.known import SMALL, example_for, small_parameters
+from tests.af3_core.training.known import (
+    SMALL,
+    assert_same,
+    example_for,
+    small_parameters,
+)
 
 OPTIMISER = Optimiser(learning_rate=0.003, warmup_steps=1)
 TRAINING = Training(
@@ -73,7 +77,7 @@ def test_a_run_goes_on_exactly_where_it_stopped(run: tuple) -> None:
     one_more = Training(**{**vars(TRAINING), "confidence_steps": 0})
     [(state, progress)] = train(third, subjects(), Setup(SMALL, one_more))
     assert progress == steps[3]
-    jax.tree.map(np.testing.assert_array_equal, state, fourth)
+    assert_same(state, fourth)
 
 
 def test_every_subject_comes_once_in_each_round() -> None:

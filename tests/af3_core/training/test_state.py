@@ -23,7 +23,7 @@ from af3_core.training.state import (
     write_state,
 )
 from af3_core.training.step import Setup
-from tests.af3_core.training.known import SMALL, small_parameters
+from tests.af3_core.training.known import SMALL, assert_same, small_parameters
 
 SETTINGS = Optimiser(learning_rate=0.1, warmup_steps=3, ema_decay=0.9, max_norm=1.0)
 
@@ -41,10 +41,6 @@ def some_gradient(seed: int) -> dict:
         lambda x: jnp.asarray(random.standard_normal(x.shape, np.float32)),
         some_params(),
     )
-
-
-def assert_same(a: object, b: object) -> None:
-    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def after(steps: int) -> State:
@@ -105,10 +101,10 @@ def test_weights_alone_cannot_be_resumed(tmp_path: Path) -> None:
 
 
 def test_a_state_that_was_cut_short_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "state.bin.zst"
+    file = tmp_path / "state.bin"
     write_state(file, after(1))
     file.write_bytes(file.read_bytes()[:-40])
-    with pytest.raises(InputError, match="ends after|record"):
+    with pytest.raises(InputError, match="file ends after"):
         read_state(file)
 
 
