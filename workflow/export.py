@@ -15,7 +15,7 @@ from pathlib import Path
 
 from af3_core.contracts import SCORES
 from workflow.campaign import FOLDERS, RESULTS, split_item
-from workflow.export_files import File, job_files
+from workflow.export_files import RELAXED_FOLDER, File, job_files
 from workflow.items import Task, commit_outcomes, go_through
 from workflow.manifest import Manifest
 from workflow.ranking import rank_rows
@@ -29,6 +29,8 @@ from workflow.step import (
     run_step,
 )
 from workflow.tables import read_rows, replacing
+
+RELAXED_MODELS = RESULTS / "relaxed_models"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,7 +82,11 @@ def export_job(job: Row, scores: list[Row], settings: Settings) -> None:
         write_zip(FOLDERS / f"{name}.zip", name, files)
         return
     for path, data in files:
-        with replacing(FOLDERS / name / path) as temporary:
+        # Some programs take every folder inside a job's for a sample.
+        is_relaxed = path.startswith(f"{RELAXED_FOLDER}/")
+        root = RELAXED_MODELS if is_relaxed else FOLDERS
+        relative = path.removeprefix(f"{RELAXED_FOLDER}/") if is_relaxed else path
+        with replacing(root / name / relative) as temporary:
             temporary.write_bytes(data)
 
 

@@ -43,6 +43,10 @@ def exported(name: str) -> Path:
     return Path("results/alphafold3", name)
 
 
+def relaxed_models(name: str) -> Path:
+    return Path("results/relaxed_models", name)
+
+
 def files_in(folder: Path) -> list[str]:
     paths = (path for path in folder.rglob("*") if path.is_file())
     return sorted(str(path.relative_to(folder)) for path in paths)
@@ -71,8 +75,9 @@ def test_the_files_are_those_of_alphafold3_and_what_was_asked_for() -> None:
     own += ["summary_confidences.json"]
     forms = ("bcif", "cif", "pdb")
     expected = [f"{name}_{file}" for file in own]
-    expected += [f"relaxed/{name}_relaxed.{form}" for form in forms]
-    expected += [f"relaxed/{name}_{SAMPLE}_relaxed.{form}" for form in forms]
+    relaxed = [f"{name}_relaxed.{form}" for form in forms]
+    relaxed += [f"{name}_{SAMPLE}_relaxed.{form}" for form in forms]
+    assert files_in(relaxed_models(name)) == sorted(relaxed)
     expected += [f"{name}_data.json", f"{name}_ranking_scores.csv", "TERMS_OF_USE.md"]
     for sample in (0, 1):
         inner = f"seed-1_sample-{sample}"
@@ -177,7 +182,7 @@ def test_pdb_is_written_where_it_fits_and_read_back() -> None:
 
 
 def test_a_relaxed_structure_has_its_hydrogens_and_says_what_it_is() -> None:
-    path = exported("kitchen_sink") / "relaxed" / "kitchen_sink_relaxed.cif"
+    path = relaxed_models("kitchen_sink") / "kitchen_sink_relaxed.cif"
     block = gemmi.cif.read(str(path)).sole_block()
     model = gemmi.make_structure_from_block(block)[0]
     atoms = [(c.name, r.seqid.num, a) for c in model for r in c for a in r]
@@ -211,16 +216,18 @@ def test_only_the_best_sample_is_written_if_that_is_wanted(tmp_path: Path) -> No
 
 def test_a_zip_file_holds_the_folder_and_is_the_same_every_time(tmp_path: Path) -> None:
     folder = exported("ubiquitin")
-    expected = {f"ubiquitin/{file}" for file in files_in(folder)}
+    sources = {f"ubiquitin/{file}": folder / file for file in files_in(folder)}
+    relaxed = relaxed_models("ubiquitin")
+    sources |= {f"ubiquitin/relaxed/{f}": relaxed / f for f in files_in(relaxed)}
     contents = []
     for _ in range(2):
         export("ubiquitin", samples="all", formats=("pdb", "bcif"), zip=True)
         contents.append(Path("results/alphafold3/ubiquitin.zip").read_bytes())
     assert contents[0] == contents[1]
     with zipfile.ZipFile(io.BytesIO(contents[0])) as archive:
-        assert set(archive.namelist()) == expected
+        assert set(archive.namelist()) == set(sources)
         for file in archive.namelist():
-            assert archive.read(file) == (folder.parent / file).read_bytes()
+            assert archive.read(file) == sources[file].read_bytes()
 
 
 @pytest.mark.parametrize("name", ["villin_gb1", "trna_crambin"])
