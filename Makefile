@@ -1,6 +1,6 @@
-# make setup | demo | test | test-slurm | check | fmt | pins | bench
+# make setup | demo | test | test-long | test-slurm | check | fmt | pins | bench
 SHELL := /bin/sh
-.PHONY: setup demo test test-slurm check fmt pins bench clean-demo train-demo
+.PHONY: setup demo test test-long test-slurm check fmt pins bench clean-demo train-demo
 
 BIN := .venv/bin
 
@@ -21,8 +21,11 @@ train-demo: setup ## Train the demo's checkpoint again, from scratch
 	    --examples config/demo/training.json --out models/training
 
 test: setup ## All tests; those that measure time run alone
-	@$(BIN)/python -m pytest -n 2 --dist loadscope -m "not timed and not slurm"
+	@$(BIN)/python -m pytest -n 2 --dist loadscope -m "not timed and not slurm and not long"
 	@$(BIN)/python -m pytest -m timed
+
+test-long: setup ## Training from nothing to a fold; faults planted on purpose
+	@$(BIN)/python -m pytest -m long
 
 test-slurm: setup ## The demo on a one-node Slurm, disturbed; needs root and slurm-wlm
 	@$(BIN)/python -m pytest -m slurm -rs tests/slurm

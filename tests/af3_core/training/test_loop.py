@@ -15,6 +15,8 @@ from tests.af3_core.training.known import (
     small_parameters,
 )
 
+pytestmark = pytest.mark.long
+
 OPTIMISER = Optimiser(learning_rate=0.003, warmup_steps=1)
 TRAINING = Training(
     seed=3,
