@@ -17,11 +17,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
     return measure(folder)
 
 
-def test_planning_is_quick_and_needs_little_memory(
-    measured: Measurement, slowness: float
-) -> None:
+def test_planning_is_quick(measured: Measurement, slowness: float) -> None:
+    # Its memory is the benchmark's to measure: Linux counts what a process was forked
+    # from, and that is all of this one.
     assert measured.plan.seconds < 30 * slowness
-    assert measured.plan.memory < 1e9
 
 
 def test_a_dry_run_is_quick(measured: Measurement, slowness: float) -> None:
