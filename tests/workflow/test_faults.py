@@ -23,7 +23,7 @@ from tests.workflow.campaigns import (
 from workflow.journal import read_lines
 from workflow.tables import read_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 NUM_GOOD = 48
 MEMORY = 4 * 2**30
