@@ -20,7 +20,7 @@ train-demo: setup ## Train the demo's checkpoint again, from scratch
 	    $(BIN)/python -m workflow.train \
 	    --examples config/demo/training.json --out models/training
 
-test: setup ## All tests; those that measure time run alone
+test: setup ## All tests but the longest; those that measure time run alone
 	@$(BIN)/python -m pytest -n 2 --dist loadscope -m "not timed and not slurm and not long"
 	@$(BIN)/python -m pytest -m timed
 

@@ -4,9 +4,9 @@
 
 The folder of a job is `results/alphafold3/NAME`: mmCIF and JSON of its best sample, or
 of every sample as the setting `export.samples` says, its input with alignments and
-templates, the ranking of all samples, and where they were relaxed the relaxed
-structures. The settings `export.formats` and `export.zip` add formats and make one file
-of the folder.
+templates, and the ranking of all samples. Relaxed structures go to
+`results/relaxed_models/NAME`, or into the zip file. The settings `export.formats` and
+`export.zip` add formats and make one file of the folder.
 """
 
 import zipfile
