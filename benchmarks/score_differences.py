@@ -39,7 +39,7 @@ from tests.oracles.interface_programs import (
     random_distributions,
     shaken_centres,
 )
-from tests.structures import DATA, entry
+from tests.structures import DATA, entry, real_complex
 
 RESULTS = Path(__file__).parent / "results" / "score_differences.md"
 REAL = Path(__file__).parents[2] / "shared" / "reference" / "real_5tgy"
@@ -315,15 +315,7 @@ def real_weights() -> Iterator[Difference]:
 
 
 def _real_scores(arrays: dict, index: int, expected: dict) -> dict[str, object]:
-    structure = Structure(
-        chain_id=arrays["chain_id"],
-        residue_id=arrays["res_id"],
-        residue_name=arrays["res_name"],
-        atom_name=arrays["atom_name"],
-        element=arrays["element"],
-        kind=np.where(arrays["chain_id"] == "P", "protein", "ligand"),
-        positions=arrays[f"sample{index}.coords"],
-    )
+    structure = real_complex(arrays, index)
     asym_id = np.where(np.array(expected["token_chain_ids"]) == "P", 1, 2)
     frames = np.append(np.ones(len(asym_id) - 1, bool), False)  # the zinc has none
     every = np.ones_like(frames)

@@ -5,6 +5,7 @@ and DNA), 2beg (five equal chains), 4cup (protein and ligand) and 4zhl (two prot
 as Biopython's test data has them, and 1ehz (transfer RNA, modified) as rna-tools' has.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import biotite.structure as bs
@@ -108,3 +109,16 @@ def laid_out(features: Features, chemistry: Chemistry) -> Structure:
         structure.positions[start:end] = positions - positions.mean(axis=0) + place
         rows[chain_id] += 1
     return structure
+
+
+def real_complex(arrays: Mapping[str, np.ndarray], sample: int) -> Structure:
+    """A protein, P, and its ligands, as AlphaFold 3's real weights placed them."""
+    return Structure(
+        chain_id=arrays["chain_id"],
+        residue_id=arrays["res_id"],
+        residue_name=arrays["res_name"],
+        atom_name=arrays["atom_name"],
+        element=arrays["element"],
+        kind=np.where(arrays["chain_id"] == "P", "protein", "ligand"),
+        positions=arrays[f"sample{sample}.coords"],
+    )

@@ -23,7 +23,7 @@ from af3_core.scores.confidence import (
     tm_score,
 )
 from af3_core.structures.structure import Structure, moved, select
-from tests.structures import protein
+from tests.structures import protein, real_complex
 
 REAL = Path(__file__).parents[4] / "shared" / "reference" / "real_5tgy"
 TOLERANCE = 1e-3
@@ -40,15 +40,7 @@ def real_samples() -> list[tuple]:
 
 
 def _real_sample(arrays, i, expected) -> tuple:
-    structure = Structure(
-        chain_id=arrays["chain_id"],
-        residue_id=arrays["res_id"],
-        residue_name=arrays["res_name"],
-        atom_name=arrays["atom_name"],
-        element=arrays["element"],
-        kind=np.where(arrays["chain_id"] == "P", "protein", "ligand"),
-        positions=arrays[f"sample{i}.coords"],
-    )
+    structure = real_complex(arrays, i)
     asym_id = np.where(np.array(expected["token_chain_ids"]) == "P", 1, 2)
     # Zinc sits between two nitrogens in a line: the only token without a frame.
     has_frame = np.ones(len(asym_id), bool)
