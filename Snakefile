@@ -13,7 +13,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from workflow import resources
+from workflow.planning import resources
 from workflow.dag import (
     attempt_number,
     manifest_for,

@@ -36,8 +36,8 @@ from af3_core.search.hits import select_rows
 from af3_core.search.hmmer import ALPHABETS, search_stream
 from af3_core.search.settings import SearchSettings, settings_for
 from tests.hmmer_programs import read_fasta, read_stockholm
-from workflow.database_files import count_file, read_blocks
-from workflow.databases import Shard
+from workflow.databases.catalogue import Shard
+from workflow.databases.files import count_file, read_blocks
 
 RESULTS = Path(__file__).parent / "results"
 # The package's command is a script that unpacks the program at every start.

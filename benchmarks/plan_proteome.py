@@ -26,8 +26,8 @@ import yaml
 
 from af3_core.features.tokens import AF3_BUCKETS
 from benchmarks.proteome import draw_lengths, draw_proteome, write_json_files
-from workflow.buckets import CostModel, bucket_for, padding_waste
-from workflow.forecast import Forecast, read_forecast
+from workflow.planning.buckets import CostModel, bucket_for, padding_waste
+from workflow.planning.forecast import Forecast, read_forecast
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results" / "plan_proteome.md"

@@ -19,7 +19,7 @@ rule featurise:
     params:
         contract=version_of("features"),
     shell:
-        "python -m workflow.supervise featurise --batch {wildcards.batch} --attempt"
+        "python -m workflow.running.supervise featurise --batch {wildcards.batch} --attempt"
         " {resources.attempt} 2>> {log}"
 
 
@@ -46,5 +46,5 @@ rule predict:
         contract=version_of("predictions"),
         model=digest_of(SETTINGS.model.model_dump(), SETTINGS.predict.dtype),
     shell:
-        "python -m workflow.supervise predict --batch {wildcards.batch} --attempt"
+        "python -m workflow.running.supervise predict --batch {wildcards.batch} --attempt"
         " {resources.attempt} 2>> {log}"

@@ -20,7 +20,7 @@ rule relax:
         contract=version_of("relaxed"),
         settings=SETTINGS.relax.model_dump_json(),
     shell:
-        "python -m workflow.supervise relax --batch {wildcards.batch} --attempt"
+        "python -m workflow.running.supervise relax --batch {wildcards.batch} --attempt"
         " {resources.attempt} --threads {threads} 2>> {log}"
 
 
@@ -48,7 +48,7 @@ rule score:
         contract=[version_of("scores"), version_of("interfaces")],
         settings=SETTINGS.score.model_dump_json(),
     shell:
-        "python -m workflow.supervise score --batch {wildcards.batch} --attempt"
+        "python -m workflow.running.supervise score --batch {wildcards.batch} --attempt"
         " {resources.attempt} 2>> {log}"
 
 
@@ -72,5 +72,5 @@ rule export:
     params:
         settings=[SETTINGS.export.model_dump_json(), SETTINGS.score.rank_by],
     shell:
-        "python -m workflow.supervise export --batch {wildcards.batch} --attempt"
+        "python -m workflow.running.supervise export --batch {wildcards.batch} --attempt"
         " {resources.attempt} 2>> {log}"

@@ -21,17 +21,17 @@ from pathlib import Path
 from af3_core.job import InputError
 from af3_core.msa import Msa, format_a3m, parse_a3m
 from af3_core.search.templates import MAX_TEMPLATE_DATE
-from workflow.database_files import make_manifest
-from workflow.database_shards import shard_database
-from workflow.databases import SEARCHED, Database, read_manifest, with_role
-from workflow.searching import paired_msa, search_batch, unpaired_msa
-from workflow.store import Store
-from workflow.template_search import (
+from workflow.databases.catalogue import SEARCHED, Database, read_manifest, with_role
+from workflow.databases.files import make_manifest
+from workflow.databases.shards import shard_database
+from workflow.searching.sequences import paired_msa, search_batch, unpaired_msa
+from workflow.searching.template_search import (
     TemplateDatabases,
     TemplateQuery,
     read_templates,
     search_templates,
 )
+from workflow.store.entries import Store
 
 Chain = dict[str, object]
 _MOST_DIFFERENCES = 10

@@ -14,11 +14,16 @@ SCIENCE = (
     *("prediction", "af3_output", "figures"),
 )
 """Modules and packages of `af3_core`: each imports from those before it only."""
+PARTS = (
+    *("settings", "tables", "campaign", "manifest", "needs", "step"),
+    *("databases", "planning", "store", "searching", "running", "results", "report"),
+)
+"""Shared modules of `workflow` and its packages; what is left are the programs."""
 JAX_ALLOWED = (
     "kernels/",
     "af3_core/model/",
     "af3_core/training/",
-    "workflow/inference.py",
+    "workflow/running/inference.py",
 )
 SOURCES = sorted(p for layer in LAYERS for p in (ROOT / layer).rglob("*.py"))
 
@@ -51,6 +56,16 @@ def test_the_science_is_layered_too() -> None:
         assert not later, f"{path.relative_to(ROOT)} imports {later}"
 
 
+def test_so_are_the_parts_of_the_workflow_below_its_programs() -> None:
+    for path in (ROOT / "workflow").rglob("*.py"):
+        place = path.relative_to(ROOT / "workflow").parts[0].removesuffix(".py")
+        if place not in PARTS or path.name == "__main__.py":
+            continue
+        used = {name.split(".")[1] for name in imported(path) if "workflow." in name}
+        below = set(PARTS[: PARTS.index(place) + 1])
+        assert used <= below, f"{path.relative_to(ROOT)} imports {used - below}"
+
+
 def test_jax_is_imported_only_where_the_model_is() -> None:
     users = {
         str(path.relative_to(ROOT))
@@ -58,7 +73,7 @@ def test_jax_is_imported_only_where_the_model_is() -> None:
         if any(name.split(".")[0] in ("jax", "haiku") for name in imported(path))
     }
     strangers = {user for user in users if not user.startswith(JAX_ALLOWED)}
-    assert strangers <= {"workflow/provenance.py"}
+    assert strangers <= {"workflow/running/provenance.py"}
 
 
 def test_no_source_catches_everything_or_unpickles() -> None:

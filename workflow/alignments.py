@@ -17,11 +17,11 @@ from pathlib import Path
 from af3_core.contracts import ALIGNMENTS
 from af3_core.job import InputError
 from af3_core.msa import Msa, format_a3m, species_id
-from workflow.databases import Database, read_manifest, with_role
-from workflow.searching import paired_msa, unpaired_msa
+from workflow.databases.catalogue import Database, read_manifest, with_role
+from workflow.searching.sequences import paired_msa, unpaired_msa
 from workflow.settings import Search
 from workflow.step import read_chain_rows, read_planned_settings
-from workflow.store import Store
+from workflow.store.entries import Store
 from workflow.tables import replacing, write_table
 
 Alignment = tuple[str, str, Msa]

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from af3_core.contracts import INTERFACES, OUTCOMES, PROVENANCE, SCORES
 from workflow.campaign import RESULTS, TABLES, outcomes_path, provenance_path
 from workflow.manifest import Manifest
-from workflow.ranking import rank_rows
+from workflow.results.ranking import rank_rows
 from workflow.step import read_plan, read_planned_settings, run_step
 from workflow.tables import concatenate, write_table
 

@@ -18,8 +18,8 @@ from workflow.campaign import (
     relaxed_path,
     split_item,
 )
-from workflow.items import unfinished
 from workflow.manifest import Batch, Manifest, load_manifest
+from workflow.running.items import unfinished
 from workflow.settings import Settings
 
 type InputFunction = Callable[[Any], list[str]]
@@ -46,7 +46,7 @@ def current_manifest(settings: Settings, written: Manifest | None) -> Manifest:
     Nothing is written, so that parsing the Snakefile has no effect.
     """
     # What reads inputs imports much, and most processes need none of it.
-    from workflow.inputs import inputs_digest
+    from workflow.planning.inputs import inputs_digest
 
     if written is not None and written.inputs_digest == inputs_digest(settings):
         return written

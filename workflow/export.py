@@ -15,10 +15,10 @@ from pathlib import Path
 
 from af3_core.contracts import SCORES
 from workflow.campaign import FOLDERS, RESULTS, split_item
-from workflow.export_files import RELAXED_FOLDER, File, job_files
-from workflow.items import Task, commit_outcomes, go_through
 from workflow.manifest import Manifest
-from workflow.ranking import rank_rows
+from workflow.results.export_files import RELAXED_FOLDER, File, job_files
+from workflow.results.ranking import rank_rows
+from workflow.running.items import Task, commit_outcomes, go_through
 from workflow.settings import Settings
 from workflow.step import (
     Row,

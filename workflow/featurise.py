@@ -16,9 +16,9 @@ from af3_core.features.featurise import Fallback, embed_references, featurise
 from af3_core.features.values import Features
 from af3_core.job import Job
 from workflow.campaign import features_path, split_item
-from workflow.evidence import add_evidence, evidence_keys, search_facts
-from workflow.features_file import features_table
-from workflow.items import Item, commit_outcomes, log, work_through
+from workflow.running.features_file import features_table
+from workflow.running.items import Item, commit_outcomes, log, work_through
+from workflow.searching.evidence import add_evidence, evidence_keys, search_facts
 from workflow.settings import Settings, digest_of
 from workflow.step import (
     Row,

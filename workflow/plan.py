@@ -23,26 +23,26 @@ from af3_core.features.featurise import count_tokens
 from af3_core.inputs.chemistry import standard_components
 from af3_core.inputs.files import find_inputs, iterate_jobs
 from af3_core.job import InputError, Job, write_job
-from workflow.batching import (
-    PlannedJob,
-    Refusal,
-    SearchTarget,
-    make_manifest,
-    plan_job,
-)
 from workflow.campaign import PLAN
-from workflow.costs import campaign_timings, find_costs
-from workflow.databases import SEARCHED, Database, read_manifest
-from workflow.failures import classify
-from workflow.forecast import FORECAST, Forecast, forecast
-from workflow.inputs import inputs_digest
-from workflow.items import commit_outcomes, outcome
+from workflow.databases.catalogue import SEARCHED, Database, read_manifest
 from workflow.manifest import (
     MANIFEST,
     Manifest,
     dump_manifest,
     load_manifest,
 )
+from workflow.planning.batching import (
+    PlannedJob,
+    Refusal,
+    SearchTarget,
+    make_manifest,
+    plan_job,
+)
+from workflow.planning.costs import campaign_timings, find_costs
+from workflow.planning.forecast import FORECAST, Forecast, forecast
+from workflow.planning.inputs import inputs_digest
+from workflow.running.failures import classify
+from workflow.running.items import commit_outcomes, outcome
 from workflow.settings import Settings, check_settings
 from workflow.step import run_step
 from workflow.tables import replacing, write_table

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from af3_core.contracts import PROVENANCE
 from workflow.campaign import TABLES, split_item
-from workflow.items import Item
+from workflow.running.items import Item
 from workflow.tables import read_rows
 
 type Row = Mapping[str, object]

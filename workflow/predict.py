@@ -15,7 +15,6 @@ from pathlib import Path
 
 from af3_core.contracts import PREDICTIONS, PROVENANCE, TIMINGS
 from af3_core.model.canary import measure
-from workflow.attempts import EXIT_DEVICE, Attempts, Group, begin_attempts
 from workflow.campaign import (
     features_path,
     outcomes_path,
@@ -24,16 +23,19 @@ from workflow.campaign import (
     split_item,
     timings_path,
 )
-from workflow.canary import require_trusted, this_site
-from workflow.failures import DeviceError
-from workflow.inference import (
+from workflow.manifest import Batch
+from workflow.pooling import provenance_of
+from workflow.running.attempts import EXIT_DEVICE, Attempts, Group, begin_attempts
+from workflow.running.canary import require_trusted, this_site
+from workflow.running.failures import DeviceError
+from workflow.running.inference import (
     Worker,
     has_unified_memory,
     prediction_key,
     rungs_here,
     start_worker,
 )
-from workflow.items import (
+from workflow.running.items import (
     Item,
     Progress,
     blocked_items,
@@ -43,11 +45,9 @@ from workflow.items import (
     outcomes_of,
     unfinished,
 )
-from workflow.manifest import Batch
-from workflow.pooling import provenance_of
+from workflow.running.stream import Passage, Phases, stream
 from workflow.settings import Settings, digest_of
 from workflow.step import parse_step, read_plan, read_planned_settings, run_step
-from workflow.stream import Passage, Phases, stream
 from workflow.tables import write_table
 
 
@@ -95,7 +95,7 @@ def predict_batch(batch: str) -> None:
 
 
 def trust_device(worker: Worker, settings: Settings, key: str) -> None:
-    """Has the device show that it computes what is known; see `workflow.canary`.
+    """Has the device show that it computes what is known (`running.canary`).
 
     Raises:
         DeviceError: it does not.

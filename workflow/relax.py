@@ -20,8 +20,8 @@ from workflow.campaign import (
     relaxed_path,
     split_item,
 )
-from workflow.features_file import read_features
-from workflow.items import (
+from workflow.running.features_file import read_features
+from workflow.running.items import (
     Item,
     commit_outcomes,
     items_from,

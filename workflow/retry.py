@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from workflow.campaign import RESULTS, TABLES, outcomes_path
-from workflow.failures import CAUSES, Cause
-from workflow.items import unfinished
-from workflow.journal import Journal, journal_path
 from workflow.manifest import Manifest
+from workflow.running.failures import CAUSES, Cause
+from workflow.running.items import unfinished
+from workflow.running.journal import Journal, journal_path
 
 _STAGES = ("featurise", "predict", "relax", "score", "export")
 RETRIABLE: tuple[Cause, ...] = tuple(c for c in CAUSES if c not in ("input",))

@@ -16,10 +16,10 @@ from workflow.campaign import (
     relaxed_path,
     split_item,
 )
-from workflow.features_file import read_features
-from workflow.items import Task, commit_outcomes, go_through, unfinished
-from workflow.ranking import rank_rows
-from workflow.references import read_reference
+from workflow.results.ranking import rank_rows
+from workflow.results.references import read_reference
+from workflow.running.features_file import read_features
+from workflow.running.items import Task, commit_outcomes, go_through, unfinished
 from workflow.settings import Score
 from workflow.step import (
     Row,

@@ -8,9 +8,9 @@ Results go to the search store; the batch's outcomes say that they are there.
 import time
 
 from af3_core.job import InputError
-from workflow.databases import Database, read_manifest
-from workflow.items import Progress, commit_outcomes, log, outcome
-from workflow.searching import search_batch, staging_folder
+from workflow.databases.catalogue import Database, read_manifest
+from workflow.running.items import Progress, commit_outcomes, log, outcome
+from workflow.searching.sequences import search_batch, staging_folder
 from workflow.settings import Settings
 from workflow.step import (
     parse_step,
@@ -19,7 +19,7 @@ from workflow.step import (
     read_sequences,
     run_step,
 )
-from workflow.store import Store
+from workflow.store.entries import Store
 
 
 def main(argv: list[str] | None = None) -> int:

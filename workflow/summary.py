@@ -12,10 +12,10 @@ from rich.table import Table
 
 from af3_core.contracts import JOBS, OUTCOMES, SCORES
 from workflow.campaign import PLAN, REPORT, TABLES
-from workflow.costs import campaign_timings, find_costs
-from workflow.forecast import FORECAST, read_forecast, with_costs
-from workflow.forecast_view import print_forecast
 from workflow.manifest import load_manifest
+from workflow.planning.costs import campaign_timings, find_costs
+from workflow.planning.forecast import FORECAST, read_forecast, with_costs
+from workflow.planning.forecast_view import print_forecast
 from workflow.pooling import mixtures
 from workflow.step import read_planned_settings
 from workflow.tables import read_rows, read_table

@@ -7,9 +7,14 @@ Results go to the search store; the batch's outcomes say that they are there.
 
 import time
 
-from workflow.evidence import max_template_date, template_databases, template_query
-from workflow.items import Progress, commit_outcomes, outcome
 from workflow.needs import ChainNeeds, chain_needs
+from workflow.running.items import Progress, commit_outcomes, outcome
+from workflow.searching.evidence import (
+    max_template_date,
+    template_databases,
+    template_query,
+)
+from workflow.searching.template_search import search_templates
 from workflow.step import (
     Row,
     job_of,
@@ -19,8 +24,7 @@ from workflow.step import (
     read_planned_settings,
     run_step,
 )
-from workflow.store import Store
-from workflow.template_search import search_templates
+from workflow.store.entries import Store
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -19,9 +19,9 @@ from af3_core.training.examples import ATOMS_PER_WINDOW, SLOTS_PER_TOKEN, make_e
 from af3_core.training.jobs import job_for
 from af3_core.training.loop import Subject
 from workflow.campaign import features_path
-from workflow.databases import COLUMNS
-from workflow.features_file import read_job_arrays
-from workflow.references import SUFFIXES
+from workflow.databases.catalogue import COLUMNS
+from workflow.results.references import SUFFIXES
+from workflow.running.features_file import read_job_arrays
 
 
 class Bucket(pydantic.BaseModel, frozen=True, extra="forbid"):

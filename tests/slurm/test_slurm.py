@@ -17,7 +17,7 @@ from af3_core.contracts import PREDICTIONS
 from tests.slurm import node as slurm
 from tests.slurm.campaign import Committed, committed, make_clone, running, wait_for
 from tests.slurm.node import MEMORY_MB, Node, SlurmJob, one_node_cluster
-from workflow.journal import count_done
+from workflow.running.journal import count_done
 from workflow.tables import read_rows
 
 pytestmark = [

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from af3_core.contracts import OUTCOMES
 from af3_core.job import InputError
-from workflow.items import Item, commit_outcomes, outcome, work_through
+from workflow.running.items import Item, commit_outcomes, outcome, work_through
 
 STAGE = "crashing_step"
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from af3_core.contracts import PREDICTIONS
 from workflow.campaign import features_path, prediction_path, split_item
-from workflow.inference import start_worker
-from workflow.items import Item, items_from
 from workflow.manifest import load_manifest
+from workflow.running.inference import start_worker
+from workflow.running.items import Item, items_from
+from workflow.running.stream import Passage, stream
 from workflow.settings import check_settings
-from workflow.stream import Passage, stream
 from workflow.timeline import device_idle
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from af3_core.contracts import ALIGNMENTS, CHAINS
-from tests.workflow.search_examples import (
+from tests.workflow.searching.search_examples import (
     DATABASES,
     GB1,
     MANIFEST,
@@ -15,10 +15,10 @@ from tests.workflow.search_examples import (
 from workflow.alignments import main
 from workflow.campaign import PLAN
 from workflow.needs import sequence_id
-from workflow.searching import search_batch
+from workflow.searching.sequences import search_batch
 from workflow.settings import check_settings
 from workflow.step import read_planned_settings
-from workflow.store import Store
+from workflow.store.entries import Store
 from workflow.tables import read_rows, write_table
 
 TRNA = QUERIES["trna"][:60]

@@ -73,7 +73,7 @@ def test_steps_are_modules_that_say_what_they_do() -> None:
         for line in path.read_text(encoding="utf-8").splitlines():
             if "python -m workflow." in line:
                 name = line.split("python -m workflow.")[1].split()[0]
-                module = ROOT / "workflow" / name
+                module = ROOT.joinpath("workflow", *name.split("."))
                 source = module.with_suffix(".py")
                 if not source.exists():
                     source = Path(module) / "__main__.py"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.workflow.campaigns import ROOT, make_campaign
-from workflow.ladder import RETRIES
+from workflow.running.ladder import RETRIES
 
 CLUSTERS = {"slurm": "slurm_partition=gpu", "lsf": "lsf_queue=gpu"}
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from workflow.campaign import outcomes_path
-from workflow.failures import failure
-from workflow.items import commit_outcomes, outcome
-from workflow.journal import journal_path, read_lines
 from workflow.manifest import Batch, Manifest
 from workflow.retry import withdraw_failures
+from workflow.running.failures import failure
+from workflow.running.items import commit_outcomes, outcome
+from workflow.running.journal import journal_path, read_lines
 
 MANIFEST = Manifest("digest", jobs={"good": Batch(("a.1",)), "bad": Batch(("b.1",))})
 STAGES = ("featurise", "predict", "relax", "score", "export")

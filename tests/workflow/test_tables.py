@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from af3_core.contracts import INTERFACES, OUTCOMES, Contract, ContractError
-from workflow.items import outcome
+from workflow.running.items import outcome
 from workflow.tables import (
     concatenate,
     is_current,

@@ -9,7 +9,7 @@ import numpy as np
 from af3_core.job import InputError
 from af3_core.scores.comparison import superpose_reference
 from af3_core.structures.structure import Structure, moved, select
-from workflow.references import read_reference
+from workflow.results.references import read_reference
 
 BACKBONE = ("N", "CA", "C", "O")
 """What is drawn of a protein; of everything else, all."""

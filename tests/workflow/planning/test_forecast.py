@@ -1,0 +1,96 @@
+"""What a plan is said to take, added up by hand for a few jobs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.planning.test_batching import COSTS, SETTINGS, TARGETS, planned
+from workflow.databases.catalogue import Database, Shard
+from workflow.planning.batching import PlannedJob, make_manifest
+from workflow.planning.costs import Costs
+from workflow.planning.forecast import (
+    CELLS_PER_SECOND,
+    Forecast,
+    device_memory_gb,
+    files_exported,
+    forecast,
+    with_costs,
+)
+from workflow.planning.forecast_view import describe
+from workflow.settings import Settings, check_settings
+
+DEVICE = Costs("toy", COSTS, "published")
+DATABASES = [
+    Database(
+        *("uniref90", "unpaired", "jackhmmer", "", "", "", 1.0, None, ""),
+        shards=(Shard(Path("x"), "", 1, 1, residues=1_000_000_000),),
+    )
+]
+
+
+def cost_of(jobs: list[PlannedJob], settings: Settings = SETTINGS) -> Forecast:
+    manifest = make_manifest(jobs, TARGETS, settings, COSTS, inputs_digest="x")
+    return forecast(manifest, jobs, [], DATABASES, DEVICE, settings)
+
+
+JOBS = [planned("one", "M" * 100, seeds=(1, 2)), planned("two", "MK" * 50, "M" * 100)]
+
+
+def test_a_sequence_is_searched_once_in_every_database() -> None:
+    cost = cost_of(JOBS)
+    seconds = 200 * 1e9 / CELLS_PER_SECOND["protein"]
+    assert cost.num_sequences == 2
+    assert cost.search_hours == {"uniref90": pytest.approx(seconds / 3600)}
+    assert cost.files_in_store == 2 * (1 + 1) + 2
+
+
+def test_device_time_is_items_starts_and_a_compilation_for_each_bucket() -> None:
+    cost = cost_of(JOBS[:1])
+    (row,) = cost.buckets
+    seconds = COSTS.compile + COSTS.start + 2 * COSTS.seconds(row.bucket)
+    assert cost.device_hours == pytest.approx(seconds / 3600)
+    assert cost.num_items == row.items == 2
+
+
+def test_other_costs_change_times_and_nothing_else() -> None:
+    cost = cost_of(JOBS)
+    manifest = make_manifest(JOBS, TARGETS, SETTINGS, COSTS, inputs_digest="x")
+    faster = Costs("fast", replace(COSTS, constant=0, cubic=1e-9), "measured")
+    again = with_costs(cost, manifest, [100, 100, 200], faster, SETTINGS)
+    assert again.device_hours < cost.device_hours and again.costs.device == "fast"
+    assert again.files_at_rest == cost.files_at_rest
+
+
+def test_three_files_are_left_of_every_job_with_one_seed() -> None:
+    jobs = [planned(f"job{n}", "MK" * (50 + n)) for n in range(40)]
+    more = [planned(f"more{n}", "MR" * (50 + n)) for n in range(40)]
+    search = SETTINGS.search.model_copy(update={"batch_size": 200})
+    settings = SETTINGS.model_copy(update={"search": search})
+    few, many = cost_of(jobs, settings), cost_of(jobs + more, settings)
+    assert many.files_at_rest - few.files_at_rest == pytest.approx(3 * 40, abs=30)
+
+
+def test_memory_is_what_was_measured() -> None:
+    for tokens, gigabytes in ((257, 2.8), (2053, 17.2), (5123, 69.0)):
+        assert device_memory_gb(tokens) == pytest.approx(gigabytes, rel=0.07)
+
+
+@pytest.mark.parametrize(
+    ("export", "files"),
+    [
+        ({"samples": "none"}, 0),
+        ({"samples": "best"}, 6),
+        ({"samples": "all"}, 6 + 3 * 5),
+        ({"samples": "all", "zip": True}, 1),
+    ],
+)
+def test_exported_files_are_those_of_the_setting(export: dict, files: int) -> None:
+    raw: dict[str, object] = SETTINGS.model_dump(mode="json")
+    settings: Settings = check_settings({**raw, "export": export}, source="test")
+    assert files_exported(settings, 1, 1) == files
+
+
+def test_what_alphafold_3_leaves_out_is_told() -> None:
+    lines = describe(cost_of([planned("one", "MKV", "XXX")]))
+    assert any("leaves out: one: B" in line for line in lines)

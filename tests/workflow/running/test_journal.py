@@ -1,0 +1,98 @@
+"""The journal: survives torn lines, and tells a lost job from a stopped one."""
+
+from pathlib import Path
+
+import pytest
+
+from workflow.running.journal import (
+    History,
+    Journal,
+    count_done,
+    key_of,
+    read_history,
+    read_lines,
+)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "logs/predict/b0.journal")
+
+
+def history(journal: Journal) -> History:
+    return read_history(read_lines(journal.path))
+
+
+def again(journal: Journal, attempt: int) -> Journal:
+    """The next submission takes up the batch."""
+    following = Journal(journal.path, attempt)
+    following.write("launched")
+    return following
+
+
+def test_nothing_is_known_of_a_batch_without_a_journal(journal: Journal) -> None:
+    assert history(journal) == History()
+
+
+def test_an_item_that_began_and_did_not_end_is_open(journal: Journal) -> None:
+    journal.write("began", "a", made_from="v1")
+    journal.write("began", "b", made_from="v1")
+    journal.write("done", "a", made_from="v1")
+    assert [line.item for line in history(journal).open] == ["b"]
+
+
+def test_a_job_lost_while_the_campaign_lived_is_held_against_its_item(
+    journal: Journal,
+) -> None:
+    again(journal, 1).write("began", "a", made_from="v1", rung="planned")
+    again(journal, 2)
+    (trial,) = history(journal).trials[key_of("a", "v1")]
+    assert trial.cause == "lost_node" and trial.died
+
+
+def test_a_campaign_that_was_killed_whole_blames_nobody(journal: Journal) -> None:
+    for _ in range(5):
+        again(journal, 1).write("began", "a", made_from="v1")
+    again(journal, 1)
+    assert not history(journal).trials
+
+
+def test_an_item_that_was_told_to_stop_is_not_blamed(journal: Journal) -> None:
+    journal.write("began", "a", made_from="v1")
+    journal.write("stopped", "a", made_from="v1", cause="time_limit")
+    again(journal, 2)
+    assert not history(journal).trials and not history(journal).open
+
+
+def test_other_inputs_of_an_item_are_another_story(journal: Journal) -> None:
+    journal.write("failed", "a", made_from="v1", cause="conformer")
+    assert history(journal).trials.keys() == {key_of("a", "v1")}
+
+
+def test_what_was_given_up_stays_so_until_the_user_wants_another_try(
+    journal: Journal,
+) -> None:
+    journal.write("failed", "a", made_from="v1", cause="host_memory")
+    journal.write("postponed")
+    journal.write("closed")
+    assert history(journal).trials and history(journal).submission == 1
+    journal.write("reset")
+    assert history(journal) == History()
+
+
+def test_a_torn_line_takes_no_other_with_it(journal: Journal) -> None:
+    journal.write("began", "a", made_from="v1")
+    with journal.path.open("a") as file:
+        file.write('\n{"event": "don')
+    journal.write("done", "a", made_from="v1")
+    assert count_done(journal.path) == {key_of("a", "v1"): 1}
+    assert not history(journal).open
+
+
+def test_trials_keep_the_rung_and_company_in_which_they_began(
+    journal: Journal,
+) -> None:
+    journal.write("began", "a", made_from="v1", rung="one_sample", alone=True)
+    journal.write("died", "a", made_from="v1", cause="unknown", evidence="SIGSEGV")
+    (trial,) = history(journal).trials[key_of("a", "v1")]
+    assert (trial.rung, trial.alone, trial.died) == ("one_sample", True, True)

@@ -1,0 +1,97 @@
+"""Streaming: order is kept, failures stay with their item, the device does not wait."""
+
+import time
+
+import pytest
+
+from workflow.running.stream import Passage, Phases, stream
+from workflow.timeline import device_idle
+
+
+def nothing(item: int, value: object = None) -> int:
+    return item
+
+
+def test_items_come_out_in_order_with_all_phases_timed() -> None:
+    passages = list(stream([1, 2, 3, 4], Phases(nothing, nothing, nothing)))
+    assert [p.item for p in passages] == [1, 2, 3, 4]
+    assert all(set(p.spans) == {"load", "compute", "finish"} for p in passages)
+
+
+@pytest.mark.parametrize("phase", ["load", "compute", "finish"])
+def test_a_failure_in_any_phase_stays_with_its_item(phase: str) -> None:
+    def fail_on_two(item: int, value: object = None) -> int:
+        if item == 2:
+            raise ValueError("bad conformer")
+        return item
+
+    phases = {"load": nothing, "compute": nothing, "finish": nothing}
+    passages = list(stream([1, 2, 3], Phases(**{**phases, phase: fail_on_two})))
+    assert [p.failure and p.failure.cause for p in passages] == [
+        None,
+        "conformer",
+        None,
+    ]
+
+
+def test_a_defect_of_our_own_ends_the_batch() -> None:
+    def broken(item: int) -> int:
+        raise AssertionError("a bug")
+
+    with pytest.raises(AssertionError):
+        list(stream([1], Phases(broken, nothing, nothing)))
+
+
+def wait(item: int, value: object = None) -> int:
+    time.sleep(0.05)
+    return item
+
+
+def idle_share(passages: list[Passage[int]]) -> float:
+    """Of the time from the first computation to the last, what the device waited."""
+    return device_idle([p.spans["compute"] for p in passages])
+
+
+def test_loading_and_finishing_happen_while_the_device_computes() -> None:
+    assert idle_share(list(stream(range(10), Phases(wait, wait, wait)))) < 0.1
+
+
+def test_the_device_does_not_wait_for_what_the_caller_does_between_items() -> None:
+    passages = [wait(0) or p for p in stream(range(10), Phases(nothing, wait, nothing))]
+    assert idle_share(passages) < 0.1
+
+
+def test_loading_that_takes_now_more_now_less_time_is_evened_out() -> None:
+    def load(item: int) -> int:
+        time.sleep(0.09 if item % 2 else 0.01)
+        return item
+
+    assert idle_share(list(stream(range(12), Phases(load, wait, nothing)))) < 0.1
+
+
+def test_few_items_are_held_at_a_time() -> None:
+    held: set[int] = set()
+    most = 0
+
+    def load(item: int) -> int:
+        nonlocal most
+        held.add(item)
+        most = max(most, len(held))
+        return item
+
+    for passage in stream(range(12), Phases(load, nothing, wait)):
+        held.discard(passage.item)
+    assert most <= 5
+
+
+def test_a_caller_who_stops_is_not_kept() -> None:
+    computed = []
+
+    def compute(item: int, value: object) -> None:
+        time.sleep(0.02)
+        computed.append(item)
+
+    passages = stream(range(100), Phases(nothing, compute, nothing))
+    next(passages)
+    passages.close()
+    assert len(computed) <= 3

@@ -1,0 +1,143 @@
+"""Steps that crash: real processes, real signals, a real memory limit."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from af3_core.contracts import OUTCOMES
+from tests.workflow.campaigns import ROOT
+from tests.workflow.crashing_step import STAGE
+from workflow.campaign import outcomes_path
+from workflow.running.attempts import EXIT_POSTPONE
+from workflow.running.journal import count_done, journal_path, key_of, read_lines
+from workflow.running.ladder import RETRIES
+from workflow.tables import read_rows
+
+pytestmark = pytest.mark.slow
+
+LAUNCH = (
+    "import sys, workflow.running.supervise as s\n"
+    "from workflow.running.journal import Journal, journal_path\n"
+    f"command = [sys.executable, '-X', 'faulthandler', '-m', 'tests.workflow.{STAGE}',"
+    " '--batch', sys.argv[1]]\n"
+    f"journal = Journal(journal_path('{STAGE}', sys.argv[1]), int(sys.argv[2]))\n"
+    "raise SystemExit(s.supervise(command, journal))\n"
+)
+"""The supervisor on a step that lies in tests/, not in workflow/."""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return tmp_path
+
+
+def launch(batch: str, attempt: int = 1, memory: int | None = None) -> int:
+    """Supervises one submission of a batch, under a limit of memory in bytes."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+    command = [sys.executable, "-c", LAUNCH, batch, str(attempt)]
+    return subprocess.run(
+        command, preexec_fn=limit if memory else None, timeout=120, check=False
+    ).returncode
+
+
+def results(batch: str) -> dict[str, tuple[str, str | None]]:
+    """Status and cause of every item."""
+    rows = read_rows(outcomes_path(STAGE, batch), OUTCOMES)
+    return {row["item"]: (row["status"], row["cause"]) for row in rows}
+
+
+def test_what_crashes_is_quarantined_and_the_rest_is_done_once() -> None:
+    batch = "well1,segfault,well2,defect,bad,once,well3"
+    assert launch(batch) == 0
+    assert results(batch) == {
+        **{name: ("done", None) for name in ("well1", "well2", "well3", "once")},
+        "segfault": ("failed", "unknown"),
+        "defect": ("failed", "unknown"),
+        "bad": ("failed", "input"),
+    }
+    done = count_done(journal_path(STAGE, batch))
+    assert done == {
+        key_of(name, "v1"): 1 for name in ("well1", "well2", "well3", "once")
+    }
+    evidence = {
+        row["item"]: row["evidence"]
+        for row in read_rows(outcomes_path(STAGE, batch), OUTCOMES)
+    }
+    assert "tried 2 times" in evidence["segfault"] and "SIGSEGV" in evidence["segfault"]
+    assert "TypeError: a bug of our own" in evidence["defect"]
+
+
+def test_what_more_memory_or_another_node_may_help_is_submitted_again() -> None:
+    """The kernel's killer, a real limit of memory, and a poisoned device."""
+    batch = "killed,memory,device,well"
+    statuses = [launch(batch, n, memory=4 * 2**30) for n in (1, 2, 3)]
+    assert statuses == [EXIT_POSTPONE] * RETRIES + [0]
+    assert results(batch) == {
+        "killed": ("failed", "host_memory"),
+        "memory": ("failed", "host_memory"),
+        "device": ("failed", "device"),
+        "well": ("done", None),
+    }
+
+
+def test_a_job_that_vanishes_twice_with_an_item_quarantines_it() -> None:
+    """Supervisor and step die together, as with their node; Snakemake lives on."""
+    batch = "slow,well"
+    for attempt in (1, 2):
+        command = [sys.executable, "-c", LAUNCH, batch, str(attempt)]
+        process = subprocess.Popen(command, start_new_session=True)
+        _wait_for(batch, "began", "slow", attempt)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert launch(batch, 3) == 0
+    assert results(batch) == {
+        "slow": ("failed", "lost_node"),
+        "well": ("done", None),
+    }
+
+
+def test_a_signal_stops_the_step_and_blames_nobody() -> None:
+    process = subprocess.Popen([sys.executable, "-c", LAUNCH, "slow", "1"])
+    _wait_for("slow", "began", "slow", 1)
+    process.terminate()
+    assert process.wait(20) == 128 + signal.SIGTERM
+    (stopped,) = (
+        line
+        for line in read_lines(journal_path(STAGE, "slow"))
+        if line.event == "stopped"
+    )
+    assert stopped.cause == "preemption"
+
+
+def test_the_last_submission_leaves_rows_before_its_time_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = int(time.time())
+    monkeypatch.setenv("SLURM_JOB_START_TIME", str(now - 4))
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(now + 16))
+    assert launch("well,slow", RETRIES + 1) == 0
+    assert results("well,slow") == {
+        "well": ("done", None),
+        "slow": ("failed", "time_limit"),
+    }
+
+
+def _wait_for(batch: str, event: str, item: str, attempt: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for line in read_lines(journal_path(STAGE, batch)):
+            if (line.event, line.item, line.attempt) == (event, item, attempt):
+                return
+        time.sleep(0.02)
+    raise RuntimeError(f"{item} never {event}")

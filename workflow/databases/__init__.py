@@ -1,0 +1,1 @@
+"""Sequence databases: their manifest, files, shards and template structures."""

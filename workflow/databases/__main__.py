@@ -1,0 +1,112 @@
+"""Makes and looks after the databases that are searched.
+
+    python -m workflow.databases make   FOLDER MANIFEST
+    python -m workflow.databases shard  MANIFEST COUNT FOLDER NEW_MANIFEST
+                                             [--only NAME …]
+    python -m workflow.databases verify MANIFEST
+    python -m workflow.databases pack   SOURCE STORE [--workers N]
+
+`make` reads every FASTA file of a folder once (digest, sequences, residues) and writes
+the manifest. `shard` cuts databases into COUNT files each and writes the manifest of
+the result; what was searched before stays valid. `verify` reads all files again. `pack`
+puts a folder or tar of mmCIF files into one file, which a manifest may name in place
+of the folder; files that cannot be used are left out and listed.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from af3_core.job import InputError
+from workflow.databases.catalogue import Database, format_manifest, read_manifest
+from workflow.databases.files import make_manifest
+from workflow.databases.shards import shard_database, verify_database
+from workflow.databases.template_store import list_problems, pack_structures
+from workflow.tables import replacing
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one of the commands."""
+    arguments = _parse(argv)
+    try:
+        match arguments.command:
+            case "make":
+                databases = make_manifest(arguments.folder)
+                _write_manifest(databases, arguments.manifest)
+            case "shard":
+                databases = _shard(arguments)
+                _write_manifest(databases, arguments.new_manifest)
+            case "verify":
+                _verify(arguments.manifest)
+            case "pack":
+                _pack(arguments.source, arguments.store, arguments.workers)
+    except (InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.databases",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    make = commands.add_parser("make")
+    make.add_argument("folder", type=Path)
+    make.add_argument("manifest", type=Path)
+    shard = commands.add_parser("shard")
+    shard.add_argument("manifest", type=Path)
+    shard.add_argument("count", type=int)
+    shard.add_argument("folder", type=Path)
+    shard.add_argument("new_manifest", type=Path)
+    shard.add_argument("--only", nargs="+", metavar="NAME")
+    commands.add_parser("verify").add_argument("manifest", type=Path)
+    pack = commands.add_parser("pack")
+    pack.add_argument("source", type=Path)
+    pack.add_argument("store", type=Path)
+    pack.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    return parser.parse_args(argv)
+
+
+def _write_manifest(databases: Sequence[Database], path: Path) -> None:
+    with replacing(path) as temporary:
+        text = format_manifest(databases, path.parent)
+        temporary.write_text(text, encoding="utf-8")
+    for database in databases:
+        print(f"{database.name}: {database.role}, Z {database.z:g}")
+
+
+def _shard(arguments: argparse.Namespace) -> list[Database]:
+    databases = read_manifest(arguments.manifest)
+    names = [database.name for database in databases]
+    for name in arguments.only or ():
+        if name not in names:
+            raise InputError(str(arguments.manifest), "--only", name, ", ".join(names))
+    return [
+        shard_database(database, arguments.folder, arguments.count)
+        if database.role != "structures"
+        and (arguments.only is None or database.name in arguments.only)
+        else database
+        for database in databases
+    ]
+
+
+def _verify(manifest: Path) -> None:
+    for database in read_manifest(manifest):
+        verify_database(database)
+        print(f"{database.name}: as it was")
+
+
+def _pack(source: Path, target: Path, workers: int) -> None:
+    packed = pack_structures(source, target, workers=workers)
+    problems = packed.problems()
+    print(list_problems(problems), end="")
+    print(f"{packed.num_entries()} entries packed, {len(problems)} files left out")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

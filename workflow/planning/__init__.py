@@ -1,0 +1,1 @@
+"""What will run, in which batches, and what it will cost."""

@@ -1,0 +1,1 @@
+"""What becomes of scores and structures: files, figures, rankings."""

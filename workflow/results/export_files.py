@@ -1,0 +1,202 @@
+"""The files of one job as AlphaFold 3 lays them out, and the other formats beside."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from af3_core.af3_output import (
+    OutputNames,
+    best_output_names,
+    format_confidences,
+    format_ranking_scores,
+    format_summary,
+    input_name,
+    output_names,
+    ranking_name,
+    summary_confidences,
+)
+from af3_core.contracts import PREDICTIONS, RELAXED, Contract
+from af3_core.features.values import Features
+from af3_core.job import write_job
+from af3_core.structures.formats import find_pdb_obstacle, to_binary_cif, to_pdb
+from af3_core.structures.hydrogens import add_hydrogens
+from af3_core.structures.mmcif import write_mmcif
+from af3_core.structures.mmcif_origin import (
+    ALPHAFOLD3_USAGE,
+    TERMS_NAME,
+    UNTRAINED_USAGE,
+    Origin,
+    foldmill_origin,
+    format_terms,
+    relaxed_origin,
+)
+from af3_core.structures.structure import (
+    Chemistry,
+    Structure,
+    chemistry_of,
+    structure_of,
+)
+from workflow.campaign import features_path, prediction_path, relaxed_path
+from workflow.running.features_file import read_features
+from workflow.running.items import log
+from workflow.searching.evidence import add_evidence
+from workflow.settings import Export, Settings
+from workflow.step import Row, job_of
+from workflow.tables import read_rows
+
+RELAXED_FOLDER = "relaxed"
+type File = tuple[str, bytes]
+"""Path inside the job's folder, and content."""
+
+
+def job_files(job: Row, scores: list[Row], settings: Settings) -> Iterator[File]:
+    """Everything that is exported of a job, one file at a time.
+
+    Args:
+        job: a row of `jobs`.
+        scores: rows of `scores` of all its samples, ranked.
+        settings: of the campaign.
+    """
+    name = str(job["name"])
+    features = read_features(features_path(str(job["job_id"])))
+    asked = job_of(job)
+    shared = _Job(name, features, chemistry_of(features, asked.user_ccd))
+    for score in scores:
+        places = []
+        if score["rank"] == 1:
+            places.append(best_output_names(name))
+        if settings.export.samples == "all":
+            places.append(output_names(name, score["seed"], score["sample"]))
+        if not places:
+            continue
+        prediction = _row_of(score, prediction_path, PREDICTIONS)
+        if prediction is None:
+            raise LookupError(
+                f"seed {score['seed']}, sample {score['sample']} of {name} has scores "
+                "but no prediction"
+            )
+        files = list(_sample_files(shared, score, prediction, settings.export))
+        for names in places:
+            yield from ((_place(names, role), data) for role, data in files)
+        if score["rank"] == 1:
+            yield TERMS_NAME, format_terms(_origin(prediction).usage).encode()
+    yield input_name(name), write_job(add_evidence(asked, settings)).encode()
+    ranking = sorted((s["seed"], s["sample"], s["ranking_score"]) for s in scores)
+    yield ranking_name(name), format_ranking_scores(ranking).encode()
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What all samples of a job share."""
+
+    name: str
+    features: Features
+    chemistry: Chemistry
+
+
+def _place(names: OutputNames, role: str) -> str:
+    """Path of a file of one sample; `role` is an AF3 file's, or its ending.
+
+    Relaxed structures have a folder of their own: some programs want exactly one
+    mmCIF file where AF3 has one.
+    """
+    known = {
+        "model": names.model,
+        "confidences": names.confidences,
+        "summary": names.summary,
+    }
+    if role in known:
+        return known[role]
+    path = names.model.removesuffix("_model.cif") + role
+    return f"{RELAXED_FOLDER}/{Path(path).name}" if "relaxed" in role else path
+
+
+def _sample_files(
+    job: _Job, score: Row, prediction: Row, settings: Export
+) -> Iterator[File]:
+    """Contents by role: those of AF3, and endings of the others."""
+    item = f"{score['job_id']}.{score['seed']}"
+    features, origin = job.features, _origin(prediction)
+    positions = np.asarray(prediction["positions"], np.float64).reshape(-1, 3)
+    structure = structure_of(features, positions)
+    plddt = np.asarray(prediction["atom_plddt"])
+    mmcif = _mmcif(job, structure, plddt, origin, features.bonded_atoms)
+    yield "model", mmcif.encode()
+    yield from _other_formats(mmcif, "_model", settings, item)
+    yield "confidences", format_confidences(prediction, features).encode()
+    summary = summary_confidences(prediction, features.chains.chain_id)
+    yield "summary", format_summary(summary).encode()
+    relaxed = _row_of(score, relaxed_path, RELAXED) if settings.relaxed else None
+    if relaxed is not None and relaxed["positions"] is not None:
+        mmcif = _relaxed_mmcif(job, relaxed, plddt, relaxed_origin(origin))
+        yield "_relaxed.cif", mmcif.encode()
+        yield from _other_formats(mmcif, "_relaxed", settings, item)
+
+
+def _row_of(
+    score: Row, path_of: Callable[[str], Path], contract: Contract
+) -> Row | None:
+    """A sample's row of the table of its seed; None where either is not there."""
+    path = path_of(f"{score['job_id']}.{score['seed']}")
+    rows = read_rows(path, contract) if path.is_file() else []
+    return next((row for row in rows if row["sample"] == score["sample"]), None)
+
+
+def _origin(prediction: Row) -> Origin:
+    facts = json.loads(str(prediction["provenance"]))
+    usage = UNTRAINED_USAGE if facts["untrained"] else ALPHAFOLD3_USAGE
+    return foldmill_origin(facts["foldmill"], facts["weights"][:16], usage)
+
+
+def _other_formats(
+    mmcif: str, ending: str, settings: Export, item: str
+) -> Iterator[File]:
+    if "bcif" in settings.formats:
+        yield f"{ending}.bcif", to_binary_cif(mmcif)
+    if "pdb" in settings.formats:
+        obstacle = find_pdb_obstacle(mmcif)
+        if obstacle is None:
+            yield f"{ending}.pdb", to_pdb(mmcif).encode()
+        else:
+            log(f"{item}: no PDB file: {obstacle}")
+
+
+def _relaxed_mmcif(
+    job: _Job, relaxed: Row, plddt: Float[ndarray, "a"], origin: Origin
+) -> str:
+    """The relaxed structure, with its hydrogens if they were kept."""
+    positions = np.asarray(relaxed["positions"], np.float64).reshape(-1, 3)
+    structure, bonds = structure_of(job.features, positions), job.features.bonded_atoms
+    if relaxed["hydrogen_names"] is not None:
+        found = add_hydrogens(
+            structure,
+            relaxed["hydrogen_names"],
+            np.asarray(relaxed["hydrogen_parents"], np.int64),
+            np.asarray(relaxed["hydrogen_positions"], np.float64).reshape(-1, 3),
+        )
+        structure, plddt = found.structure, plddt[found.source]
+        bonds = found.row_of[bonds]
+    return _mmcif(job, structure, plddt, origin, bonds)
+
+
+def _mmcif(
+    job: _Job,
+    structure: Structure,
+    plddt: Float[ndarray, "a"],
+    origin: Origin,
+    bonds: Int[ndarray, "e 2"],
+) -> str:
+    return write_mmcif(
+        structure,
+        plddt,
+        job.features.chains,
+        job.chemistry.components,
+        name=job.name,
+        origin=origin,
+        bonds=bonds,
+    )

@@ -1,0 +1,1 @@
+"""How the items of a batch are worked through, whatever happens."""

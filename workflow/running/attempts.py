@@ -1,0 +1,225 @@
+"""Decides what a step works on next, and writes down what came of it.
+
+Ties the ladder (what to try) to the journal (what was tried) and to the exit statuses
+by which a step asks its supervisor for a new process or another submission.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from workflow.running.failures import Failure, failure
+from workflow.running.journal import (
+    Event,
+    Journal,
+    journal_path,
+    key_of,
+    read_history,
+    read_lines,
+)
+from workflow.running.ladder import (
+    RUNGS,
+    Action,
+    GiveUp,
+    Postpone,
+    Run,
+    Rung,
+    Trial,
+    next_action,
+)
+
+EXIT_RESTART = 81
+"""A step has to go on in a new process."""
+EXIT_UNIFIED = 82
+"""Likewise, in one whose device may use the host's memory."""
+EXIT_POSTPONE = 75
+"""What is left has to wait for another submission of the batch (sysexits.h)."""
+EXIT_DEVICE = 83
+"""The device was refused before any work."""
+
+
+class Work(Protocol):
+    """What attempts are made at."""
+
+    @property
+    def name(self) -> str:
+        """Of the item."""
+
+    @property
+    def made_from(self) -> str:
+        """A digest of everything it is made from."""
+
+
+@dataclass(frozen=True)
+class Group[Item: Work]:
+    """Items to be worked on together."""
+
+    items: tuple[Item, ...]
+    rung: Rung
+    alone: bool
+
+
+@dataclass
+class Attempts:
+    """The attempts of this process at the items of a batch."""
+
+    journal: Journal
+    rungs: Sequence[Rung]
+    trials: dict[str, tuple[Trial, ...]]
+    submission: int
+    abandoned: Failure | None
+    """Set where the supervisor has ended all work on the batch."""
+    has_unified_memory: bool = False
+    _failed_here: set[str] = field(default_factory=set)
+    _finished: set[str] = field(default_factory=set)
+
+    def action(self, item: Work) -> Action:
+        """What to do with an item that is not done."""
+        if self.abandoned is not None:
+            return GiveUp()
+        return next_action(
+            self.trials.get(key_of(item.name, item.made_from), ()),
+            rungs=self.rungs,
+            submission=self.submission,
+        )
+
+    def next_group[Item: Work](self, items: Sequence[Item]) -> Group[Item] | None:
+        """What to work on now; None when this process can do no more.
+
+        Fast rungs come first. What has to be alone comes last, one by one, so that
+        whatever it does to the process, everything else is done by then.
+        """
+        runs = {
+            item: action
+            for item in items
+            if item.name not in self._finished
+            and isinstance(action := self.action(item), Run)
+            and not self._needs_new_process(item, action)
+        }
+        together = [item for item in runs if not runs[item].alone]
+        if not together:
+            alone = list(runs)[:1]
+            return Group(tuple(alone), runs[alone[0]].rung, True) if alone else None
+        rung = min((runs[item].rung for item in together), key=RUNGS.index)
+        return Group(
+            tuple(item for item in together if runs[item].rung == rung), rung, False
+        )
+
+    def _needs_new_process(self, item: Work, run: Run) -> bool:
+        unified = run.rung == "unified_memory" and not self.has_unified_memory
+        return unified or (run.new_process and item.name in self._failed_here)
+
+    def began(self, item: Work, group: Group) -> None:
+        """Notes that an item is in flight."""
+        self.journal.write(
+            "began",
+            item.name,
+            made_from=item.made_from,
+            rung=group.rung,
+            alone=group.alone,
+        )
+
+    def done(self, item: Work, group: Group, event: Event = "done") -> None:
+        """Notes that an item is committed, or will be with its batch: `passed`."""
+        self.journal.write(event, item.name, made_from=item.made_from, rung=group.rung)
+        self._finished.add(item.name)
+
+    def failed(self, item: Work, group: Group, why: Failure) -> None:
+        """Notes that an item raised an error.
+
+        Raises:
+            SystemExit: the device is in no state to go on.
+        """
+        self.journal.write(
+            "failed",
+            item.name,
+            made_from=item.made_from,
+            rung=group.rung,
+            alone=group.alone,
+            cause=why.cause,
+            evidence=why.evidence,
+        )
+        key = key_of(item.name, item.made_from)
+        trial = Trial(
+            group.rung,
+            why.cause,
+            why.evidence,
+            group.alone,
+            submission=self.submission,
+        )
+        self.trials[key] = (*self.trials.get(key, ()), trial)
+        self._failed_here.add(item.name)
+        if why.cause == "device":
+            # A CUDA context that an error has poisoned fails whatever comes next.
+            self.require_nothing_more([item])
+
+    def require_nothing_more(self, items: Sequence[Work]) -> None:
+        """Returns if all has been tried with these items.
+
+        Raises:
+            SystemExit: some have to be tried in a new process or another submission.
+        """
+        actions = {i: self.action(i) for i in items if i.name not in self._finished}
+        runs = [action for action in actions.values() if isinstance(action, Run)]
+        if any(r.rung == "unified_memory" for r in runs) and not (
+            self.has_unified_memory
+        ):
+            raise SystemExit(EXIT_UNIFIED)
+        if runs:
+            raise SystemExit(EXIT_RESTART)
+        if any(isinstance(action, Postpone) for action in actions.values()):
+            self.journal.write("postponed")
+            raise SystemExit(EXIT_POSTPONE)
+
+    def failure_of(self, item: Work) -> Failure:
+        """Why an item was given up, and what had been tried."""
+        trials = self.trials.get(key_of(item.name, item.made_from), ())
+        if not trials:
+            if self.abandoned is None:
+                raise LookupError(f"{item.name} was neither done nor tried")
+            return self.abandoned
+        last, tried = trials[-1], ""
+        if len(trials) > 1:
+            tried = f"tried {len(trials)} times ({_ways(trials)}): "
+        return failure(last.cause, f"{tried}{last.evidence}")
+
+
+def _ways(trials: Sequence[Trial]) -> str:
+    """The rungs that were tried, and how far requests grew."""
+    ways = list(dict.fromkeys(trial.rung for trial in trials))
+    ways += ["alone"] if any(trial.alone for trial in trials) else []
+    if largest := max(trial.submission for trial in trials):
+        ways.append(f"submission {largest + 1}")
+    return ", ".join(ways)
+
+
+def begin_attempts(
+    stage: str,
+    batch: str,
+    *,
+    rungs: Sequence[Rung] = RUNGS[:1],
+    has_unified_memory: bool = False,
+) -> Attempts:
+    """Takes up a batch where the journal leaves it."""
+    path = journal_path(stage, batch)
+    history = read_history(read_lines(path))
+    return Attempts(
+        Journal(path, history.attempt),
+        rungs,
+        dict(history.trials),
+        history.submission,
+        history.abandoned,
+        has_unified_memory,
+    )
+
+
+def close_journal(stage: str, batch: str) -> None:
+    """Notes that what became of every item of a batch is written.
+
+    What was given up stays given up: should the outcomes be lost, as Snakemake removes
+    them where a scheduler calls the job failed for a process of it that was killed,
+    the rows are made again without another try. `foldmill retry` resets that.
+    """
+    path = journal_path(stage, batch)
+    if path.is_file():
+        Journal(path).write("closed")

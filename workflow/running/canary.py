@@ -1,0 +1,158 @@
+"""Trusts a device only after it has computed what is known, right and in time.
+
+Once for each node, boot, device, kind of work and release of the code that matters, a
+predict job first runs `af3_core.model.canary`. A device whose numbers are off, or that
+is far slower than the fastest of its kind so far, is refused: the job ends with the
+reason and is submitted again, elsewhere. Records lie in the search store's folder
+`canary/`, where campaigns share them.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from af3_core.model.canary import TOLERANCES, Measurement
+from workflow.running.failures import DeviceError
+from workflow.settings import digest_of
+from workflow.tables import replacing
+
+SLOWEST = {"cpu": 20.0}
+"""How many times slower than the fastest of its kind a device may be, by platform.
+Processors are shared with whatever else runs on a machine."""
+_SLOWEST_ACCELERATOR = 3.0
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class Site:
+    """The device at hand, and what it would be used for."""
+
+    platform: str
+    kind: str
+    """Kind of device: those of one kind are equally fast."""
+    work: str
+    """Names backend, precision, JAX and weights."""
+    dtype: str
+    node: str
+    boot: str
+    device: str
+    """Which of the node's devices."""
+
+    @property
+    def digest(self) -> str:
+        """Names the device until its node starts again."""
+        return digest_of(self.node, self.boot, self.device, self.kind, self.work)
+
+
+def this_site(platform: str, kind: str, work: str, dtype: str) -> Site:
+    """The site of this process.
+
+    Args:
+        platform: as JAX names it: cpu, gpu.
+        kind: of device, as JAX names it.
+        work: names everything else that decides how numbers are computed.
+        dtype: of the campaign's predictions.
+    """
+    boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.is_file() else ""
+    chosen = ("SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+    device = next((os.environ[name] for name in chosen if os.environ.get(name)), "0")
+    if platform == "cpu":
+        kind, device = f"{_processor()} x {len(os.sched_getaffinity(0))}", "0"
+    return Site(platform, kind, work, dtype, os.uname().nodename, boot, device)
+
+
+def _processor() -> str:
+    """The name of this machine's CPU."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    return names[0] if names else os.uname().machine
+
+
+def require_trusted(
+    site: Site, folder: Path, measure: Callable[[], Measurement]
+) -> str | None:
+    """Returns what was measured, in one line; None if the device is trusted already.
+
+    Raises:
+        DeviceError: the device computes wrong numbers or is very slow.
+    """
+    trusted = folder / f"{site.digest}.json"
+    if trusted.is_file():
+        return None
+    found = measure()
+    fastest_path = folder / f"fastest-{digest_of(site.kind, site.dtype)}.json"
+    fastest = _fastest(fastest_path)
+    reason = refusal(site, found, fastest)
+    if reason is not None:
+        _write(folder / "refused" / trusted.name, site, found, reason)
+        raise DeviceError(reason)
+    if found.seconds < fastest:
+        _write(fastest_path, site, found)
+    _forget_earlier_boots(folder, site)
+    _write(trusted, site, found)
+    worst = max(found.deviations.values())
+    return f"deviates by {worst:.1e} at most; {found.seconds * 1e3:.2f} ms"
+
+
+def refusal(site: Site, found: Measurement, fastest: float) -> str | None:
+    """Why a device cannot be trusted; None if it can.
+
+    Args:
+        fastest: seconds of the fastest device of its kind so far; infinite if none.
+    """
+    where = f"{site.kind} {site.device} of node {site.node}"
+    allowed = TOLERANCES[site.dtype]
+    for name, deviation in found.deviations.items():
+        # Written so that NaN fails.
+        if not deviation <= allowed[name]:
+            return (
+                f"{where} computes wrong numbers: {name.replace('_', ' ')} is off by"
+                f" {deviation:.1e}, at most {allowed[name]:.0e} is in order"
+            )
+    slowest = fastest * SLOWEST.get(site.platform, _SLOWEST_ACCELERATOR)
+    if found.seconds > slowest:
+        return (
+            f"slow node: {where} took {found.seconds * 1e3:.1f} ms for what the fastest"
+            f" of its kind did in {fastest * 1e3:.1f} ms"
+        )
+    return None
+
+
+def _fastest(path: Path) -> float:
+    if not path.is_file():
+        return math.inf
+    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+
+
+def _write(path: Path, site: Site, found: Measurement, reason: str = "") -> None:
+    facts: Mapping[str, object] = {
+        "node": site.node,
+        "boot": site.boot,
+        "device": site.device,
+        "kind": site.kind,
+        "dtype": site.dtype,
+        "deviations": found.deviations,
+        "seconds": found.seconds,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "refused": reason,
+    }
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def _forget_earlier_boots(folder: Path, site: Site) -> None:
+    """Removes what was recorded of this node before it started anew."""
+    for path in folder.glob("*.json"):
+        if path.name.startswith("fastest-"):
+            continue
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue  # another job was faster
+        if facts["node"] == site.node and facts["boot"] != site.boot:
+            path.unlink(missing_ok=True)

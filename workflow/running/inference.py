@@ -1,0 +1,274 @@
+"""One process with the weights on its device: from features to rows of predictions."""
+
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+
+from af3_core.contracts import PREDICTIONS
+from af3_core.features.tokens import bucket_for
+from af3_core.features.values import Features
+from af3_core.model.batch import MAX_MSA_ROWS, Batch, pad
+from af3_core.model.checkpoint import (
+    Checkpoint,
+    find_parts,
+    load_checkpoint,
+    read_config,
+)
+from af3_core.model.compilation import keep_compiled, watch_compilation
+from af3_core.model.config import ModelConfig, Runtime, config_to_dict
+from af3_core.model.model import Prediction, compile_predict
+from af3_core.prediction import sample_confidence, sample_row
+from kernels import (
+    Spec,
+    backends_used,
+    current_device,
+    record_choices,
+    require_safe,
+)
+from workflow.campaign import features_path, split_item
+from workflow.running.devices import claim_device, visible_devices
+from workflow.running.features_file import read_job_arrays, read_search_facts
+from workflow.running.items import Item, log
+from workflow.running.ladder import RUNGS, Rung
+from workflow.running.provenance import provenance
+from workflow.running.stream import Phases
+from workflow.settings import Model, Settings, digest_of
+from workflow.step import Row
+from workflow.tables import digest_file, read_made_from, write_table
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One item, ready for the device."""
+
+    features: Features
+    batch: Batch
+    bucket: int
+
+
+@dataclass(frozen=True)
+class Computed:
+    """One item, back from the device."""
+
+    features: Features
+    prediction: Prediction
+    bucket: int
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Weights on the device, how they are used, and what was seen on the way."""
+
+    checkpoint: Checkpoint
+    config: ModelConfig
+    runtime: Runtime
+    settings: Settings
+    bucket: int
+    msa_rows: int = MAX_MSA_ROWS
+    rung: Rung = "planned"
+    """How much memory is saved; see `workflow.running.ladder`."""
+    num_tokens: dict[str, int] = field(default_factory=dict)
+    """Tokens of the items loaded so far."""
+    compiled_for: set[str] = field(default_factory=set)
+    """Items for which the network had to be made ready."""
+    found_for: set[str] = field(default_factory=set)
+    """Those of them for which it had been compiled before."""
+    choices: dict[Spec, str] = field(default_factory=dict)
+    """Which backend computes which operation, as decided while compiling."""
+
+    @property
+    def phases(self) -> Phases[Item, Loaded, Computed]:
+        """What `stream` does with every item."""
+        return Phases(self._load, self._compute, self._finish)
+
+    @property
+    def device(self) -> str:
+        """Kind of the device."""
+        return jax.devices()[0].device_kind
+
+    @property
+    def platform(self) -> str:
+        """The device's platform: cpu, gpu."""
+        return jax.default_backend()
+
+    def on(self, rung: Rung) -> "Worker":
+        """The same worker on a rung of the ladder that needs less memory."""
+        runtime = runtime_on(rung, self.runtime)
+        return dataclasses.replace(self, rung=rung, runtime=runtime)
+
+    def _load(self, item: Item) -> Loaded:
+        job_id, seed = split_item(item.name)
+        features, positions = read_job_arrays(features_path(job_id), seed)
+        self.num_tokens[item.name] = features.num_tokens
+        bucket = self.bucket
+        if self.rung != "planned":
+            # A batch may share a bucket far larger than this item needs.
+            bucket = min(bucket, bucket_for(features.num_tokens))
+        msa_rows = self._padded_rows(features)
+        batch = pad(features, positions, bucket, msa_rows=msa_rows)
+        return Loaded(features, batch, bucket)
+
+    def _padded_rows(self, features: Features) -> int:
+        """The batch's depth; AlphaFold 3's for a job that does not fit it after all."""
+        is_enough = len(features.msa.rows) <= self.msa_rows
+        return self.msa_rows if is_enough else MAX_MSA_ROWS
+
+    def _compute(self, item: Item, loaded: Loaded) -> Computed:
+        _, seed = split_item(item.name)
+        run = _compiled(self.config, self.runtime)
+        already = run._cache_size()
+        # Random numbers as AlphaFold 3 draws them for its own bucket, so a seed gives
+        # the same structure whatever bucket it is computed in.
+        drawn_tokens = np.int32(bucket_for(loaded.features.num_tokens))
+        began = time.monotonic()
+        with record_choices() as choices, watch_compilation() as compilation:
+            prediction = jax.device_get(
+                run(
+                    self.checkpoint.params,
+                    loaded.batch,
+                    jax.random.PRNGKey(seed),
+                    drawn_tokens,
+                )
+            )
+        self.choices.update(choices)
+        if run._cache_size() > already:
+            self.compiled_for.add(item.name)
+            if compilation.num_found:
+                self.found_for.add(item.name)
+            how = "found" if compilation.num_found else "compiled"
+            seconds = time.monotonic() - began
+            size = f"{loaded.bucket} tokens"
+            log(f"network for {size} {how}; first item: {seconds:.1f} s")
+        return Computed(loaded.features, prediction, loaded.bucket)
+
+    def _finish(self, item: Item, computed: Computed) -> None:
+        job_id, seed = split_item(item.name)
+        facts = provenance(
+            self.checkpoint,
+            self.config,
+            self.runtime,
+            self.settings,
+            backends=backends_used(self.choices),
+            bucket=computed.bucket,
+            msa_rows=self._padded_rows(computed.features),
+            features=read_made_from(features_path(job_id)),
+            search=read_search_facts(features_path(job_id)),
+            seed=seed,
+            rung=self.rung,
+        )
+        samples = range(len(computed.prediction.positions))
+        rows = [
+            {
+                **{"job_id": job_id, "seed": seed, "sample": sample},
+                **_sample_columns(computed, sample),
+                "provenance": facts,
+            }
+            for sample in samples
+        ]
+        table = PREDICTIONS.table(rows)
+        write_table(item.path, PREDICTIONS, table, made_from=item.made_from)
+
+
+_SMALL_CHUNKS = {"row_chunk": 64, "outer_product_chunk": 16, "cached_bias_tokens": 0}
+
+
+def runtime_on(rung: Rung, runtime: Runtime) -> Runtime:
+    """How the network is run on a rung of the ladder.
+
+    The numbers differ from rung to rung by the order of summation at most.
+    """
+    if rung == "planned":
+        return runtime
+    runtime = dataclasses.replace(runtime, **_SMALL_CHUNKS)
+    if rung == "small_chunks":
+        return runtime
+    return dataclasses.replace(runtime, one_sample_at_a_time=True)
+
+
+def rungs_here() -> tuple[Rung, ...]:
+    """The rungs that this device has: only NVIDIA's shares memory with the host."""
+    return RUNGS if jax.default_backend() == "gpu" else RUNGS[:-1]
+
+
+def has_unified_memory() -> bool:
+    """Whether this process lets the device use the host's memory."""
+    return os.environ.get("TF_FORCE_UNIFIED_MEMORY") == "1"
+
+
+def start_worker(
+    settings: Settings, bucket: int, msa_rows: int = MAX_MSA_ROWS
+) -> Worker:
+    """Loads the weights onto the device, for batches padded to one size.
+
+    Raises:
+        RuntimeError: the device computes wrong numbers unless XLA is told not to.
+        InputError: the checkpoint cannot be used; see `load_checkpoint`.
+    """
+    if device := claim_device(visible_devices()):
+        log(f"device {device} of this machine")
+    require_safe(current_device())
+    checkpoint = load_checkpoint(settings.model.checkpoint)
+    log(f"weights {checkpoint.digest[:16]} from {settings.model.checkpoint}")
+    if settings.predict.compilation_cache is not None:
+        folder = keep_compiled(settings.predict.compilation_cache)
+        log(f"compiled networks are kept in {folder}")
+    runtime = Runtime(
+        dtype=settings.predict.dtype, attention_backend=settings.predict.attention
+    )
+    config = configure(checkpoint.config, settings.model)
+    return Worker(checkpoint, config, runtime, settings, bucket, msa_rows)
+
+
+def prediction_key(settings: Settings) -> str:
+    """Names everything but the features that decides a prediction's numbers.
+
+    Raises:
+        InputError: there is no checkpoint.
+    """
+    checkpoint = settings.model.checkpoint
+    return digest_of(
+        [digest_file(part) for part in find_parts(checkpoint)],
+        config_to_dict(read_config(checkpoint)),
+        settings.model.model_dump(exclude={"checkpoint"}),
+        settings.predict.dtype,
+        PREDICTIONS.version,
+    )
+
+
+def configure(config: ModelConfig, overrides: Model) -> ModelConfig:
+    """The network's configuration with what the campaign sets differently."""
+    sampler = config.sampler
+    if overrides.num_diffusion_steps is not None:
+        sampler = dataclasses.replace(sampler, num_steps=overrides.num_diffusion_steps)
+    if overrides.num_samples is not None:
+        sampler = dataclasses.replace(sampler, num_samples=overrides.num_samples)
+    if overrides.num_recycles is not None:
+        config = dataclasses.replace(config, num_recycles=overrides.num_recycles)
+    return dataclasses.replace(config, sampler=sampler)
+
+
+@functools.cache
+def _compiled(config: ModelConfig, runtime: Runtime) -> Callable[..., Prediction]:
+    return compile_predict(config, runtime)
+
+
+def _sample_columns(computed: Computed, sample: int) -> Row:
+    prediction = computed.prediction
+    heads = {
+        name: np.asarray(values[sample])
+        for name, values in vars(prediction.confidence).items()
+        if name != "logits"
+    }
+    structure, confidence = sample_confidence(
+        computed.features,
+        prediction.positions[sample],
+        heads,
+        prediction.distogram.contact_probs,
+    )
+    return sample_row(structure, confidence)

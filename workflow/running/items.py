@@ -1,0 +1,258 @@
+"""Works through the items of a batch: each is committed alone, none stops the rest.
+
+A step that is killed finds its finished items on the next start and goes on with the
+first that is missing. What an item was made from is kept in its file, so an item
+made from something else is made again. What was tried before decides what is tried
+now: see `workflow.running.attempts`.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from af3_core.contracts import OUTCOMES, Contract
+from workflow.campaign import outcomes_path, split_item
+from workflow.running.attempts import Attempts, begin_attempts, close_journal
+from workflow.running.failures import ITEM_ERRORS, Failure, classify
+from workflow.settings import digest_of
+from workflow.tables import (
+    is_current,
+    read_made_from,
+    read_rows,
+    replacing,
+    write_table,
+)
+
+type Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One unit of work and the file that will hold its result."""
+
+    name: str
+    job_id: str | None
+    path: Path
+    contract: Contract
+    made_from: str
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the result is there and current."""
+        return is_current(self.path, self.contract, made_from=self.made_from)
+
+
+def items_from(
+    names: Iterable[str],
+    source_of: Callable[[str], Path],
+    path_of: Callable[[str], Path],
+    contract: Contract,
+    key: str,
+) -> list[Item]:
+    """Items made from the tables of an earlier stage, and from what `key` names."""
+    return [
+        Item(
+            name,
+            split_item(name)[0],
+            path_of(name),
+            contract,
+            made_from=digest_of(key, read_made_from(source_of(name))),
+        )
+        for name in names
+    ]
+
+
+def outcome(
+    stage: str,
+    batch: str,
+    item: str,
+    *,
+    job_id: str | None = None,
+    seconds: float = 0.0,
+    failure: Failure | None = None,
+    status: str | None = None,
+) -> Row:
+    """A row of the outcomes table."""
+    return {
+        "stage": stage,
+        "batch_id": batch,
+        "item": item,
+        "job_id": job_id,
+        "status": status or ("failed" if failure else "done"),
+        "seconds": seconds,
+        "cause": failure.cause if failure else None,
+        "evidence": failure.evidence if failure else None,
+        "remedy": failure.remedy if failure else None,
+    }
+
+
+@dataclass(frozen=True)
+class Task:
+    """One unit of work whose result is committed with its batch."""
+
+    name: str
+    job_id: str | None
+    made_from: str = ""
+
+
+def work_through(
+    stage: str,
+    batch: str,
+    items: Sequence[Item],
+    make: Callable[[Item], pa.Table],
+    *,
+    blocked: Mapping[str, Row] | None = None,
+) -> list[Row]:
+    """Makes every item that is not done, commits it, and says what became of each.
+
+    Args:
+        stage: name of the stage.
+        batch: id of the batch.
+        items: in the order they are worked on.
+        make: computes an item's table; may raise any of `ITEM_ERRORS`.
+        blocked: unfinished items or jobs of the stage before.
+
+    Raises:
+        SystemExit: the rest needs a new process or another submission.
+    """
+
+    def work(item: Item) -> None:
+        table = make(item)
+        write_table(item.path, item.contract, table, made_from=item.made_from)
+
+    done = {item.name for item in items if item.is_done}
+    return _go_through(stage, batch, items, work, blocked or {}, done, "done")
+
+
+def go_through(
+    stage: str,
+    batch: str,
+    tasks: Sequence[Task],
+    work: Callable[[Task], None],
+    *,
+    blocked: Mapping[str, Row] | None = None,
+) -> list[Row]:
+    """Likewise, where nothing is committed before the whole batch is."""
+    return _go_through(stage, batch, tasks, work, blocked or {}, set(), "passed")
+
+
+def _go_through[Work: (Item, Task)](
+    stage: str,
+    batch: str,
+    items: Sequence[Work],
+    work: Callable[[Work], None],
+    blocked: Mapping[str, Row],
+    done: set[str],
+    success: Literal["done", "passed"],
+) -> list[Row]:
+    attempts = begin_attempts(stage, batch)
+    before = blocked_items(items, blocked)
+    todo = [i for i in items if i.name not in before and i.name not in done]
+    progress = Progress(stage, batch, len(items))
+    progress.advance(len(items) - len(todo))
+    seconds: dict[str, float] = {}
+    while group := attempts.next_group(todo):
+        for item in group.items:
+            began = time.monotonic()
+            attempts.began(item, group)
+            try:
+                work(item)
+            except ITEM_ERRORS as error:
+                why = classify(error)
+                log(f"{stage} {item.name} failed: {why.cause}: {why.evidence}")
+                attempts.failed(item, group, why)
+            else:
+                attempts.done(item, group, success)
+                done.add(item.name)
+                log(f"{stage} {item.name} done in {time.monotonic() - began:.1f} s")
+            seconds[item.name] = time.monotonic() - began
+            progress.advance()
+    attempts.require_nothing_more(todo)
+    return outcomes_of(
+        *(stage, batch, items, attempts),
+        blocked=before,
+        done=done,
+        seconds=seconds,
+    )
+
+
+def blocked_items(items: Sequence[Item], blocked: Mapping[str, Row]) -> dict[str, Row]:
+    """By item, the unfinished item or job of the stage before that it needs."""
+    found = {i.name: blocked.get(i.name) or blocked.get(i.job_id or "") for i in items}
+    return {name: row for name, row in found.items() if row is not None}
+
+
+def outcomes_of(
+    stage: str,
+    batch: str,
+    items: Sequence[Item | Task],
+    attempts: Attempts,
+    *,
+    blocked: Mapping[str, Row],
+    done: Collection[str],
+    seconds: Mapping[str, float],
+) -> list[Row]:
+    """What became of every item: done, skipped, or given up with its failure."""
+    rows = []
+    for item in items:
+        if item.name in blocked:
+            rows.append(skipped(stage, batch, item.name, blocked[item.name]))
+            continue
+        why = None if item.name in done else attempts.failure_of(item)
+        spent = seconds.get(item.name, 0.0)
+        rows.append(
+            outcome(
+                *(stage, batch, item.name),
+                job_id=item.job_id,
+                seconds=spent,
+                failure=why,
+            )
+        )
+    return rows
+
+
+def commit_outcomes(stage: str, batch: str, rows: Sequence[Row]) -> None:
+    """Writes what became of a batch; this is what the workflow waits for."""
+    write_table(outcomes_path(stage, batch), OUTCOMES, OUTCOMES.table(list(rows)))
+    close_journal(stage, batch)
+
+
+def unfinished(outcomes: Path) -> dict[str, Row]:
+    """Items (or jobs) that an earlier stage could not bring to an end, by name."""
+    rows = read_rows(outcomes, OUTCOMES)
+    return {row["item"]: row for row in rows if row["status"] != "done"}
+
+
+def skipped(stage: str, batch: str, item: str, before: Row) -> Row:
+    """The outcome of an item for which an earlier stage left nothing to work on."""
+    failure = Failure(before["cause"], before["evidence"], before["remedy"])
+    job_id = before["job_id"]
+    return outcome(stage, batch, item, job_id=job_id, failure=failure, status="skipped")
+
+
+class Progress:
+    """How far a batch is, in a small file that anyone may watch."""
+
+    def __init__(self, stage: str, batch: str, total: int) -> None:
+        self.path = Path("logs") / stage / f"{batch}.progress"
+        self.done, self.total = 0, total
+        self._write()
+
+    def advance(self, count: int = 1) -> None:
+        """Counts items as finished, however they ended."""
+        self.done += count
+        self._write()
+
+    def _write(self) -> None:
+        with replacing(self.path) as temporary:
+            temporary.write_text(f"{self.done} {self.total}\n", encoding="ascii")
+
+
+def log(message: str) -> None:
+    """One line with the time, to the step's log."""
+    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,103 @@
+"""What made a prediction, in enough detail to make it again."""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+
+from af3_core.model.checkpoint import Checkpoint
+from af3_core.model.config import ModelConfig, Runtime
+from workflow.settings import Settings
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGES = ("af3_core", "kernels", "workflow")
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def code_version() -> str:
+    """Foldmill's version."""
+    return importlib.metadata.version("foldmill")
+
+
+@functools.cache
+def source_digest() -> str:
+    """16 hex digits that name the code: every Python file of the three packages."""
+    digest = hashlib.sha256()
+    for package in _PACKAGES:
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(_ROOT)} {content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def driver_version() -> str | None:
+    """Version of NVIDIA's kernel module; None where there is none."""
+    if not _NVIDIA_DRIVER.is_file():
+        return None
+    return _NVIDIA_DRIVER.read_text(encoding="utf-8").splitlines()[0].strip()
+
+
+def provenance(
+    checkpoint: Checkpoint,
+    config: ModelConfig,
+    runtime: Runtime,
+    settings: Settings,
+    *,
+    backends: Mapping[str, list[str]],
+    bucket: int,
+    msa_rows: int,
+    features: str,
+    search: Mapping[str, object],
+    seed: int,
+    rung: str,
+) -> str:
+    """The provenance column of a prediction, as JSON with sorted keys.
+
+    Args:
+        checkpoint: the weights.
+        config: the network, as this campaign configures it.
+        runtime: how the network was run.
+        settings: the campaign's.
+        backends: what computed each operation, as chosen for the device.
+        bucket: padded tokens.
+        msa_rows: padded depth of the alignment.
+        features: digest of what the features were made from.
+        search: what alignments and templates came from; see `search_facts`.
+        seed: the model seed.
+        rung: how much memory was saved; see `workflow.running.ladder`.
+    """
+    device = jax.devices()[0]
+    facts = {
+        "foldmill": code_version(),
+        "source": source_digest(),
+        "weights": checkpoint.digest,
+        # The published release is named by 64 bytes; weights made up here by zeros.
+        "untrained": int(checkpoint.identifier or "0", 16) == 0,
+        "num_recycles": config.num_recycles,
+        "num_diffusion_steps": config.sampler.num_steps,
+        "num_samples": config.sampler.num_samples,
+        "precision": runtime.dtype,
+        "attention": runtime.attention_backend,
+        "backends": backends,
+        "device": device.device_kind,
+        # Without it there would be no prediction: see workflow.canary.
+        "canary": "passed",
+        "platform": device.platform,
+        "runtime": device.client.platform_version.splitlines()[0],
+        "driver": driver_version(),
+        "jax": jax.__version__,
+        "jaxlib": importlib.metadata.version("jaxlib"),
+        "bucket": bucket,
+        "msa_rows": msa_rows,
+        "rung": rung,
+        "seed": seed,
+        "features": features,
+        "search_profile": settings.search.profile,
+        "search": search,
+    }
+    return json.dumps(facts, sort_keys=True)

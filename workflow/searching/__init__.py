@@ -1,0 +1,1 @@
+"""Sequences and templates against databases, and what was found."""

@@ -1,0 +1,160 @@
+"""Puts what the searches found into a job: alignments and templates of every chain."""
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+from af3_core.job import Job, Ligand, Polymer
+from af3_core.msa import Msa, format_a3m, parse_a3m
+from workflow.databases.catalogue import Database, read_manifest, with_role
+from workflow.needs import ChainNeeds, chain_needs
+from workflow.searching.sequences import (
+    HMMER,
+    engine_name,
+    hits_key,
+    paired_msa,
+    unpaired_msa,
+)
+from workflow.searching.template_search import (
+    TemplateDatabases,
+    TemplateQuery,
+    read_templates,
+    templates_key,
+)
+from workflow.settings import Search, Settings
+from workflow.store.entries import Key, Store
+
+
+@cache
+def databases_of(search: Search) -> tuple[Database, ...]:
+    """The campaign's databases."""
+    return read_manifest(search.databases)
+
+
+def template_databases(search: Search) -> TemplateDatabases | None:
+    """Where templates come from; None if the campaign has no such databases."""
+    sequences = with_role(databases_of(search), "templates")
+    structures = with_role(databases_of(search), "structures")
+    if not (sequences and structures):
+        return None
+    return TemplateDatabases(sequences[0], structures[0])
+
+
+def max_template_date(search: Search) -> datetime.date:
+    """The latest release date of a template."""
+    return datetime.date.fromisoformat(search.max_template_date)
+
+
+def template_query(need: ChainNeeds, search: Search) -> TemplateQuery:
+    """A chain and the alignment its templates are searched with.
+
+    Raises:
+        LookupError: the alignment is not in the store.
+    """
+    polymer = need.polymer
+    if polymer.unpaired_msa:
+        return TemplateQuery(polymer.sequence, parse_a3m(polymer.unpaired_msa))
+    if polymer.unpaired_msa is not None:
+        return TemplateQuery(polymer.sequence, Msa(("query",), (polymer.sequence,)))
+    return TemplateQuery(polymer.sequence, _unpaired(polymer, search))
+
+
+def evidence_keys(job: Job, settings: Settings) -> list[Key]:
+    """The store's key of everything that was searched for a job.
+
+    Raises:
+        LookupError: a result is not in the store.
+    """
+    return [key for need in chain_needs(job) for key in _keys(need, settings.search)]
+
+
+def _keys(need: ChainNeeds, search: Search) -> Iterator[Key]:
+    for role in _roles(need):
+        for database in with_role(databases_of(search), role):
+            yield hits_key(need.polymer.sequence, database, search.profile)
+    databases = template_databases(search)
+    if need.search_templates and databases is not None:
+        query = template_query(need, search)
+        yield templates_key(query, databases, max_template_date(search))
+
+
+def _roles(need: ChainNeeds) -> Iterator[str]:
+    """Roles of the databases that a chain is searched against."""
+    if need.search_unpaired:
+        yield "rna" if need.polymer.kind == "rna" else "unpaired"
+    if need.search_paired:
+        yield "paired"
+
+
+def search_facts(job: Job, settings: Settings) -> dict[str, object]:
+    """What a job's alignments and templates come from, for its provenance.
+
+    `engines` says by role what program searched, or that the input brought alignments
+    along; `databases` maps names to digests. Roles that no chain needs are absent.
+    """
+    search, used = settings.search, {}
+    engines: dict[str, str] = {}
+    for need in chain_needs(job):
+        for role in _roles(need):
+            for database in with_role(databases_of(search), role):
+                used[database.name] = database.digest
+                engines[role] = f"{database.tool} ({engine_name(database)})"
+        if need.polymer.unpaired_msa:
+            engines.setdefault("unpaired", "input")
+        databases = template_databases(search)
+        if need.search_templates and databases is not None:
+            for database in (databases.sequences, databases.structures):
+                used[database.name] = database.digest
+            engines["templates"] = f"hmmsearch ({HMMER})"
+    return {
+        "profile": search.profile,
+        "engines": engines,
+        "databases": used,
+        "max_template_date": search.max_template_date,
+    }
+
+
+def add_evidence(job: Job, settings: Settings) -> Job:
+    """The job with nothing left to be found.
+
+    Raises:
+        LookupError: a result is not in the store.
+    """
+    needs = {need.entity_index: need for need in chain_needs(job)}
+    entities = tuple(
+        entity
+        if isinstance(entity, Ligand)
+        else _complete(needs[index], settings.search)
+        for index, entity in enumerate(job.entities)
+    )
+    return replace(job, entities=entities)
+
+
+def _complete(need: ChainNeeds, search: Search) -> Polymer:
+    polymer, store = need.polymer, Store(search.store)
+    found: dict[str, object] = {}
+    if need.search_unpaired:
+        found["unpaired_msa"] = format_a3m(_unpaired(polymer, search))
+    if need.search_paired:
+        paired = paired_msa(
+            polymer.sequence, databases_of(search), store, search.profile
+        )
+        found["paired_msa"] = format_a3m(paired)
+    if need.search_templates:
+        databases = template_databases(search)
+        query = template_query(need, search)
+        max_date = max_template_date(search)
+        found["templates"] = (
+            read_templates(query, databases, store, max_date=max_date)
+            if databases is not None
+            else ()
+        )
+    return replace(polymer, **found)
+
+
+def _unpaired(polymer: Polymer, search: Search) -> Msa:
+    databases, store = databases_of(search), Store(search.store)
+    return unpaired_msa(
+        polymer.sequence, polymer.kind, databases, store, search.profile
+    )

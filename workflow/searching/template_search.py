@@ -1,0 +1,171 @@
+"""Templates of proteins, found once for everybody who shares a store.
+
+A query's alignment becomes a profile; all profiles of a batch go through the PDB's
+sequences together; the hits of each are filtered against the template structures.
+"""
+
+import datetime
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from af3_core.contracts import TEMPLATES
+from af3_core.job import Template
+from af3_core.msa import Msa, format_a3m
+from af3_core.search.hits import select_rows
+from af3_core.search.hmmer import ALPHABETS, search_stream
+from af3_core.search.profile import build_profile
+from af3_core.search.settings import TEMPLATE_SEARCH
+from af3_core.search.templates import (
+    ChosenTemplate,
+    TemplateFilter,
+    choose_templates,
+    read_hit,
+)
+from workflow.databases.catalogue import Database
+from workflow.databases.files import read_blocks
+from workflow.databases.template_store import Structures, chain_text, open_structures
+from workflow.needs import sequence_id
+from workflow.searching.sequences import HMMER
+from workflow.store.entries import Key, Store, fill_store, make_key
+
+
+@dataclass(frozen=True)
+class TemplateQuery:
+    """A protein and the alignment its templates are searched with."""
+
+    sequence: str
+    msa: Msa
+
+
+@dataclass(frozen=True)
+class TemplateDatabases:
+    """The PDB's sequences and structures."""
+
+    sequences: Database
+    structures: Database
+
+
+def templates_key(
+    query: TemplateQuery, databases: TemplateDatabases, max_date: datetime.date
+) -> Key:
+    """The store's key of one query's templates."""
+    return make_key(
+        TEMPLATES,
+        sequence=query.sequence,
+        alignment=hashlib.sha256(format_a3m(query.msa).encode()).hexdigest(),
+        engine=HMMER,
+        flags=TEMPLATE_SEARCH.flags,
+        sequences=databases.sequences.digest,
+        z=databases.sequences.z,
+        structures=databases.structures.digest,
+        max_date=max_date.isoformat(),
+        filter=repr(TemplateFilter(max_date=max_date)),
+    )
+
+
+def search_templates(
+    queries: Mapping[str, TemplateQuery],
+    databases: TemplateDatabases,
+    store: Store,
+    *,
+    max_date: datetime.date,
+    threads: int = 1,
+    on_result: Callable[[str], None] = lambda name: None,
+) -> None:
+    """Sees to it that the store has the templates of every query.
+
+    Args:
+        queries: by the names `on_result` is called with.
+        databases: where hits and structures come from.
+        store: where results are and go.
+        max_date: the latest release date of a template.
+        threads: how many run at once.
+        on_result: called with each name when its entry is there.
+
+    Raises:
+        InputError: a database file is missing or not the one of the manifest.
+        ValueError: an alignment has rows of different length.
+    """
+    keys = {name: templates_key(q, databases, max_date) for name, q in queries.items()}
+
+    def make(names: list[str]) -> Iterator[tuple[str, pa.Table]]:
+        wanted = {name: queries[name] for name in names}
+        return _search(wanted, databases, TemplateFilter(max_date=max_date), threads)
+
+    fill_store(store, keys, make, on_result)
+
+
+def _search(
+    queries: Mapping[str, TemplateQuery],
+    databases: TemplateDatabases,
+    limits: TemplateFilter,
+    threads: int,
+) -> Iterator[tuple[str, pa.Table]]:
+    structures = open_structures(databases.structures.path)
+    shards = databases.sequences.shards
+    found = search_stream(
+        {name: build_profile(query.msa) for name, query in queries.items()},
+        (b for shard in shards for b in read_blocks(shard, ALPHABETS["profile"])),
+        TEMPLATE_SEARCH,
+        kind="profile",
+        z=databases.sequences.z,
+        threads=threads,
+    )
+    for name, query in queries.items():
+        hits = (read_hit(row) for row in select_rows(found[name], TEMPLATE_SEARCH))
+        chosen = choose_templates(query.sequence, hits, structures.chain, limits)
+        yield name, _templates_table(query.sequence, chosen, structures)
+
+
+def _templates_table(
+    query: str, chosen: tuple[ChosenTemplate, ...], structures: Structures
+) -> pa.Table:
+    return TEMPLATES.table(
+        [
+            {
+                "sequence_id": sequence_id("protein", query),
+                "rank": rank,
+                "pdb_id": template.hit.pdb_id,
+                "chain_id": template.hit.author_id,
+                "release_date": template.release_date.isoformat(),
+                "mmcif": chain_text(
+                    structures, template.hit.pdb_id, template.hit.author_id
+                ),
+                "query_indices": list(template.query_indices),
+                "template_indices": list(template.template_indices),
+                "engine": f"hmmsearch ({HMMER})",
+            }
+            for rank, template in enumerate(chosen, start=1)
+        ]
+    )
+
+
+def read_templates(
+    query: TemplateQuery,
+    databases: TemplateDatabases,
+    store: Store,
+    *,
+    max_date: datetime.date,
+) -> tuple[Template, ...]:
+    """The templates of a query that was searched, best first.
+
+    Raises:
+        LookupError: the store has no such result.
+    """
+    table = store.get(templates_key(query, databases, max_date))
+    if table is None:
+        raise LookupError(
+            f"the store {store.folder} has no templates of "
+            f"{sequence_id('protein', query.sequence)}; run the search again"
+        )
+    return tuple(
+        Template(
+            mmcif=row["mmcif"],
+            query_indices=tuple(row["query_indices"]),
+            template_indices=tuple(row["template_indices"]),
+        )
+        for row in table.to_pylist()
+    )

@@ -1,0 +1,1 @@
+"""What was searched once, by content, for all campaigns."""

@@ -1,0 +1,382 @@
+"""Search results, kept once under what they depend on and shared by everybody.
+
+An entry is one Parquet file named by a digest of its key, loose or in a pack
+(`store_pack`). It appears whole or not at all, carries its key and a checksum of every
+page, and is checked on every read: an entry that is damaged, or whose key is not the
+one asked for, is as good as absent.
+Claims keep two campaigns from searching the same at the same time; they are hints:
+losing one costs time, never correctness. Works on a network file system.
+"""
+
+import hashlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from af3_core.contracts import CONTRACTS, Contract, ContractError
+from workflow.store.pack import find_packed, list_packed, write_pack
+from workflow.tables import replacing
+
+STALE_SECONDS = 180.0
+"""A claim not renewed for this long belongs to a process that is gone."""
+_RENEW_SECONDS = 30.0
+_POLL_SECONDS = 2.0
+_LEFTOVER_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class Key:
+    """All that a result depends on."""
+
+    contract: Contract
+    depends_on: tuple[tuple[str, str], ...]
+    """Names and values, in a fixed order."""
+
+    @property
+    def text(self) -> str:
+        """The key as JSON, as it stands in the entry's metadata."""
+        names = {"contract": self.contract.name, "version": self.contract.version}
+        return json.dumps({**names, **dict(self.depends_on)}, sort_keys=True)
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits that name the entry."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:32]
+
+
+def make_key(contract: Contract, **depends_on: object) -> Key:
+    """A key from named values; numbers enter exactly."""
+    values = tuple(sorted((name, repr(value)) for name, value in depends_on.items()))
+    return Key(contract, values)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of entries."""
+
+    folder: Path
+
+    def path(self, key: Key) -> Path:
+        """Where an entry is or would be."""
+        name = key.digest
+        return self.folder / key.contract.name / name[:2] / f"{name}.parquet"
+
+    def get(self, key: Key) -> pa.Table | None:
+        """The entry's table, or None if there is none that is whole and right."""
+        path = self.path(key)
+        table = read_entry(path, key)
+        if table is None and (content := find_packed(path)) is not None:
+            table = read_entry(path, key, content=content)
+        return table
+
+    def __contains__(self, key: Key) -> bool:
+        """Whether the entry is there, by its footer alone."""
+        path = self.path(key)
+        if _has_key(path, key):
+            return True
+        content = find_packed(path)
+        return content is not None and _has_key(pa.BufferReader(content), key)
+
+    def put(self, key: Key, table: pa.Table) -> None:
+        """Adds an entry; if it is there already, it is replaced by an equal one.
+
+        Raises:
+            ContractError: the table is not what the key's contract says.
+            OSError: the disk is full or the folder cannot be written.
+        """
+        path = self.path(key)
+        key.contract.check(table, where=str(path))
+        metadata = {**table.schema.metadata, b"key": key.text.encode()}
+        with replacing(path) as temporary:
+            pq.write_table(
+                table.replace_schema_metadata(metadata),
+                temporary,
+                compression="zstd",
+                write_page_checksum=True,
+            )
+
+    def remove(self, key: Key) -> None:
+        """Forgets an entry, if it is there and loose."""
+        self.path(key).unlink(missing_ok=True)
+
+    def claim(self, key: Key) -> bool:
+        """Whether this process is now the one to make the entry.
+
+        False: another process is at it. Keep claims with `keep_claims`, and give them
+        back with `release`.
+        """
+        path = self._claim_path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _create(path):
+            return True
+        if not _is_abandoned(path):
+            return False
+        _remove_abandoned(path)
+        return _create(path)
+
+    def release(self, key: Key) -> None:
+        """Gives a claim back, whether or not the entry was made."""
+        self._claim_path(key).unlink(missing_ok=True)
+
+    @contextmanager
+    def keep_claims(self, keys: Iterable[Key]) -> Iterator[None]:
+        """Renews claims while the block runs, and gives them back at its end."""
+        keys, is_over = tuple(keys), threading.Event()
+
+        def renew() -> None:
+            while not is_over.wait(_RENEW_SECONDS):
+                for key in keys:
+                    _renew(self._claim_path(key))
+
+        thread = threading.Thread(target=renew, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+            for key in keys:
+                self.release(key)
+
+    def _claim_path(self, key: Key) -> Path:
+        return self.path(key).with_suffix(".claim")
+
+
+def fill_store(
+    store: Store,
+    keys: Mapping[str, Key],
+    make: Callable[[list[str]], Iterable[tuple[str, pa.Table]]],
+    on_result: Callable[[str], None],
+) -> int:
+    """Sees to it that the store has all entries, none of them made twice.
+
+    What is there is left alone; what another process is making is waited for.
+
+    Args:
+        store: where the entries belong.
+        keys: by the names that `make` and `on_result` know them by.
+        make: the tables of these names, in any order.
+        on_result: called with each name when its entry is there.
+
+    Returns:
+        How many entries were made here.
+    """
+    num_made, wanted = 0, dict(keys)
+    while wanted:
+        done = {name for name, key in wanted.items() if store.get(key) is not None}
+        mine = {
+            name: key
+            for name, key in wanted.items()
+            if name not in done and store.claim(key)
+        }
+        with store.keep_claims(mine.values()):
+            # Between the look and the claim another process may have finished.
+            todo = [name for name, key in mine.items() if store.get(key) is None]
+            for name, table in make(todo) if todo else ():
+                store.put(mine[name], table)
+            num_made += len(todo)
+        for name in (*done, *mine):
+            del wanted[name]
+            on_result(name)
+        if wanted:
+            time.sleep(_POLL_SECONDS)
+    return num_made
+
+
+def _create(path: Path) -> bool:
+    """Creates a claim; exactly one of several processes succeeds."""
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w") as file:
+        file.write(_process_name(os.getpid()) or "")
+    return True
+
+
+def _renew(path: Path) -> None:
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        _create(path)
+
+
+def _process_name(pid: int) -> str | None:
+    """Host, number and start of a process of this host; None if there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    started = fields.rpartition(")")[2].split()[19]
+    return f"{socket.gethostname()} {pid} {started}"
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether the process that made a claim is gone.
+
+    On the claim's own host that is known at once, elsewhere by its age.
+    """
+    try:
+        owner = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return True
+    host, _, rest = owner.partition(" ")
+    if host == socket.gethostname() and Path("/proc/self/stat").exists():
+        return _process_name(int(rest.split()[0])) != owner
+    age = _age(path)
+    return age is None or age >= STALE_SECONDS
+
+
+def _age(path: Path) -> float | None:
+    """Seconds since a claim was renewed, by the file server's clock."""
+    probe = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Moves a dead claim away; of several processes one succeeds."""
+    grave = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.stale")
+    try:
+        path.rename(grave)
+    except FileNotFoundError:
+        return
+    grave.unlink(missing_ok=True)
+
+
+def _has_key(source: Path | pa.BufferReader, key: Key) -> bool:
+    try:
+        metadata = pq.read_schema(source).metadata or {}
+    except (FileNotFoundError, pa.ArrowInvalid, OSError):
+        return False
+    return metadata.get(b"key") == key.text.encode()
+
+
+def read_entry(
+    path: Path, key: Key | None = None, *, content: bytes | None = None
+) -> pa.Table | None:
+    """An entry's table, or None if it is absent, damaged or another's.
+
+    Args:
+        path: the entry's file.
+        key: what it has to be; None takes any entry whose name fits its own key.
+        content: of the file, if it is in a pack.
+    """
+    source = path if content is None else pa.BufferReader(content)
+    try:
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            table = file.read()
+        metadata = table.schema.metadata or {}
+        text = metadata.get(b"key", b"{}").decode()
+        contract = CONTRACTS.get(metadata.get(b"contract", b"").decode())
+        name = hashlib.sha256(text.encode()).hexdigest()[:32]
+        if contract is None or name != path.stem or (key and key.text != text):
+            return None
+        return contract.check(table, where=str(path))
+    except (FileNotFoundError, pa.ArrowException, OSError, ContractError):
+        return None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of an entry without reading its rows."""
+
+    path: Path
+    """Its file; where it is packed, the file it would be."""
+    key: dict[str, str]
+    rows: int
+    bytes: int
+    age_days: float
+    pack: Path | None = None
+    """The pack that holds it."""
+
+
+def entry_paths(store: Store) -> list[Path]:
+    """Files of all loose entries, good or damaged."""
+    return _visible(store, "parquet")
+
+
+def pack_paths(store: Store) -> list[Path]:
+    """All packs."""
+    return _visible(store, "zip")
+
+
+def _visible(store: Store, ending: str) -> list[Path]:
+    return [
+        path
+        for path in sorted(store.folder.glob(f"*/??/*.{ending}"))
+        if not path.name.startswith(".")
+    ]
+
+
+def pack_entries(store: Store) -> int:
+    """Moves loose entries into packs, one for each folder; how many were moved.
+
+    Others may read and write meanwhile. Damaged entries stay as they are.
+    """
+    folders: dict[Path, list[Path]] = {}
+    for path in entry_paths(store):
+        if read_entry(path) is not None:
+            folders.setdefault(path.parent, []).append(path)
+    for folder, files in folders.items():
+        write_pack(folder, files)
+        for file in files:
+            file.unlink(missing_ok=True)
+    return sum(map(len, folders.values()))
+
+
+def abandoned_files(store: Store) -> list[Path]:
+    """Claims and half-written files of processes that are gone."""
+    claims = [p for p in store.folder.glob("*/??/*.claim") if _is_abandoned(p)]
+    now = time.time()
+    halves = [
+        path
+        for path in store.folder.glob("*/??/.*")
+        if now - path.stat().st_mtime > _LEFTOVER_SECONDS
+    ]
+    return claims + halves
+
+
+def list_entries(store: Store) -> Iterator[Entry]:
+    """All entries, loose ones first; files that are no entries are left out."""
+    for path in entry_paths(store):
+        try:
+            status = path.stat()
+            yield _entry(path, path, status.st_size, status.st_mtime)
+        except (FileNotFoundError, pa.ArrowException, OSError):
+            continue
+    for pack in pack_paths(store):
+        written = pack.stat().st_mtime
+        for path, content in list_packed(pack):
+            try:
+                source = pa.BufferReader(content)
+                yield _entry(path, source, len(content), written, pack)
+            except (pa.ArrowException, OSError):
+                continue
+
+
+def _entry(
+    path: Path,
+    source: Path | pa.BufferReader,
+    num_bytes: int,
+    written: float,
+    pack: Path | None = None,
+) -> Entry:
+    footer = pq.read_metadata(source)
+    key = json.loads((footer.metadata or {}).get(b"key", b"{}"))
+    age = (time.time() - written) / 86_400
+    return Entry(path, key, footer.num_rows, num_bytes, age, pack)
