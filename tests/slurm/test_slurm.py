@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from af3_core.contracts import PREDICTIONS
@@ -189,23 +188,14 @@ def test_no_item_is_predicted_twice(disturbed: Campaign) -> None:
     assert list(count_done(journal).values()) == [1] * NUM_ITEMS
 
 
-def test_what_no_lost_node_touched_equals_the_undisturbed_campaign_bit_for_bit(
+def test_all_predictions_equal_those_of_the_undisturbed_campaign_bit_for_bit(
     undisturbed: Campaign, disturbed: Campaign
 ) -> None:
-    for item in disturbed.seen["lost its node"]:
+    items = committed(undisturbed.clone).keys()
+    assert committed(disturbed.clone).keys() == items
+    for item in items:
+        # As text, because NaN is not equal to itself.
         assert str(samples(disturbed, item)) == str(samples(undisturbed, item))
-
-
-def test_all_results_equal_those_of_the_undisturbed_campaign(
-    undisturbed: Campaign, disturbed: Campaign
-) -> None:
-    # What was in flight on a lost node is tried again one sample at a time, which
-    # sums in another order.
-    assert committed(disturbed.clone).keys() == committed(undisturbed.clone).keys()
-    for item in committed(undisturbed.clone):
-        pairs = zip(samples(disturbed, item), samples(undisturbed, item), strict=True)
-        for again, once in pairs:
-            np.testing.assert_allclose(again["positions"], once["positions"], atol=1e-3)
 
 
 def samples(campaign: Campaign, item: str) -> list[dict[str, object]]:

@@ -24,6 +24,8 @@ those before it."""
 
 MAX_DEATHS = 2
 """An item that took so many processes with it is quarantined."""
+MAX_LOSSES = 3
+"""An item that was in flight on so many lost nodes is quarantined."""
 MAX_RESTARTS = 2
 """New processes for an item whose device went wrong, in one submission."""
 
@@ -85,7 +87,9 @@ def next_action(
     last = trials[-1]
     if len(trials) >= MAX_TRIALS:
         return GiveUp()
-    if _is_death(last) and last.cause not in _CAUSES_WITH_REMEDY:
+    if last.cause == "lost_node":
+        return _after_loss(trials, rungs)
+    if last.died and last.cause not in _CAUSES_WITH_REMEDY:
         return _after_death(trials, rungs)
     if last.cause not in _CAUSES_WITH_REMEDY:
         return GiveUp()
@@ -105,12 +109,19 @@ def next_action(
     return on
 
 
-def _is_death(trial: Trial) -> bool:
-    return trial.died or trial.cause == "lost_node"
+def _after_loss(trials: Sequence[Trial], rungs: Sequence[Rung]) -> Action:
+    """The first time as before, so that a lost node changes no digit of a result."""
+    num_losses = sum(trial.cause == "lost_node" for trial in trials)
+    if num_losses >= MAX_LOSSES:
+        return GiveUp()
+    if num_losses == 1:
+        return Run(_known(trials[-1].rung, rungs), alone=trials[-1].alone)
+    return Run(_gentlest(rungs), alone=True)
 
 
 def _after_death(trials: Sequence[Trial], rungs: Sequence[Rung]) -> Action:
-    if sum(map(_is_death, trials)) >= MAX_DEATHS:
+    num_deaths = sum(trial.died and trial.cause != "lost_node" for trial in trials)
+    if num_deaths >= MAX_DEATHS:
         return GiveUp()
     return Run(_gentlest(rungs), alone=True, new_process=True)
 

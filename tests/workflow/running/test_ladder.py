@@ -8,6 +8,7 @@ import pytest
 from workflow.running.failures import CAUSES, Cause
 from workflow.running.ladder import (
     MAX_DEATHS,
+    MAX_LOSSES,
     MAX_RESTARTS,
     RETRIES,
     RUNGS,
@@ -82,7 +83,34 @@ def test_what_a_new_try_cannot_mend_is_given_up_at_once(cause: Cause) -> None:
     assert climb(cause) == [Run("planned"), GiveUp()]
 
 
-@pytest.mark.parametrize("cause", ["unknown", "conformer", "template", "lost_node"])
+@pytest.mark.parametrize("rungs", [RUNGS, CPU])
+def test_a_lost_node_changes_nothing_the_first_time(rungs) -> None:
+    actions = climb("lost_node", rungs, died=True)
+    assert actions == [
+        Run("planned"),
+        Run("planned"),
+        Run("one_sample", alone=True),
+        GiveUp(),
+    ]
+    assert len(actions) == MAX_LOSSES + 1
+
+
+def test_a_lost_node_leaves_an_item_on_the_rung_it_had_reached() -> None:
+    trials = [
+        Trial("planned", "gpu_memory"),
+        Trial("small_chunks", "lost_node", died=True),
+    ]
+    assert next_action(trials, rungs=RUNGS) == Run("small_chunks")
+
+
+def test_a_lost_node_is_no_death_that_an_item_has_to_answer_for() -> None:
+    lost = Trial("planned", "lost_node", died=True)
+    crashed = Trial("planned", "unknown", died=True)
+    alone = Run("one_sample", alone=True, new_process=True)
+    assert next_action([lost, crashed], rungs=CPU) == alone
+
+
+@pytest.mark.parametrize("cause", ["unknown", "conformer", "template"])
 def test_what_kills_its_process_twice_is_quarantined(cause: Cause) -> None:
     actions = climb(cause, CPU, died=True)
     assert actions[0] == Run("planned")

@@ -16,7 +16,7 @@ from tests.workflow.crashing_step import STAGE
 from workflow.campaign import outcomes_path
 from workflow.running.attempts import EXIT_POSTPONE
 from workflow.running.journal import count_done, journal_path, key_of, read_lines
-from workflow.running.ladder import RETRIES
+from workflow.running.ladder import MAX_LOSSES, RETRIES
 from workflow.tables import read_rows
 
 pytestmark = pytest.mark.slow
@@ -91,16 +91,16 @@ def test_what_more_memory_or_another_node_may_help_is_submitted_again() -> None:
     }
 
 
-def test_a_job_that_vanishes_twice_with_an_item_quarantines_it() -> None:
+def test_an_item_in_flight_on_three_lost_nodes_is_quarantined() -> None:
     """Supervisor and step die together, as with their node; Snakemake lives on."""
     batch = "slow,well"
-    for attempt in (1, 2):
+    for attempt in range(1, MAX_LOSSES + 1):
         command = [sys.executable, "-c", LAUNCH, batch, str(attempt)]
         process = subprocess.Popen(command, start_new_session=True)
         _wait_for(batch, "began", "slow", attempt)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    assert launch(batch, 3) == 0
+    assert launch(batch, MAX_LOSSES + 1) == 0
     assert results(batch) == {
         "slow": ("failed", "lost_node"),
         "well": ("done", None),
