@@ -111,17 +111,11 @@ class Attempts:
 
     def began(self, item: Work, group: Group) -> None:
         """Notes that an item is in flight."""
-        self.journal.write(
-            "began",
-            item.name,
-            made_from=item.made_from,
-            rung=group.rung,
-            alone=group.alone,
-        )
+        self._note("began", item, group)
 
     def done(self, item: Work, group: Group, event: Event = "done") -> None:
         """Notes that an item is committed, or will be with its batch: `passed`."""
-        self.journal.write(event, item.name, made_from=item.made_from, rung=group.rung)
+        self._note(event, item, group)
         self._finished.add(item.name)
 
     def failed(self, item: Work, group: Group, why: Failure) -> None:
@@ -130,15 +124,7 @@ class Attempts:
         Raises:
             SystemExit: the device is in no state to go on.
         """
-        self.journal.write(
-            "failed",
-            item.name,
-            made_from=item.made_from,
-            rung=group.rung,
-            alone=group.alone,
-            cause=why.cause,
-            evidence=why.evidence,
-        )
+        self._note("failed", item, group, why)
         key = key_of(item.name, item.made_from)
         trial = Trial(
             group.rung,
@@ -152,6 +138,14 @@ class Attempts:
         if why.cause == "device":
             # A CUDA context that an error has poisoned fails whatever comes next.
             self.require_nothing_more([item])
+
+    def _note(
+        self, event: Event, item: Work, group: Group, why: Failure | None = None
+    ) -> None:
+        name, made_from = item.name, item.made_from
+        self.journal.note(
+            event, name, made_from, group.rung, alone=group.alone, why=why
+        )
 
     def require_nothing_more(self, items: Sequence[Work]) -> None:
         """Returns if all has been tried with these items.

@@ -46,6 +46,8 @@ class Line:
     evidence: str = ""
     attempt: int = 1
     """Which submission of the batch this is, by Snakemake's count."""
+    restarts: int = 0
+    """How often the scheduler has put this submission back into its queue."""
     process: str = ""
     time: float = 0.0
 
@@ -80,11 +82,32 @@ class Journal:
     path: Path
     attempt: int = 1
 
-    def write(self, event: Event, item: str = "", **details: object) -> None:
+    def write(
+        self, event: Event, *, why: Failure | None = None, restarts: int = 0
+    ) -> None:
+        """Appends a line about the batch."""
+        self._append(event, why, restarts=restarts)
+
+    def note(
+        self,
+        event: Event,
+        item: str,
+        made_from: str,
+        rung: Rung,
+        *,
+        alone: bool = False,
+        why: Failure | None = None,
+    ) -> None:
+        """Appends a line about an item."""
+        about = {"item": item, "made_from": made_from, "rung": rung, "alone": alone}
+        self._append(event, why, **about)
+
+    def _append(self, event: Event, why: Failure | None, **details: object) -> None:
         """Appends one line and waits until it is on disk."""
         line = Line(
             event,
-            item,
+            cause=why.cause if why else None,
+            evidence=why.evidence if why else "",
             attempt=self.attempt,
             process=f"{os.uname().nodename}:{os.getpid()}",
             time=round(time.time(), 3),
@@ -129,7 +152,7 @@ def read_history(lines: Iterable[Line]) -> History:
 
     An item in flight whose process left no word was lost with it. Whoever kills a
     whole campaign loses items that way, so it is held against an item only if
-    Snakemake lived on and submitted the batch again.
+    Snakemake lived on and submitted the batch again, or the scheduler did.
     """
     trials: dict[str, list[Trial]] = {}
     open_: dict[str, Line] = {}
@@ -139,7 +162,8 @@ def read_history(lines: Iterable[Line]) -> History:
         match line.event:
             case "launched":
                 attempt, abandoned = line.attempt, None
-                for name, began in open_.items() if attempt > 1 else ():
+                is_again = line.attempt > 1 or line.restarts > 0
+                for name, began in open_.items() if is_again else ():
                     lost = _trial(began, _lost(began), submission)
                     trials.setdefault(name, []).append(lost)
                 open_.clear()

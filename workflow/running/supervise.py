@@ -31,6 +31,7 @@ from workflow.running.attempts import (
 )
 from workflow.running.failures import Failure, classify_death, failure
 from workflow.running.journal import (
+    Event,
     Journal,
     Line,
     journal_path,
@@ -38,6 +39,7 @@ from workflow.running.journal import (
     read_lines,
 )
 from workflow.running.ladder import RETRIES
+from workflow.running.scheduler import this_slurm_job
 
 UNIFIED_MEMORY = {
     "TF_FORCE_UNIFIED_MEMORY": "1",
@@ -51,7 +53,9 @@ _MAX_IDLE_STARTS = 3
 """Processes in a row that got nothing done and blamed no item."""
 _GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL for a step that has to end."""
-_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_OUT_OF_TIME = signal.SIGUSR2
+"""What LSF sends at a job's run limit, ten minutes before it kills the job."""
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, _OUT_OF_TIME)
 _LAST_LINES = 60
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
@@ -68,10 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = f"workflow.{arguments.stage}"
     command = [sys.executable, "-X", "faulthandler", "-m", module]
     command += ["--batch", arguments.batch, *rest]
-    # Slurm may run a job again by itself; Snakemake does not count that.
-    attempt = arguments.attempt + int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    journal = Journal(journal_path(arguments.stage, arguments.batch), attempt)
-    return supervise(command, journal)
+    path = journal_path(arguments.stage, arguments.batch)
+    return supervise(command, Journal(path, arguments.attempt))
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def supervise(command: Sequence[str], journal: Journal) -> int:
     Returns:
         The step's exit status: 0 when what became of every item is written.
     """
-    journal.write("launched")
+    journal.write("launched", restarts=_num_restarts(journal))
     stop = Stop.install(is_last_attempt=journal.attempt > RETRIES)
     environment: Mapping[str, str] = {}
     num_idle = 0
@@ -122,6 +124,13 @@ def supervise(command: Sequence[str], journal: Journal) -> int:
             return _end(command, journal, ended, why)
 
 
+def _num_restarts(journal: Journal) -> int:
+    """How often the scheduler has put this job back into its queue by itself."""
+    has_history = bool(read_lines(journal.path))
+    job = this_slurm_job() if has_history else None
+    return 0 if job is None else job.num_restarts
+
+
 def _judge(ended: Ended) -> Failure:
     if ended.status == EXIT_DEVICE:
         said = [line for line in ended.last_words.splitlines() if line.strip()]
@@ -149,21 +158,14 @@ def _end(command: Sequence[str], journal: Journal, ended: Ended, why: Failure) -
 
 def _abandon(command: Sequence[str], journal: Journal, why: Failure) -> int:
     """Has the step write a row for everything that is not done."""
-    journal.write("abandoned", cause=why.cause, evidence=why.evidence)
+    journal.write("abandoned", why=why)
     return run_once(command, {}, Stop()).status
 
 
-def _note(journal: Journal, event: str, items: Sequence[Line], why: Failure) -> None:
+def _note(journal: Journal, event: Event, items: Sequence[Line], why: Failure) -> None:
     for began in items:
-        journal.write(
-            event,
-            began.item,
-            made_from=began.made_from,
-            rung=began.rung,
-            alone=began.alone,
-            cause=why.cause,
-            evidence=why.evidence,
-        )
+        item, made_from, rung = began.item, began.made_from, began.rung
+        journal.note(event, item, made_from, rung, alone=began.alone, why=why)
 
 
 @dataclass
@@ -200,31 +202,23 @@ class Stop:
     def reason(self) -> Failure | None:
         """Why to end now; None: go on."""
         if self.signals:
-            name = signal.Signals(self.signals[0]).name
-            left = _seconds_left()
-            if left is not None and left < 90:
-                return failure("time_limit", f"{name} as the job's time ran out")
-            return failure("preemption", f"{name}: cancelled or pre-empted")
+            return _why_stopped(self.signals[0])
         if self.deadline is not None and time.time() > self.deadline:
             return failure("time_limit", "the last submission's time ran out")
         return None
 
 
+def _why_stopped(number: int) -> Failure:
+    """What a signal stands for, by what Slurm says of the job."""
+    name, job = signal.Signals(number).name, this_slurm_job()
+    if number == _OUT_OF_TIME or (job is not None and job.is_out_of_time):
+        return failure("time_limit", f"{name} as the job's time ran out")
+    return failure("preemption", f"{name}: cancelled or pre-empted")
+
+
 def _deadline() -> float | None:
-    end, start = _slurm_time("END"), _slurm_time("START")
-    if end is None or start is None:
-        return None
-    return end - min(60.0, 0.05 * (end - start))
-
-
-def _seconds_left() -> float | None:
-    end = _slurm_time("END")
-    return None if end is None else end - time.time()
-
-
-def _slurm_time(which: str) -> float | None:
-    value = os.environ.get(f"SLURM_JOB_{which}_TIME", "")
-    return float(value) if value.isdigit() else None
+    job = this_slurm_job()
+    return None if job is None else job.end - min(60.0, 0.05 * (job.end - job.start))
 
 
 def run_once(
@@ -253,8 +247,7 @@ def run_once(
     if stopped is None and -status in _STOPS:
         # The signal was sent to the whole job, and reached the step first.
         time.sleep(0.1)
-        name = signal.Signals(-status).name
-        stopped = stop.reason or failure("preemption", f"{name} ended the step")
+        stopped = stop.reason or _why_stopped(-status)
     words = b"".join(last_lines).decode(errors="replace")
     return Ended(status, words, _oom_kills() - oom_kills, stopped)
 

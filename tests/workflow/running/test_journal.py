@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from workflow.running.failures import failure
 from workflow.running.journal import (
     History,
     Journal,
@@ -35,44 +36,53 @@ def test_nothing_is_known_of_a_batch_without_a_journal(journal: Journal) -> None
 
 
 def test_an_item_that_began_and_did_not_end_is_open(journal: Journal) -> None:
-    journal.write("began", "a", made_from="v1")
-    journal.write("began", "b", made_from="v1")
-    journal.write("done", "a", made_from="v1")
+    journal.note("began", "a", "v1", "planned")
+    journal.note("began", "b", "v1", "planned")
+    journal.note("done", "a", "v1", "planned")
     assert [line.item for line in history(journal).open] == ["b"]
 
 
 def test_a_job_lost_while_the_campaign_lived_is_held_against_its_item(
     journal: Journal,
 ) -> None:
-    again(journal, 1).write("began", "a", made_from="v1", rung="planned")
+    again(journal, 1).note("began", "a", "v1", "planned")
     again(journal, 2)
     (trial,) = history(journal).trials[key_of("a", "v1")]
     assert trial.cause == "lost_node" and trial.died
 
 
+def test_so_is_a_job_that_the_scheduler_put_back_into_its_queue(
+    journal: Journal,
+) -> None:
+    again(journal, 1).note("began", "a", "v1", "planned")
+    journal.write("launched", restarts=1)
+    (trial,) = history(journal).trials[key_of("a", "v1")]
+    assert trial.cause == "lost_node"
+
+
 def test_a_campaign_that_was_killed_whole_blames_nobody(journal: Journal) -> None:
     for _ in range(5):
-        again(journal, 1).write("began", "a", made_from="v1")
+        again(journal, 1).note("began", "a", "v1", "planned")
     again(journal, 1)
     assert not history(journal).trials
 
 
 def test_an_item_that_was_told_to_stop_is_not_blamed(journal: Journal) -> None:
-    journal.write("began", "a", made_from="v1")
-    journal.write("stopped", "a", made_from="v1", cause="time_limit")
+    journal.note("began", "a", "v1", "planned")
+    journal.note("stopped", "a", "v1", "planned", why=failure("time_limit", ""))
     again(journal, 2)
     assert not history(journal).trials and not history(journal).open
 
 
 def test_other_inputs_of_an_item_are_another_story(journal: Journal) -> None:
-    journal.write("failed", "a", made_from="v1", cause="conformer")
+    journal.note("failed", "a", "v1", "planned", why=failure("conformer", ""))
     assert history(journal).trials.keys() == {key_of("a", "v1")}
 
 
 def test_what_was_given_up_stays_so_until_the_user_wants_another_try(
     journal: Journal,
 ) -> None:
-    journal.write("failed", "a", made_from="v1", cause="host_memory")
+    journal.note("failed", "a", "v1", "planned", why=failure("host_memory", ""))
     journal.write("postponed")
     journal.write("closed")
     assert history(journal).trials and history(journal).submission == 1
@@ -81,10 +91,10 @@ def test_what_was_given_up_stays_so_until_the_user_wants_another_try(
 
 
 def test_a_torn_line_takes_no_other_with_it(journal: Journal) -> None:
-    journal.write("began", "a", made_from="v1")
+    journal.note("began", "a", "v1", "planned")
     with journal.path.open("a") as file:
         file.write('\n{"event": "don')
-    journal.write("done", "a", made_from="v1")
+    journal.note("done", "a", "v1", "planned")
     assert count_done(journal.path) == {key_of("a", "v1"): 1}
     assert not history(journal).open
 
@@ -92,7 +102,7 @@ def test_a_torn_line_takes_no_other_with_it(journal: Journal) -> None:
 def test_trials_keep_the_rung_and_company_in_which_they_began(
     journal: Journal,
 ) -> None:
-    journal.write("began", "a", made_from="v1", rung="one_sample", alone=True)
-    journal.write("died", "a", made_from="v1", cause="unknown", evidence="SIGSEGV")
+    journal.note("began", "a", "v1", "one_sample", alone=True)
+    journal.note("died", "a", "v1", "planned", why=failure("unknown", "SIGSEGV"))
     (trial,) = history(journal).trials[key_of("a", "v1")]
     assert (trial.rung, trial.alone, trial.died) == ("one_sample", True, True)

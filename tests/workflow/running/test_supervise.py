@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,17 @@ import pytest
 from af3_core.contracts import OUTCOMES
 from tests.workflow.campaigns import ROOT
 from tests.workflow.crashing_step import STAGE
+from tests.workflow.running.test_scheduler import RUNNING, TIMED_OUT
 from workflow.campaign import outcomes_path
 from workflow.running.attempts import EXIT_POSTPONE
-from workflow.running.journal import count_done, journal_path, key_of, read_lines
+from workflow.running.journal import (
+    Line,
+    count_done,
+    journal_path,
+    key_of,
+    read_history,
+    read_lines,
+)
 from workflow.running.ladder import MAX_LOSSES, RETRIES
 from workflow.tables import read_rows
 
@@ -37,6 +46,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return tmp_path
+
+
+@pytest.fixture
+def slurm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes this process one of a Slurm job of which `scontrol` says what is given."""
+    bin_ = folder / "bin"
+    bin_.mkdir()
+    monkeypatch.setenv("PATH", f"{bin_}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+
+    def says(line: str) -> None:
+        (bin_ / "scontrol").write_text(f"#!/bin/sh\necho '{line}'\n")
+        (bin_ / "scontrol").chmod(0o755)
+
+    return says
 
 
 def launch(batch: str, attempt: int = 1, memory: int | None = None) -> int:
@@ -112,20 +136,44 @@ def test_a_signal_stops_the_step_and_blames_nobody() -> None:
     _wait_for("slow", "began", "slow", 1)
     process.terminate()
     assert process.wait(20) == 128 + signal.SIGTERM
-    (stopped,) = (
-        line
-        for line in read_lines(journal_path(STAGE, "slow"))
-        if line.event == "stopped"
+    assert _stopped("slow").cause == "preemption"
+
+
+def test_a_signal_at_the_end_of_a_job_s_time_is_told_from_others(
+    slurm: Callable[[str], None],
+) -> None:
+    slurm(TIMED_OUT)
+    process = subprocess.Popen([sys.executable, "-c", LAUNCH, "slow", "1"])
+    _wait_for("slow", "began", "slow", 1)
+    process.terminate()
+    assert process.wait(20) == 128 + signal.SIGTERM
+    assert _stopped("slow").cause == "time_limit"
+
+
+def test_an_item_that_takes_its_node_away_is_blamed_in_the_requeued_job(
+    slurm: Callable[[str], None],
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAUNCH, "slow,well", "1"], start_new_session=True
     )
-    assert stopped.cause == "preemption"
+    _wait_for("slow,well", "began", "slow", 1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    slurm(RUNNING.replace("Restarts=0", "Restarts=1"))
+    process = subprocess.Popen([sys.executable, "-c", LAUNCH, "slow,well", "1"])
+    _wait_for("slow,well", "launched", "", 1, count=2)
+    history = read_history(read_lines(journal_path(STAGE, "slow,well")))
+    process.terminate()
+    process.wait(20)
+    (trial,) = history.trials[key_of("slow", "v1")]
+    assert trial.cause == "lost_node"
 
 
 def test_the_last_submission_leaves_rows_before_its_time_is_up(
-    monkeypatch: pytest.MonkeyPatch,
+    slurm: Callable[[str], None],
 ) -> None:
     now = int(time.time())
-    monkeypatch.setenv("SLURM_JOB_START_TIME", str(now - 4))
-    monkeypatch.setenv("SLURM_JOB_END_TIME", str(now + 16))
+    slurm(f"Reason=None Restarts=0 StartTime={now - 4} EndTime={now + 16}")
     assert launch("well,slow", RETRIES + 1) == 0
     assert results("well,slow") == {
         "well": ("done", None),
@@ -133,11 +181,20 @@ def test_the_last_submission_leaves_rows_before_its_time_is_up(
     }
 
 
-def _wait_for(batch: str, event: str, item: str, attempt: int) -> None:
+def _stopped(batch: str) -> Line:
+    lines = read_lines(journal_path(STAGE, batch))
+    (stopped,) = (line for line in lines if line.event == "stopped")
+    return stopped
+
+
+def _wait_for(
+    batch: str, event: str, item: str, attempt: int, *, count: int = 1
+) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        for line in read_lines(journal_path(STAGE, batch)):
-            if (line.event, line.item, line.attempt) == (event, item, attempt):
-                return
+        lines = read_lines(journal_path(STAGE, batch))
+        said = [(line.event, line.item, line.attempt) for line in lines]
+        if said.count((event, item, attempt)) >= count:
+            return
         time.sleep(0.02)
     raise RuntimeError(f"{item} never {event}")
