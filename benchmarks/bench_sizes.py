@@ -239,7 +239,7 @@ def _weigh(name: str, features: Features) -> Sizes:
         tokens=features.num_tokens,
         atoms=len(features.atoms.atom_name),
         ours=prediction_path(f"{JOB_ID}.{SEED}").stat().st_size,
-        ours_files=3,  # features, predictions, relaxed
+        ours_files=2,  # features, predictions
         af3=sum(sizes.values()) - sizes[data],
         af3_files=len(files),
         af3_compressed=compressed,

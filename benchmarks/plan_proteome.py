@@ -165,7 +165,7 @@ def format_results(num_jobs: int, found: Measurement) -> str:
     """The page of results."""
     cost = found.forecast
     per_job = cost.files_at_rest / cost.num_jobs
-    tables = 1 + 2 * cost.num_items / cost.num_jobs
+    tables = 1 + cost.num_items / cost.num_jobs
     stored = cost.files_in_store / cost.num_jobs
     rows = [
         ("plan, wall time", f"{found.plan.seconds:.1f} s", "60 s"),
@@ -177,7 +177,7 @@ def format_results(num_jobs: int, found: Measurement) -> str:
         ("manifest", f"{found.manifest_bytes / 1e6:.1f} MB", ""),
         ("cluster jobs", f"{cost.cluster_jobs:,}", "1,500"),
         ("files at rest per job: results/, logs/, .snakemake/", f"{per_job:.2f}", "3"),
-        ("of them features, prediction, relaxed structure", f"{tables:.2f}", ""),
+        ("of them features and prediction", f"{tables:.2f}", ""),
         ("files in the search store per job, shared", f"{stored:.2f}", ""),
         ("likewise, packed", f"{3 * 256 / cost.num_jobs:.2f}", ""),
         ("inputs refused", _listed(cost.refused), ""),

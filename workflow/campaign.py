@@ -1,8 +1,8 @@
 """Where everything of a campaign lies, relative to the folder it runs in.
 
-At rest a job of one seed has three files: features, prediction, relaxed structure.
-Everything else is one file per batch or one per campaign. The rules spell the same
-paths out, so that both can be searched for.
+At rest a job of one seed has two files: features and prediction. Everything else is
+one file per batch or one per campaign. The rules spell the same paths out, so that
+both can be searched for.
 """
 
 from pathlib import Path
@@ -24,9 +24,9 @@ def prediction_path(item: str) -> Path:
     return RESULTS / "predictions" / f"{item}.parquet"
 
 
-def relaxed_path(item: str) -> Path:
-    """The relaxed samples of one `job.seed`."""
-    return RESULTS / "relaxed" / f"{item}.parquet"
+def relaxed_path(name: str) -> Path:
+    """The relaxed samples of a batch; of one `job.seed` until the batch is complete."""
+    return RESULTS / "relaxed" / f"{name}.parquet"
 
 
 def outcomes_path(stage: str, batch: str) -> Path:

@@ -19,6 +19,7 @@ from workflow.campaign import (
     split_item,
 )
 from workflow.manifest import Batch, Manifest, load_manifest
+from workflow.results.relaxed import is_whole
 from workflow.running.items import unfinished
 from workflow.settings import Settings
 
@@ -62,21 +63,25 @@ def withdraw_incomplete(manifest: Manifest) -> None:
     done is gone, they are withdrawn, and so is all that was made of it, because
     Snakemake does not make again what nothing needs.
     """
-    for first, (stage, path_of) in enumerate(_RESULT_FILES):
-        finished = [n for n in manifest.jobs if outcomes_path(stage, n).is_file()]
-        if not finished:
-            continue
-        present = {path.name for path in os.scandir(path_of("x").parent)}
-        for name in finished:
-            items = manifest.jobs[name].items
-            lost = [item for item in items if f"{item}.parquet" not in present]
-            if lost and not _all_unfinished(outcomes_path(stage, name), lost):
-                for path in _made_from(name, _DOWNSTREAM[first:]):
-                    path.unlink(missing_ok=True)
+    folder = prediction_path("x").parent
+    present = {path.name for path in os.scandir(folder)} if folder.is_dir() else set()
+    for name, batch in manifest.jobs.items():
+        predicted = outcomes_path("predict", name)
+        lost = [item for item in batch.items if f"{item}.parquet" not in present]
+        if predicted.is_file() and lost and not _all_unfinished(predicted, lost):
+            _withdraw(name, _DOWNSTREAM)
+        elif outcomes_path("relax", name).is_file() and not is_whole(
+            relaxed_path(name)
+        ):
+            _withdraw(name, _DOWNSTREAM[1:])
 
 
-_RESULT_FILES = (("predict", prediction_path), ("relax", relaxed_path))
 _DOWNSTREAM = ("predict", "relax", "score", "export")
+
+
+def _withdraw(batch: str, stages: tuple[str, ...]) -> None:
+    for path in _made_from(batch, stages):
+        path.unlink(missing_ok=True)
 
 
 def _made_from(batch: str, stages: tuple[str, ...]) -> Iterator[Path]:

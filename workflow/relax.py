@@ -3,8 +3,8 @@
     python -m workflow.relax --batch ID --threads N
 
 Which samples of every (job, seed) are relaxed is the setting `relax.samples`. The
-outcome of each is a row of `results/relaxed/JOB.SEED.parquet`: a structure that cannot
-be relaxed has a status and a reason, and stops nothing.
+outcome of each is a row of `results/relaxed/BATCH.parquet`: a structure that cannot be
+relaxed has a status and a reason, and stops nothing.
 """
 
 import numpy as np
@@ -20,6 +20,7 @@ from workflow.campaign import (
     relaxed_path,
     split_item,
 )
+from workflow.results.relaxed import join_relaxed, part_relaxed
 from workflow.running.features_file import read_features
 from workflow.running.items import (
     Item,
@@ -50,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def relax_batch(batch: str) -> None:
     """Relaxes what is missing and writes the batch's outcomes."""
-    settings, planned = read_planned_settings().relax, read_plan().jobs[batch]
+    settings, manifest = read_planned_settings().relax, read_plan()
+    planned = manifest.jobs[batch]
     jobs = read_job_rows({split_item(item)[0] for item in planned.items})
     key = digest_of(RELAXED.version, settings.model_dump())
     items = items_from(planned.items, prediction_path, relaxed_path, RELAXED, key)
@@ -58,10 +60,11 @@ def relax_batch(batch: str) -> None:
     def make(item: Item) -> pa.Table:
         return RELAXED.table(_relax_item(item, jobs, settings))
 
+    part_relaxed(batch, manifest.jobs)
     blocked = unfinished(outcomes_path("predict", batch))
-    commit_outcomes(
-        "relax", batch, work_through("relax", batch, items, make, blocked=blocked)
-    )
+    rows = work_through("relax", batch, items, make, blocked=blocked)
+    join_relaxed(relaxed_path(batch), items)
+    commit_outcomes("relax", batch, rows)
 
 
 def _relax_item(item: Item, jobs: dict[str, Row], settings: Relax) -> list[Row]:

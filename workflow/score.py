@@ -5,7 +5,7 @@
 writes `results/score/ID.scores.parquet` and `results/score/ID.interfaces.parquet`.
 """
 
-from af3_core.contracts import INTERFACES, PREDICTIONS, RELAXED, SCORES
+from af3_core.contracts import INTERFACES, PREDICTIONS, SCORES
 from af3_core.scores.rows import score_prediction
 from af3_core.structures.structure import chemistry_of
 from workflow.campaign import (
@@ -13,11 +13,11 @@ from workflow.campaign import (
     features_path,
     outcomes_path,
     prediction_path,
-    relaxed_path,
     split_item,
 )
 from workflow.results.ranking import rank_rows
 from workflow.results.references import read_reference
+from workflow.results.relaxed import read_relaxed
 from workflow.running.features_file import read_features
 from workflow.running.items import Task, commit_outcomes, go_through, unfinished
 from workflow.settings import Score
@@ -69,9 +69,9 @@ def score_item(item: str, job: Row, settings: Score) -> tuple[list[Row], list[Ro
     """Rows of `scores` (not yet ranked) and `interfaces` of one (job, seed)."""
     features = read_features(features_path(str(job["job_id"])))
     chemistry = chemistry_of(features, job_of(job).user_ccd)
-    relaxed = {}
-    if relaxed_path(item).is_file():
-        relaxed = {row["sample"]: row for row in read_rows(relaxed_path(item), RELAXED)}
+    table = read_relaxed(item)
+    rows = [] if table is None else table.to_pylist()
+    relaxed = {row["sample"]: row for row in rows}
     reference = read_reference(settings.references, str(job["name"]))
     scores, interfaces = [], []
     for sample in read_rows(prediction_path(item), PREDICTIONS):

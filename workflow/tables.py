@@ -72,11 +72,11 @@ def write_table(
             temporary,
             compression=_COMPRESSION,
             row_group_size=1024,
-            **_encodings(table.schema),
+            **encodings(table.schema),
         )
 
 
-def _encodings(schema: pa.Schema) -> dict[str, object]:
+def encodings(schema: pa.Schema) -> dict[str, object]:
     """Parquet encodings that make lists of numbers compress a third better.
 
     Neighbouring errors differ little, and coordinates share their leading bytes.
@@ -161,6 +161,7 @@ __all__ = [
     "ContractError",
     "concatenate",
     "digest_file",
+    "encodings",
     "is_current",
     "read_made_from",
     "read_rows",

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from af3_core.contracts import CHAINS, FEATURES, JOBS, PREDICTIONS, RELAXED
+from af3_core.contracts import CHAINS, FEATURES, JOBS, PREDICTIONS
 from af3_core.job import write_job
 from tests.af3_core.features.feature_examples import case, read_job
 from tests.af3_core.output_examples import predicted
-from tests.workflow.synthetic_campaign import filled
+from tests.workflow.synthetic_campaign import filled, write_relaxed
 from workflow.export import export_job
 from workflow.settings import Export, Settings
 from workflow.step import Row, read_job_rows
@@ -44,6 +44,7 @@ def write_predicted(names: tuple[str, ...]) -> None:
     results = Path("results")
     write_table(results / "plan" / "jobs.parquet", JOBS, filled(JOBS, rows))
     write_table(results / "plan" / "chains.parquet", CHAINS, filled(CHAINS, []))
+    write_relaxed(results, {f"{job_id_of(n)}.{SEED}": relaxed_row(n) for n in names})
     for name in names:
         example, item = predicted(name), f"{job_id_of(name)}.{SEED}.parquet"
         features = FEATURES.table(example.features.to_rows())
@@ -53,8 +54,6 @@ def write_predicted(names: tuple[str, ...]) -> None:
         write_table(
             results / "predictions" / item, PREDICTIONS, filled(PREDICTIONS, samples)
         )
-        relaxed = filled(RELAXED, [relaxed_row(name)])
-        write_table(results / "relaxed" / item, RELAXED, relaxed)
 
 
 def prediction_row(name: str, sample: int) -> Row:

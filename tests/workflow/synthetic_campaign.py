@@ -25,6 +25,9 @@ from af3_core.contracts import (
 from af3_core.msa import GAP
 from af3_core.structures.structure import Structure
 from tests.oracles.dockq_scores import pdb_text
+from workflow.manifest import Batch, Manifest, dump_manifest
+from workflow.results.relaxed import join_relaxed
+from workflow.running.items import Item
 from workflow.tables import write_table
 
 # Radius (Å), angle (deg) and height (Å) of an alpha helix's atoms around its axis.
@@ -107,6 +110,7 @@ def write_campaign(
         write_prediction(results, job, predictions)
         scores += score_rows(job, predictions)
         interfaces += interface_rows(job, predictions[0])
+    write_relaxed(results, {f"{j.job_id}.{j.seed}": relaxed_row(j) for j in jobs})
     write_table(
         results / "timings" / "b0.parquet", TIMINGS, filled(TIMINGS, timing_rows(jobs))
     )
@@ -119,14 +123,25 @@ def write_campaign(
 def write_prediction(
     results: Path, job: MadeUpJob, predictions: list[dict[str, object]]
 ) -> None:
-    """Writes the three files a job has of its own."""
+    """Writes the two files a job has of its own."""
     item = f"{job.job_id}.{job.seed}.parquet"
     predicted = filled(PREDICTIONS, predictions)
     write_table(results / "predictions" / item, PREDICTIONS, predicted)
-    relaxed = filled(RELAXED, [relaxed_row(job)])
-    write_table(results / "relaxed" / item, RELAXED, relaxed)
     features = results / "features" / f"{job.job_id}.parquet"
     write_table(features, FEATURES, features_table(job))
+
+
+def write_relaxed(results: Path, relaxed: dict[str, dict[str, object]]) -> None:
+    """Writes one relaxed sample of every item, as a batch, and the manifest."""
+    folder = results / "relaxed"
+    items = [
+        Item(name, None, folder / f"{name}.parquet", RELAXED, "") for name in relaxed
+    ]
+    for item in items:
+        write_table(item.path, RELAXED, filled(RELAXED, [relaxed[item.name]]))
+    join_relaxed(folder / "b0.parquet", items)
+    manifest = Manifest("", jobs={"b0": Batch(tuple(relaxed))})
+    (results / "plan" / "manifest.json").write_text(dump_manifest(manifest))
 
 
 def write_reference(results: Path, job: MadeUpJob) -> None:

@@ -1,4 +1,4 @@
-"""The DAG as Snakemake builds it, without running anything."""
+"""The DAG as Snakemake builds it, without running anything, and what is taken back."""
 
 import os
 import subprocess
@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from af3_core.contracts import PREDICTIONS, RELAXED
 from tests.workflow.campaigns import ROOT, job, make_campaign, protein
+from workflow.campaign import outcomes_path, prediction_path, relaxed_path
+from workflow.dag import withdraw_incomplete
+from workflow.manifest import Batch, Manifest
+from workflow.running.failures import failure
+from workflow.running.items import commit_outcomes, outcome
+from workflow.tables import write_table
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +85,47 @@ def test_steps_are_modules_that_say_what_they_do() -> None:
                 if not source.exists():
                     source = Path(module) / "__main__.py"
                 assert source.exists(), name
+
+
+ITEMS = ("one.1", "two.1")
+DOWNSTREAM = ("predict", "relax", "score", "export")
+
+
+@pytest.fixture
+def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
+    """A batch of two items that is through all stages; one could not be predicted."""
+    monkeypatch.chdir(tmp_path)
+    for stage in DOWNSTREAM:
+        why = failure("unknown", "seen")
+        rows = [outcome(stage, "b0", ITEMS[0])]
+        rows.append(outcome(stage, "b0", ITEMS[1], failure=why))
+        commit_outcomes(stage, "b0", rows)
+    write_table(prediction_path(ITEMS[0]), PREDICTIONS, PREDICTIONS.table([]))
+    write_table(relaxed_path("b0"), RELAXED, RELAXED.table([]))
+    return Manifest("", jobs={"b0": Batch(ITEMS)})
+
+
+def standing(manifest: Manifest) -> list[str]:
+    """Stages whose word for the batch still stands once the plan has been looked at."""
+    withdraw_incomplete(manifest)
+    return [stage for stage in DOWNSTREAM if outcomes_path(stage, "b0").is_file()]
+
+
+def test_a_batch_with_all_its_results_stands(complete: Manifest) -> None:
+    assert standing(complete) == list(DOWNSTREAM)
+
+
+def test_a_lost_prediction_takes_back_the_batch(complete: Manifest) -> None:
+    prediction_path(ITEMS[0]).unlink()
+    assert standing(complete) == []
+
+
+def test_lost_relaxed_structures_take_back_what_came_after(complete: Manifest) -> None:
+    relaxed_path("b0").unlink()
+    assert standing(complete) == ["predict"]
+
+
+def test_so_do_relaxed_structures_that_are_torn(complete: Manifest) -> None:
+    path = relaxed_path("b0")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert standing(complete) == ["predict"]

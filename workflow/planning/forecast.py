@@ -27,9 +27,9 @@ FILES_PER_EXPORT, FILES_PER_SAMPLE = 6, 3
 """Of an AlphaFold 3 folder: structure, two confidences, input, ranking, terms; and
 structure and confidences of every further sample."""
 FORECAST = PLAN / "forecast.json"
-_FILES_PER_BATCH = {"search": 5, "templates": 5, "jobs": 34}
-"""Outcomes, timings, logs, benchmarks, progress, journals, and Snakemake's notes on
-outputs, of all stages of a batch."""
+_FILES_PER_BATCH = {"search": 5, "templates": 5, "jobs": 35}
+"""Outcomes, timings, relaxed structures, logs, benchmarks, progress, journals, and
+Snakemake's notes on outputs, of all stages of a batch."""
 _FILES_PER_CAMPAIGN = 50
 _FEATURE_BYTES_PER_TOKEN = 4_000
 """Compressed, with a deep alignment."""
@@ -217,13 +217,13 @@ def disk_gb(token_counts: Sequence[int], num_samples: int) -> float:
 
 
 def files_at_rest(manifest: Manifest, num_jobs: int) -> int:
-    """Features of every job, two files of every (job, seed), some of every batch."""
+    """Features of every job, the file of every (job, seed), some of every batch."""
     items = sum(len(batch.items) for batch in manifest.jobs.values())
     of_batches = sum(
         count * len(getattr(manifest, stage))
         for stage, count in _FILES_PER_BATCH.items()
     )
-    return num_jobs + 2 * items + of_batches + _FILES_PER_CAMPAIGN
+    return num_jobs + items + of_batches + _FILES_PER_CAMPAIGN
 
 
 def files_exported(settings: Settings, num_jobs: int, num_items: int) -> int:

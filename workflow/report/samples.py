@@ -10,8 +10,10 @@ import pyarrow.compute as pc
 from jaxtyping import Float, UInt16
 from numpy import ndarray
 
-from af3_core.contracts import PREDICTIONS, RELAXED, Column, Contract, ContractError
+from af3_core.contracts import PREDICTIONS, RELAXED, Column, ContractError
+from workflow.campaign import RESULTS, prediction_path
 from workflow.report.jobs import JobRow, read_columns
+from workflow.results.relaxed import read_relaxed
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,14 @@ class Sample:
         """How the page calls what it holds of this sample."""
         return f"{self.job_id}.{self.seed}.{self.sample}"
 
-    def path(self, results: Path, folder: str) -> Path:
-        """The file that holds all samples of the seed."""
-        return results / folder / f"{self.job_id}.{self.seed}.parquet"
+    @property
+    def item(self) -> str:
+        """The seed of the job that it is of."""
+        return f"{self.job_id}.{self.seed}"
+
+    def path(self, results: Path) -> Path:
+        """The file that holds all predicted samples of the seed."""
+        return results / prediction_path(self.item).relative_to(RESULTS)
 
 
 def best_sample(job: JobRow) -> Sample | None:
@@ -64,13 +71,13 @@ def best_sample(job: JobRow) -> Sample | None:
 
 def is_predicted(results: Path, sample: Sample | None) -> bool:
     """Whether the file that should hold the sample is there."""
-    return sample is not None and sample.path(results, "predictions").is_file()
+    return sample is not None and sample.path(results).is_file()
 
 
 def read_prediction(results: Path, sample: Sample | None) -> Prediction | None:
     """A sample's prediction, if its file is there."""
     columns = ["positions", "atom_plddt", "pae", "provenance"]
-    rows = _rows_of(results, "predictions", sample, PREDICTIONS, columns)
+    rows = _predicted(results, sample, columns)
     if rows is None:
         return None
     positions, plddt, pae = (rows[name][0].values.to_numpy() for name in columns[:3])
@@ -86,7 +93,7 @@ def read_prediction(results: Path, sample: Sample | None) -> Prediction | None:
 def read_provenance(results: Path, sample: Sample | None) -> dict[str, object]:
     """What made a sample; empty where its file cannot tell."""
     try:
-        rows = _rows_of(results, "predictions", sample, PREDICTIONS, ["provenance"])
+        rows = _predicted(results, sample, ["provenance"])
     except (OSError, ValueError, ContractError):
         return {}
     return {} if rows is None else json.loads(rows["provenance"][0].as_py())
@@ -94,10 +101,16 @@ def read_provenance(results: Path, sample: Sample | None) -> dict[str, object]:
 
 def read_relaxation(results: Path, sample: Sample) -> Relaxation | None:
     """The relaxation of a sample, if there is one."""
-    facts_of = [c.name for c in RELAXED.columns if _is_fact(c)]
-    rows = _rows_of(results, "relaxed", sample, RELAXED, [*facts_of, "positions"])
-    if rows is None:
+    try:
+        table = read_relaxed(sample.item, results)
+    except (FileNotFoundError, LookupError):
         return None
+    if table is None:
+        return None
+    rows = table.filter(pc.field("sample") == sample.sample)
+    if not rows.num_rows:
+        return None
+    facts_of = [c.name for c in RELAXED.columns if _is_fact(c)]
     positions = rows["positions"][0]
     facts = rows.select(facts_of).to_pylist()[0]
     if not positions.is_valid:
@@ -109,16 +122,11 @@ def _is_fact(column: Column) -> bool:
     return column.name not in RELAXED.key and not pa.types.is_list(column.type)
 
 
-def _rows_of(
-    results: Path,
-    folder: str,
-    sample: Sample | None,
-    contract: Contract,
-    columns: list[str],
+def _predicted(
+    results: Path, sample: Sample | None, columns: list[str]
 ) -> pa.Table | None:
-    if sample is None or not sample.path(results, folder).is_file():
+    if sample is None or not sample.path(results).is_file():
         return None
     is_wanted = pc.field("sample") == sample.sample
-    path = sample.path(results, folder)
-    rows = read_columns(path, contract, columns, is_wanted)
+    rows = read_columns(sample.path(results), PREDICTIONS, columns, is_wanted)
     return rows if rows.num_rows else None

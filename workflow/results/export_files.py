@@ -1,7 +1,7 @@
 """The files of one job as AlphaFold 3 lays them out, and the other formats beside."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from af3_core.af3_output import (
     ranking_name,
     summary_confidences,
 )
-from af3_core.contracts import PREDICTIONS, RELAXED, Contract
+from af3_core.contracts import PREDICTIONS
 from af3_core.features.values import Features
 from af3_core.job import write_job
 from af3_core.structures.formats import find_pdb_obstacle, to_binary_cif, to_pdb
@@ -41,7 +41,8 @@ from af3_core.structures.structure import (
     chemistry_of,
     structure_of,
 )
-from workflow.campaign import features_path, prediction_path, relaxed_path
+from workflow.campaign import features_path, prediction_path
+from workflow.results.relaxed import read_relaxed
 from workflow.running.features_file import read_features
 from workflow.running.items import log
 from workflow.searching.evidence import add_evidence
@@ -74,7 +75,9 @@ def job_files(job: Row, scores: list[Row], settings: Settings) -> Iterator[File]
             places.append(output_names(name, score["seed"], score["sample"]))
         if not places:
             continue
-        prediction = _row_of(score, prediction_path, PREDICTIONS)
+        path = prediction_path(_item_of(score))
+        rows = read_rows(path, PREDICTIONS) if path.is_file() else []
+        prediction = _row_of(score, rows)
         if prediction is None:
             raise LookupError(
                 f"seed {score['seed']}, sample {score['sample']} of {name} has scores "
@@ -120,7 +123,7 @@ def _sample_files(
     job: _Job, score: Row, prediction: Row, settings: Export
 ) -> Iterator[File]:
     """Contents by role: those of AF3, and endings of the others."""
-    item = f"{score['job_id']}.{score['seed']}"
+    item = _item_of(score)
     features, origin = job.features, _origin(prediction)
     positions = np.asarray(prediction["positions"], np.float64).reshape(-1, 3)
     structure = structure_of(features, positions)
@@ -131,19 +134,20 @@ def _sample_files(
     yield "confidences", format_confidences(prediction, features).encode()
     summary = summary_confidences(prediction, features.chains.chain_id)
     yield "summary", format_summary(summary).encode()
-    relaxed = _row_of(score, relaxed_path, RELAXED) if settings.relaxed else None
+    table = read_relaxed(item) if settings.relaxed else None
+    relaxed = None if table is None else _row_of(score, table.to_pylist())
     if relaxed is not None and relaxed["positions"] is not None:
         mmcif = _relaxed_mmcif(job, relaxed, plddt, relaxed_origin(origin))
         yield "_relaxed.cif", mmcif.encode()
         yield from _other_formats(mmcif, "_relaxed", settings, item)
 
 
-def _row_of(
-    score: Row, path_of: Callable[[str], Path], contract: Contract
-) -> Row | None:
-    """A sample's row of the table of its seed; None where either is not there."""
-    path = path_of(f"{score['job_id']}.{score['seed']}")
-    rows = read_rows(path, contract) if path.is_file() else []
+def _item_of(score: Row) -> str:
+    return f"{score['job_id']}.{score['seed']}"
+
+
+def _row_of(score: Row, rows: list[Row]) -> Row | None:
+    """A sample's row among those of its seed."""
     return next((row for row in rows if row["sample"] == score["sample"]), None)
 
 
