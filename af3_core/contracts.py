@@ -211,18 +211,22 @@ PROVENANCE = Contract(
 TIMINGS = Contract(
     "timings",
     1,
-    ("batch_id", "item", "phase"),
+    ("batch_id", "process", "item", "phase", "start"),
     (
         Column("batch_id", _TEXT, "the batch that did the work"),
+        Column("process", _INT, "of the batch, from 0, each begun anew"),
         Column("item", _TEXT, "job.seed"),
         Column("phase", _TEXT, "load, compute or finish"),
-        Column("start", pa.float64(), "since the batch began", "s"),
-        Column("end", pa.float64(), "since the batch began", "s"),
+        Column("start", pa.float64(), "since the first began, pauses left out", "s"),
+        Column("end", pa.float64(), "likewise", "s"),
         Column("bucket", _INT, "tokens after padding"),
         Column("num_tokens", _INT, "tokens before padding; -1 if never loaded"),
         Column("compiled", _BOOL, "the network was made ready in this phase"),
         Column("from_cache", _BOOL, "compiled before, and read from disk"),
         Column("device", _TEXT, "kind of device"),
+        Column("node", _TEXT, "and which of its devices"),
+        Column("canary", _TEXT, "what the device showed before it was trusted"),
+        Column("canary_seconds", pa.float64(), "of its timed product", "s"),
     ),
 )
 

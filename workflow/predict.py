@@ -10,10 +10,10 @@ that needs too much memory is computed again in ways that need less.
 
 import importlib.metadata
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from af3_core.contracts import PREDICTIONS, PROVENANCE, TIMINGS
+from af3_core.contracts import PREDICTIONS, PROVENANCE
 from af3_core.model.canary import measure
 from workflow.campaign import (
     features_path,
@@ -21,12 +21,10 @@ from workflow.campaign import (
     prediction_path,
     provenance_path,
     split_item,
-    timings_path,
 )
-from workflow.manifest import Batch
 from workflow.pooling import provenance_of
 from workflow.running.attempts import EXIT_DEVICE, Attempts, Group, begin_attempts
-from workflow.running.canary import require_trusted, this_site
+from workflow.running.canary import Trust, require_trusted, this_site
 from workflow.running.failures import DeviceError
 from workflow.running.inference import (
     Worker,
@@ -46,6 +44,7 @@ from workflow.running.items import (
     unfinished,
 )
 from workflow.running.stream import Passage, Phases, stream
+from workflow.running.timings import begin_timings
 from workflow.settings import Settings, digest_of
 from workflow.step import parse_step, read_plan, read_planned_settings, run_step
 from workflow.tables import write_table
@@ -62,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def predict_batch(batch: str) -> None:
-    """Makes what is missing and writes the batch's timings and outcomes."""
+    """Makes what is missing; writes the batch's timings and outcomes."""
     settings, planned = read_planned_settings(), read_plan().jobs[batch]
     key = prediction_key(settings)
     items = items_from(planned.items, _features_of, prediction_path, PREDICTIONS, key)
@@ -76,12 +75,15 @@ def predict_batch(batch: str) -> None:
     passages: dict[str, Passage[Item]] = {}
     if attempts.next_group(todo) is not None:
         worker = start_worker(settings, planned.bucket, planned.msa_rows)
-        trust_device(worker, settings, key)
+        trust = trust_device(worker, settings, key)
+        timings = begin_timings(batch, planned.bucket, trust)
         try:
-            work_on_device(worker, todo, attempts, passages, progress)
+            for passage in work_on_device(worker, todo, attempts):
+                passages[passage.item.name] = passage
+                timings.add(passage, worker)
+                progress.advance()
         finally:
-            if passages:
-                write_timings(batch, planned, worker, list(passages.values()))
+            timings.write()
     attempts.require_nothing_more(todo)
     seconds = {name: passage.seconds for name, passage in passages.items()}
     rows = outcomes_of(
@@ -94,7 +96,7 @@ def predict_batch(batch: str) -> None:
     commit_outcomes("predict", batch, rows)
 
 
-def trust_device(worker: Worker, settings: Settings, key: str) -> None:
+def trust_device(worker: Worker, settings: Settings, key: str) -> Trust:
     """Has the device show that it computes what is known (`running.canary`).
 
     Raises:
@@ -104,18 +106,15 @@ def trust_device(worker: Worker, settings: Settings, key: str) -> None:
     work = digest_of(key, worker.runtime.attention_backend, *versions)
     site = this_site(worker.platform, worker.device, work, settings.predict.dtype)
     folder = settings.search.store / "canary"
-    said = require_trusted(site, folder, lambda: measure(worker.runtime))
-    log(f"device {site.kind}: {said or 'trusted since an earlier job'}")
+    trust = require_trusted(site, folder, lambda: measure(worker.runtime))
+    log(f"device {site.kind}: {trust.verdict}; {trust.seconds * 1e3:.2f} ms")
+    return trust
 
 
 def work_on_device(
-    worker: Worker,
-    todo: Sequence[Item],
-    attempts: Attempts,
-    passages: dict[str, Passage[Item]],
-    progress: Progress,
-) -> None:
-    """Predicts what this process can, and fills in how each item went through.
+    worker: Worker, todo: Sequence[Item], attempts: Attempts
+) -> Iterator[Passage[Item]]:
+    """Predicts what this process can, and yields how each item went through.
 
     Raises:
         SystemExit: the device is in no state to go on.
@@ -123,11 +122,10 @@ def work_on_device(
     while group := attempts.next_group(todo):
         phases = _noted(worker.on(group.rung).phases, attempts, group)
         for passage in stream(group.items, phases):
-            passages[passage.item.name] = passage
             log(f"{passage.item.name}: {_describe(passage, group)}")
+            yield passage
             if passage.failure is not None:
                 attempts.failed(passage.item, group, passage.failure)
-            progress.advance()
 
 
 def _noted[Loaded, Computed](
@@ -156,31 +154,6 @@ def _describe(passage: Passage[Item], group: Group[Item]) -> str:
         return f"failed{how}: {passage.failure.cause}: {passage.failure.evidence}"
     start, end = passage.spans["compute"]
     return f"done{how}, {end - start:.1f} s on the device"
-
-
-def write_timings(
-    batch: str, planned: Batch, worker: Worker, passages: list[Passage[Item]]
-) -> None:
-    """Records when each phase of each item began and ended."""
-    spans = [span for passage in passages for span in passage.spans.values()]
-    origin = min(start for start, _ in spans)
-    rows = [
-        {
-            "batch_id": batch,
-            "item": passage.item.name,
-            "phase": phase,
-            "start": start - origin,
-            "end": end - origin,
-            "bucket": planned.bucket,
-            "num_tokens": worker.num_tokens.get(passage.item.name, -1),
-            "compiled": phase == "compute" and passage.item.name in worker.compiled_for,
-            "from_cache": phase == "compute" and passage.item.name in worker.found_for,
-            "device": worker.device,
-        }
-        for passage in passages
-        for phase, (start, end) in passage.spans.items()
-    ]
-    write_table(timings_path(batch), TIMINGS, TIMINGS.table(rows))
 
 
 if __name__ == "__main__":

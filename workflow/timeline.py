@@ -3,7 +3,8 @@
     python -m workflow.timeline [BATCH …] --out results/timeline.svg
 
 reads the timings that batches recorded; without names it draws the latest ones. A gap
-in the row of the device is time that nobody computed.
+in the row of the device is time that nobody computed. With each batch it says what the
+devices showed before they were trusted (`workflow.running.canary`).
 """
 
 import argparse
@@ -45,16 +46,35 @@ class BatchTimes:
         return device_idle(self.spans("compute"))
 
     @property
+    def begins(self) -> list[float]:
+        """When each process but the first began, s."""
+        starts: dict[int, float] = {}
+        for row in self.rows:
+            process, start = int(row["process"]), float(row["start"])
+            starts[process] = min(start, starts.get(process, start))
+        return [start for _, start in sorted(starts.items())][1:]
+
+    @property
     def title(self) -> str:
         """What the batch was, in one line."""
         first = self.rows[0]
         computed = self.spans("compute")
         busy = sum(end - start for start, end in computed)
+        processes = f"{len(self.begins) + 1} processes, " if self.begins else ""
         return (
             f"{self.batch} · {first['bucket']} tokens · {first['device']} · "
-            f"{len(computed)} items, {busy:.1f} s computing · "
+            f"{processes}{len(computed)} items, {busy:.1f} s computing · "
             f"device idle between items {self.idle:.1%}"
         )
+
+    @property
+    def canaries(self) -> list[str]:
+        """What each device that worked on the batch showed before, one line each."""
+        lines = {
+            f"{row['node']}: {row['canary']}; {row['canary_seconds'] * 1e3:.2f} ms"
+            for row in self.rows
+        }
+        return sorted(lines)
 
 
 def device_idle(spans: Sequence[Span]) -> float:
@@ -106,9 +126,14 @@ def draw_timeline(times: Sequence[BatchTimes], path: Path) -> None:
                 linewidth=0.2,
             )
         axes.set_yticks([0.5, 1.5, 2.5], [_LABELS[p] for p in reversed(PHASES)])
-        axes.set_title(batch.title, loc="left", fontsize=9)
+        for begin in batch.begins:
+            axes.axvline(begin, color="black", linewidth=0.8, linestyle=":")
+        title = "\n".join([batch.title, *(f"canary {c}" for c in batch.canaries)])
+        axes.set_title(title, loc="left", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[-1].set_xlabel("seconds since the batch began (grey: with compilation)")
+    panels[-1].set_xlabel(
+        "seconds since the batch began (grey: with compilation; dotted: a new process)"
+    )
     with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix.removeprefix(".") or "svg")
 
@@ -126,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     times = read_times(arguments.batches)
     draw_timeline(times, arguments.out)
     for batch in times:
-        print(batch.title)
+        print(batch.title, *(f"  canary {c}" for c in batch.canaries), sep="\n")
     print(f"Timeline: {arguments.out.resolve()}")
     return 0
 

@@ -55,7 +55,7 @@ def test_a_cold_and_a_warm_cache_give_the_same_bits(
     assert len(cold) == 2 * (len(SEEDS) + 1) and compiled == {(True, False)}
     kept = set(folder.glob("store/compiled/*/jit_predict*"))
     assert kept
-    for path in folder.glob("results/predict*/*"):
+    for path in (*folder.glob("results/predict*/*"), *folder.glob("results/timings/*")):
         path.unlink()
     warm, found = predict(folder)
     assert found == {(True, True)}

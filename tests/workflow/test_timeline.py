@@ -12,10 +12,13 @@ from workflow.tables import write_table
 from workflow.timeline import TIMELINE, device_idle, read_times
 
 
-def write_timings(batch: str, *spans: tuple[str, float, float]) -> None:
+def write_timings(
+    batch: str, *spans: tuple[str, float, float], last_process_from: int = 99
+) -> None:
     rows = [
         {
             "batch_id": batch,
+            "process": int(number >= last_process_from),
             "item": f"job.{number}",
             "phase": phase,
             "start": start,
@@ -25,6 +28,9 @@ def write_timings(batch: str, *spans: tuple[str, float, float]) -> None:
             "compiled": False,
             "from_cache": False,
             "device": "toy",
+            "node": "node1:0",
+            "canary": "right: off by 1.0e-06 at most",
+            "canary_seconds": 0.0015,
         }
         for number, (phase, start, end) in enumerate(spans)
     ]
@@ -42,6 +48,19 @@ def test_a_batch_is_drawn_and_its_idle_time_told(tmp_path, monkeypatch, capsys) 
     assert main(["timeline"]) == 0
     assert "device idle between items 25.0%" in capsys.readouterr().out
     assert TIMELINE.read_text(encoding="utf-8").count("<path") > 3
+
+
+def test_processes_are_counted_and_their_devices_vouched_for(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_timings("b1", ("compute", 1, 2), ("compute", 3, 5), last_process_from=1)
+    assert main(["timeline"]) == 0
+    said = capsys.readouterr().out
+    assert "2 processes, 2 items" in said
+    assert "canary node1:0: right: off by 1.0e-06 at most; 1.50 ms" in said
+    (times,) = read_times()
+    assert times.begins == [3.0]
 
 
 def test_a_batch_that_never_ran_is_refused_by_name(tmp_path, monkeypatch) -> None:

@@ -73,17 +73,38 @@ def _processor() -> str:
     return names[0] if names else os.uname().machine
 
 
+@dataclass(frozen=True)
+class Trust:
+    """Why a device is trusted."""
+
+    where: str
+    """The node, and which of its devices."""
+    deviation: float
+    """The largest of all results, relative."""
+    seconds: float
+    """Of the timed product of matrices."""
+    since: str
+    """When the device was tried, as ISO 8601."""
+    is_new: bool
+    """This process has tried it."""
+
+    @property
+    def verdict(self) -> str:
+        """In one line."""
+        return f"right: off by {self.deviation:.1e} at most; tried {self.since}"
+
+
 def require_trusted(
     site: Site, folder: Path, measure: Callable[[], Measurement]
-) -> str | None:
-    """Returns what was measured, in one line; None if the device is trusted already.
+) -> Trust:
+    """Has a device tried unless it was before.
 
     Raises:
         DeviceError: the device computes wrong numbers or is very slow.
     """
     trusted = folder / f"{site.digest}.json"
     if trusted.is_file():
-        return None
+        return _read_trust(trusted, is_new=False)
     found = measure()
     fastest_path = folder / f"fastest-{digest_of(site.kind, site.dtype)}.json"
     fastest = _fastest(fastest_path)
@@ -95,8 +116,14 @@ def require_trusted(
         _write(fastest_path, site, found)
     _forget_earlier_boots(folder, site)
     _write(trusted, site, found)
-    worst = max(found.deviations.values())
-    return f"deviates by {worst:.1e} at most; {found.seconds * 1e3:.2f} ms"
+    return _read_trust(trusted, is_new=True)
+
+
+def _read_trust(path: Path, *, is_new: bool) -> Trust:
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    worst = max(facts["deviations"].values())
+    where = f"{facts['node']}:{facts['device']}"
+    return Trust(where, worst, facts["seconds"], facts["time"], is_new)
 
 
 def refusal(site: Site, found: Measurement, fastest: float) -> str | None:

@@ -42,7 +42,8 @@ def test_a_far_slower_device_than_the_fastest_of_its_kind_is_refused(
     with pytest.raises(DeviceError, match="slow node") as error:
         require_trusted(other, tmp_path, lambda: slow)
     assert classify(error.value).cause == "device"
-    assert require_trusted(replace(other, kind="H100"), tmp_path, lambda: slow)
+    trust = require_trusted(replace(other, kind="H100"), tmp_path, lambda: slow)
+    assert trust.seconds == slow.seconds and trust.where == "node2:0"
 
 
 def test_a_device_is_measured_once_per_boot_of_its_node(tmp_path: Path) -> None:
@@ -52,11 +53,12 @@ def test_a_device_is_measured_once_per_boot_of_its_node(tmp_path: Path) -> None:
         measured.append(1)
         return RIGHT
 
-    assert require_trusted(SITE, tmp_path, measure)
-    assert require_trusted(SITE, tmp_path, measure) is None
+    first = require_trusted(SITE, tmp_path, measure)
+    assert first.is_new and "off by 1.0e-06 at most" in first.verdict
+    assert require_trusted(SITE, tmp_path, measure) == replace(first, is_new=False)
     for change in ("boot", "device", "work", "node"):
         other = replace(SITE, **{change: "another"})
-        assert require_trusted(other, tmp_path, measure)
+        assert require_trusted(other, tmp_path, measure).is_new
     assert len(measured) == 5
 
 
@@ -65,7 +67,7 @@ def test_a_refused_device_is_measured_again(tmp_path: Path) -> None:
         require_trusted(SITE, tmp_path, lambda: deviating("product", 1.0))
     (record,) = (tmp_path / "refused").glob("*.json")
     assert "wrong numbers" in json.loads(record.read_text())["refused"]
-    assert require_trusted(SITE, tmp_path, lambda: RIGHT)
+    assert require_trusted(SITE, tmp_path, lambda: RIGHT).is_new
 
 
 def test_records_of_an_earlier_boot_are_removed(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""Timings of a batch that several processes worked on."""
+
+from pathlib import Path
+
+import pytest
+
+from af3_core.contracts import PREDICTIONS, TIMINGS
+from workflow.campaign import timings_path
+from workflow.planning.costs import read_timings
+from workflow.running.canary import Trust
+from workflow.running.inference import Worker
+from workflow.running.items import Item
+from workflow.running.stream import Passage, Span
+from workflow.running.timings import Timings, begin_timings
+from workflow.step import Row
+from workflow.tables import read_rows
+from workflow.timeline import BatchTimes
+
+TRUST = Trust("node1:0", 1e-6, 0.0015, "2026-01-01T00:00:00Z", is_new=True)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def worker() -> Worker:
+    """One that never loads a network."""
+    return Worker(None, None, None, None, 256)  # type: ignore[arg-type]
+
+
+def passage(item: str, load: Span, compute: Span) -> Passage[Item]:
+    """An item that went through."""
+    of = Item(item, None, Path(f"{item}.parquet"), PREDICTIONS, "v1")
+    return Passage(of, spans={"load": load, "compute": compute})
+
+
+def begin() -> Timings:
+    return begin_timings("b", 256, TRUST)
+
+
+def recorded() -> list[Row]:
+    return read_rows(timings_path("b"), TIMINGS)
+
+
+def test_the_timings_of_earlier_processes_are_kept(worker: Worker) -> None:
+    first = begin()
+    first.add(passage("a.1", (100.0, 101.0), (101.0, 103.0)), worker)
+    first.write()
+    second = begin()
+    second.add(passage("b.1", (7.0, 8.0), (8.0, 12.0)), worker)
+    second.write()
+    found = {(r["process"], r["item"], r["phase"]): r for r in recorded()}
+    assert found.keys() == {
+        (process, item, phase)
+        for process, item in ((0, "a.1"), (1, "b.1"))
+        for phase in ("load", "compute")
+    }
+    assert [t.seconds for t in read_timings([timings_path("b")])] == [2.0, 4.0]
+    # The second begins where the first ended, whatever their clocks said.
+    assert BatchTimes("b", recorded()).begins == [3.0]
+    assert found[1, "b.1", "compute"]["end"] == 8.0
+
+
+def test_a_process_that_is_killed_leaves_what_it_had_timed(worker: Worker) -> None:
+    begin().add(passage("a.1", (0.0, 1.0), (1.0, 2.0)), worker)
+    assert {row["item"] for row in recorded()} == {"a.1"}
+
+
+def test_an_item_tried_twice_by_one_process_is_timed_twice(worker: Worker) -> None:
+    timings = begin()
+    timings.add(passage("a.1", (0.0, 1.0), (1.0, 2.0)), worker)
+    timings.add(passage("a.1", (3.0, 4.0), (4.0, 9.0)), worker)
+    timings.write()
+    assert [t.seconds for t in read_timings([timings_path("b")])] == [1.0, 5.0]
+
+
+def test_a_process_that_timed_nothing_writes_nothing() -> None:
+    begin().write()
+    assert not timings_path("b").exists()
+
+
+def test_what_the_device_showed_is_beside_the_times(worker: Worker) -> None:
+    begin().add(passage("a.1", (0.0, 1.0), (1.0, 2.0)), worker)
+    row = recorded()[0]
+    assert (row["node"], row["canary_seconds"]) == ("node1:0", 0.0015)
+    assert row["canary"].startswith("right: off by 1.0e-06 at most")

@@ -1,0 +1,82 @@
+"""Records when each item of a predict batch was loaded, computed and finished.
+
+All processes that worked on a batch are in its one file, also those that were killed.
+Hours may lie between two of them, so each begins where the one before ended.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+from af3_core.contracts import TIMINGS
+from workflow.campaign import timings_path
+from workflow.running.canary import Trust
+from workflow.running.inference import Worker
+from workflow.running.items import Item
+from workflow.running.stream import Passage
+from workflow.step import Row
+from workflow.tables import read_rows, write_table
+
+_MOST_SPENT = 0.02
+"""Share of its time that a process may spend on writing timings before it ends."""
+
+
+@dataclass
+class Timings:
+    """The timings of a batch: of its earlier processes, and of this one so far."""
+
+    batch: str
+    bucket: int
+    trust: Trust
+    rows: list[Row] = field(default_factory=list)
+    process: int = 0
+    offset: float = 0.0
+    """When the processes before ended, in their own time."""
+    _origin: float | None = None
+    _next_write: float = 0.0
+
+    def add(self, passage: Passage[Item], worker: Worker) -> None:
+        """Adds an item that went through; it is soon on disk, as nobody knows when
+        the process is killed."""
+        if self._origin is None:
+            self._origin = min(start for start, _ in passage.spans.values())
+        name = passage.item.name
+        for phase, (start, end) in passage.spans.items():
+            is_compute = phase == "compute"
+            self.rows.append(
+                {
+                    "batch_id": self.batch,
+                    "process": self.process,
+                    "item": name,
+                    "phase": phase,
+                    "start": start - self._origin + self.offset,
+                    "end": end - self._origin + self.offset,
+                    "bucket": self.bucket,
+                    "num_tokens": worker.num_tokens.get(name, -1),
+                    "compiled": is_compute and name in worker.compiled_for,
+                    "from_cache": is_compute and name in worker.found_for,
+                    "device": worker.device,
+                    "node": self.trust.where,
+                    "canary": self.trust.verdict,
+                    "canary_seconds": self.trust.seconds,
+                }
+            )
+        if time.monotonic() > self._next_write:
+            self.write()
+
+    def write(self) -> None:
+        """Writes all there is."""
+        if not self.rows:
+            return
+        began = time.monotonic()
+        write_table(timings_path(self.batch), TIMINGS, TIMINGS.table(self.rows))
+        ended = time.monotonic()
+        self._next_write = ended + (ended - began) / _MOST_SPENT
+
+
+def begin_timings(batch: str, bucket: int, trust: Trust) -> Timings:
+    """Takes up the timings of a batch where its last process left them."""
+    path = timings_path(batch)
+    rows = read_rows(path, TIMINGS) if path.is_file() else []
+    process = max((int(row["process"]) for row in rows), default=-1) + 1
+    offset = max((float(row["end"]) for row in rows), default=0.0)
+    return Timings(batch, bucket, trust, rows, process, offset)
