@@ -1,11 +1,13 @@
 """Small real campaigns for tests: demo databases, a toy model, short chains."""
 
+import functools
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,14 +17,17 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 DATABASES = ROOT / "tests/data/databases/databases.tsv"
 
-ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu"}
+ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+"""That of a user without a GPU: without conftest's switches."""
 TINY = "tests.workflow.tiny_checkpoint"
 """The smallest network there is."""
 QUICK_COMPILE = {
     "XLA_FLAGS": "--xla_backend_optimization_level=0"
     " --xla_llvm_disable_expensive_passes=true"
 }
-"""Networks this small take longer to compile than to run."""
+"""As conftest.py has it for tests in its own process."""
+NEVER_RUN = "never run"
+"""In place of a network, for a campaign that is only planned."""
 
 NO_SEARCH = {"unpairedMsa": "", "pairedMsa": "", "templates": []}
 
@@ -56,16 +61,15 @@ def make_campaign(
 ) -> Path:
     """Writes inputs, configuration and a toy checkpoint into a folder.
 
-    `network` is the module that writes the checkpoint; `overrides` are keys of the
-    configuration's blocks.
+    `network` is the module that writes the checkpoint, or `NEVER_RUN`; `overrides` are
+    keys of the configuration's blocks.
     """
     (folder / "inputs").mkdir(parents=True)
     for name, text in inputs.items():
         data = text if isinstance(text, bytes) else text.encode()
         (folder / "inputs" / name).write_bytes(data)
-    checkpoint = folder / "toy.bin.zst"
-    make_toy = [sys.executable, "-m", network, "--out", checkpoint]
-    subprocess.run(make_toy, check=True, cwd=ROOT)
+    for name, data in _checkpoint(network).items():
+        (folder / name).write_bytes(data)
     settings = {
         "inputs": ["inputs"],
         "search": {"databases": str(DATABASES), "store": "store"},
@@ -81,6 +85,18 @@ def make_campaign(
         settings[block] = {**settings.get(block, {}), **keys}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     return folder
+
+
+@functools.cache
+def _checkpoint(network: str) -> dict[str, bytes]:
+    """The files that the module writes; it takes seconds, and is always the same."""
+    if network == NEVER_RUN:
+        return {"toy.bin.zst": b""}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "toy.bin.zst"
+        make_toy = [sys.executable, "-m", network, "--out", path]
+        subprocess.run(make_toy, check=True, cwd=ROOT)
+        return {found.name: found.read_bytes() for found in path.parent.iterdir()}
 
 
 def run_campaign(
@@ -118,13 +134,19 @@ def run_campaign(
     )
 
 
-def kill_when(folder: Path, pattern: str, *, timeout: float = 600) -> None:
+def kill_when(
+    folder: Path,
+    pattern: str,
+    *,
+    timeout: float = 600,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Starts the campaign and kills all of it, -9, once such a file is there."""
     command = [sys.executable, "-m", "workflow.cli", "run", "--directory", str(folder)]
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **(environment or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -8,6 +8,8 @@ import pytest
 
 from af3_core.contracts import OUTCOMES, PREDICTIONS, PROVENANCE, SCORES
 from tests.workflow.campaigns import (
+    QUICK_COMPILE,
+    TINY,
     job,
     kill_when,
     make_campaign,
@@ -43,17 +45,24 @@ GOOD = {"one", "two", "ligand", "smiles", "ion", "crambin", "peptide"}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the campaigns of this module keep compiled networks."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+def new_campaign(folder: Path, compiled: Path) -> Path:
+    predict = {"buckets": [48], "compilation_cache": str(compiled)}
+    return make_campaign(folder, INPUTS, network=TINY, predict=predict)
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, compiled: Path
+) -> tuple[Path, int, str]:
     """A campaign of seven good and three broken inputs, run once."""
-    folder = make_campaign(tmp_path_factory.mktemp("campaign") / "c", INPUTS)
-    result = run_campaign(folder)
+    folder = new_campaign(tmp_path_factory.mktemp("campaign") / "c", compiled)
+    result = run_campaign(folder, environment=QUICK_COMPILE)
     return folder, result.returncode, result.stdout + result.stderr
-
-
-@pytest.fixture
-def campaign(finished: tuple[Path, int, str], tmp_path: Path) -> Path:
-    """A copy of the finished campaign, times of change kept."""
-    return Path(shutil.copytree(finished[0], tmp_path / "c"))
 
 
 def prediction_times(folder: Path) -> dict[str, int]:
@@ -109,37 +118,67 @@ def test_every_prediction_says_what_made_it(finished: tuple[Path, int, str]) -> 
     }
 
 
-def test_a_second_run_computes_nothing(campaign: Path) -> None:
-    before = prediction_times(campaign)
-    run_campaign(campaign)
-    log = (campaign / "logs/snakemake.log").read_text()
-    assert prediction_times(campaign) == before
+def test_a_second_run_computes_nothing(
+    finished: tuple[Path, int, str], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(finished[0], tmp_path / "c"))
+    run_campaign(folder, environment=QUICK_COMPILE)
+    log = (folder / "logs/snakemake.log").read_text()
+    assert prediction_times(folder) == prediction_times(finished[0])
     assert "rule predict" not in log and "rule search" not in log
 
 
-def test_a_deleted_prediction_alone_is_made_again(campaign: Path) -> None:
-    before = prediction_times(campaign)
-    victim = sorted(before)[0]
-    original = read_rows(campaign / "results/predictions" / victim, PREDICTIONS)
-    (campaign / "results/predictions" / victim).unlink()
-    run_campaign(campaign)
-    after = prediction_times(campaign)
-    assert {n for n in after if after[n] != before[n]} == {victim}
-    again = read_rows(campaign / "results/predictions" / victim, PREDICTIONS)
+@pytest.fixture(scope="module")
+def changed(
+    finished: tuple[Path, int, str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """The finished campaign, run again after a prediction was deleted, the relaxed
+    structures were torn and a protein was added; and the name of the prediction."""
+    folder = tmp_path_factory.mktemp("changed") / "c"
+    shutil.copytree(finished[0], folder)  # keeps times of change
+    victim = sorted(prediction_times(folder))[0]
+    (folder / "results/predictions" / victim).unlink()
+    (relaxed,) = folder.glob("results/relaxed/*.parquet")
+    relaxed.write_bytes(relaxed.read_bytes()[:-1])
+    fasta = folder / "inputs/searched.fasta"
+    fasta.write_text(fasta.read_text() + ">new\nMQIFVKTLTGKTITLEVEPSD\n")
+    run_campaign(folder, environment=QUICK_COMPILE)
+    return folder, victim
+
+
+def test_a_deleted_prediction_alone_is_made_again(
+    finished: tuple[Path, int, str], changed: tuple[Path, str]
+) -> None:
+    folder, victim = changed
+    before, after = prediction_times(finished[0]), prediction_times(folder)
+    assert {name for name in before if after[name] != before[name]} == {victim}
+    original, again = (
+        read_rows(campaign / "results/predictions" / victim, PREDICTIONS)
+        for campaign in (finished[0], folder)
+    )
     # As text, because NaN is not equal to itself.
     assert str(again) == str(original)
 
 
-def test_an_added_protein_runs_alone(campaign: Path) -> None:
-    before = prediction_times(campaign)
-    fasta = campaign / "inputs/searched.fasta"
-    fasta.write_text(fasta.read_text() + ">new\nMQIFVKTLTGKTITLEVEPSD\n")
-    run_campaign(campaign)
-    after = prediction_times(campaign)
-    assert {name: after[name] for name in before} == before
+def test_torn_relaxed_structures_are_made_again(
+    finished: tuple[Path, int, str], changed: tuple[Path, str]
+) -> None:
+    (name,) = (p.name for p in finished[0].glob("results/relaxed/*"))
+    original, again = (
+        tables_of(folder)[f"results/relaxed/{name}"]
+        for folder in (finished[0], changed[0])
+    )
+    assert again == original and len(again) == len(GOOD)
+
+
+def test_an_added_protein_runs_alone(
+    finished: tuple[Path, int, str], changed: tuple[Path, str]
+) -> None:
+    before, after = prediction_times(finished[0]), prediction_times(changed[0])
     assert len(after) == len(before) + 1
-    log = (campaign / "logs/snakemake.log").read_text()
-    assert log.count("rule predict:") == 1 and log.count("rule featurise:") == 1
+    log = (changed[0] / "logs/snakemake.log").read_text()
+    # Once for it, and once for the prediction that was deleted.
+    assert log.count("rule predict:") == 2 and log.count("rule featurise:") == 1
 
 
 KILLED_AT = (
@@ -151,13 +190,13 @@ KILLED_AT = (
 
 
 def test_a_campaign_killed_at_four_stages_ends_as_if_undisturbed(
-    finished: tuple[Path, int, str], tmp_path: Path
+    finished: tuple[Path, int, str], compiled: Path, tmp_path: Path
 ) -> None:
     """The short version of `python -m tests.workflow.kill_campaign`."""
-    folder = make_campaign(tmp_path / "c", INPUTS)
+    folder = new_campaign(tmp_path / "c", compiled)
     for pattern in KILLED_AT:
-        kill_when(folder, pattern)
-    run_campaign(folder)
+        kill_when(folder, pattern, environment=QUICK_COMPILE)
+    run_campaign(folder, environment=QUICK_COMPILE)
     assert tables_of(folder) == tables_of(finished[0])
     assert repeats_in(folder) == []
     assert {name.split()[0] for name in committed_in(folder)} >= {"predict", "relax"}

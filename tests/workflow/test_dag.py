@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from af3_core.contracts import PREDICTIONS, RELAXED
-from tests.workflow.campaigns import ROOT, job, make_campaign, protein
+from tests.workflow.campaigns import NEVER_RUN, ROOT, job, make_campaign, protein
 from workflow.campaign import outcomes_path, prediction_path, relaxed_path
 from workflow.dag import withdraw_incomplete
 from workflow.manifest import Batch, Manifest
@@ -26,6 +26,7 @@ def dry_run(tmp_path_factory: pytest.TempPathFactory) -> str:
             "given.json": job("given", protein("GSHMKNVTWY")),
             "searched.fasta": ">villin\nVNSIDEDDKAVFGQTRRAFSNNPLWKQQNLKKEKGLF\n",
         },
+        network=NEVER_RUN,
     )
     result = subprocess.run(
         [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.campaigns import ROOT, make_campaign
+from tests.workflow.campaigns import NEVER_RUN, ROOT, make_campaign
 from workflow.running.ladder import RETRIES
 
 CLUSTERS = {"slurm": "slurm_partition=gpu", "lsf": "lsf_queue=gpu"}
@@ -17,7 +17,9 @@ CLUSTERS = {"slurm": "slurm_partition=gpu", "lsf": "lsf_queue=gpu"}
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A campaign of one job, never planned, that wants many threads for searching."""
     inputs = {"one.fasta": ">villin\nVNSIDEDDKAVFGQTRRAFSNNPLWKQQNLKKEKGLF\n"}
-    campaign = make_campaign(tmp_path_factory.mktemp("profiles") / "c", inputs)
+    campaign = make_campaign(
+        tmp_path_factory.mktemp("profiles") / "c", inputs, network=NEVER_RUN
+    )
     config = campaign / "config.yaml"
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     settings["search"]["threads"] = 300
