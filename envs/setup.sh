@@ -26,6 +26,8 @@ find_python() {
     echo 3.12
 }
 
+# Every cluster job starts Python four times, and may not write beside its modules.
+export UV_COMPILE_BYTECODE=1
 "$uv" sync --quiet --locked --python "$(find_python)" "$@"
 # JAX's CUDA plugin without CUDA, in a folder of its own: the tests lower programs for
 # GPUs with it. Inside .venv it would complain of a missing driver at every start.

@@ -2,37 +2,48 @@
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from af3_core.model.checkpoint import write_random_checkpoint
+from tests.af3_core.model.tiny import TINY
 from tests.slurm.node import MEMORY_MB
+from tests.workflow.campaigns import DATABASES, ENVIRONMENT, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 _MADE_BY_RUNS = {"results", "store", "models", "logs"}
+_NUM_STEPS = 10
+"""Of diffusion: an item takes about a second."""
 
 # As `snakemake --profile slurm`, but for looking at the jobs more often than would be
 # polite on a cluster that others use.
-COMMAND = (
-    *(sys.executable, "-m", "snakemake", "--profile", "slurm"),
-    *("--slurm-init-seconds-before-status-checks", "2"),
-    *("--seconds-between-status-checks", "2"),
-    *("--max-status-checks-per-second", "1"),
+ON_SLURM = (
+    *(sys.executable, "-m", "tests.slurm.impatient", "--profile", "slurm"),
+    *("--max-status-checks-per-second", "2"),
 )
+HERE = (sys.executable, "-m", "snakemake")
+SEEDS = {"crambin_ligands.json": [1, 2], "villin_dimer_gb1.json": [1, 2, 3]}
+NUM_ITEMS = 6
+_ENVIRONMENT = {**ENVIRONMENT, "XLA_FLAGS": ""}
+# The plugin would take the campaign for one that is started within a job.
+_ENVIRONMENT.pop("SLURM_JOB_ID", None)
 
 
-def make_clone(folder: Path) -> Path:
+def make_clone(folder: Path, compiled: Path) -> Path:
     """A folder that looks like a fresh clone, its configuration adapted to the node.
 
-    The demo's predictions are made longer and more numerous, so that there is time to
-    disturb them, and all of one size, so that they are one batch.
+    The demo with more seeds, all of one padded size, so that there is one batch to
+    disturb; with the smallest network, and two of the sequence databases.
+
+    Args:
+        folder: the clone.
+        compiled: where clones keep compiled networks, which is all that they share.
     """
     folder.mkdir(parents=True)
     for entry in ROOT.iterdir():
@@ -42,16 +53,39 @@ def make_clone(folder: Path) -> Path:
     _copy_tree(ROOT / "config", folder / "config")
     config = folder / "config/config.yaml"
     settings = yaml.safe_load(config.read_text("utf-8"))
-    settings["model"]["num_diffusion_steps"] = 40
-    settings["predict"]["buckets"] = [160]
+    settings["search"]["databases"] = str(_fewer_databases(folder / "databases.tsv"))
+    settings["model"] |= {
+        "checkpoint": "tiny.bin.zst",
+        "num_recycles": 0,
+        "num_samples": 2,
+        "num_diffusion_steps": _NUM_STEPS,
+    }
+    settings["predict"] |= {"buckets": [144], "compilation_cache": str(compiled)}
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    job = folder / "config/demo/inputs/villin_dimer_gb1.json"
-    inputs = json.loads(job.read_text("utf-8"))
-    job.write_text(json.dumps({**inputs, "modelSeeds": [1, 2, 3]}), encoding="utf-8")
+    write_random_checkpoint(folder / "tiny.bin.zst", TINY, seed=1)
+    for name, seeds in SEEDS.items():
+        job = folder / "config/demo/inputs" / name
+        inputs = json.loads(job.read_text("utf-8"))
+        job.write_text(json.dumps({**inputs, "modelSeeds": seeds}), encoding="utf-8")
     profile = folder / "slurm/config.yaml"
     site = profile.read_text("utf-8").replace("250000", str(MEMORY_MB))
     profile.write_text(site, encoding="utf-8")
     return folder
+
+
+def _fewer_databases(path: Path) -> Path:
+    """The demo's table of databases, with one for each kind of alignment."""
+    lines = DATABASES.read_text("utf-8").splitlines()
+    names, rows = lines[0].split("\t"), [line.split("\t") for line in lines[1:]]
+    where = names.index("path")
+    kept = [
+        [*row[:where], str(DATABASES.parent / row[where]), *row[where + 1 :]]
+        for row in rows
+        if row[0] in ("uniref90", "uniprot", "pdb_seqres", "pdb_mmcif")
+    ]
+    text = "\n".join("\t".join(row) for row in [names, *kept])
+    path.write_text(f"{text}\n", encoding="utf-8")
+    return path
 
 
 def _link(link: Path, entry: Path) -> None:
@@ -68,16 +102,16 @@ def _copy_tree(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def running(clone: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(clone: Path, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """The campaign, started; Snakemake's own output goes to `snakemake.log`."""
     with (clone / "snakemake.log").open("ab") as log:
         process = subprocess.Popen(
-            COMMAND,
+            command,
             cwd=clone,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            env=_ENVIRONMENT,
         )
     try:
         yield process
@@ -123,5 +157,5 @@ def wait_for[Seen](
             raise RuntimeError(f"the campaign ended before there was {what}")
         if time.monotonic() > deadline:
             raise RuntimeError(f"waited {timeout:.0f} s in vain for {what}")
-        time.sleep(0.1)
+        time.sleep(0.02)
     return seen

@@ -1,6 +1,6 @@
 """A real Slurm cluster of one node: no systemd, no cgroups, no accounting database.
 
-Two partitions, `cpu` and `gpu`, share a node that claims four processors, 16,000 MB and
+Two partitions, `cpu` and `gpu`, share a node that claims four processors, 17,000 MB and
 one GPU. Slurm does not measure what is claimed (`config_overrides`), so a machine of
 any size will do.
 
@@ -24,6 +24,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "sr
 # it from the environment of its srun.
 SYSTEM_CONF = Path("/etc/slurm/slurm.conf")
 MEMORY_MB = 16_000
+"""The most that a job may ask for."""
 _SEARCH_PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
 
 _SLURM_CONF = """\
@@ -52,8 +53,8 @@ SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,bf_interval=2,sched_interval=2
 # Finished jobs stay visible until the tests have looked at them.
 MinJobAge=3600
-# A node that does not answer is lost after ten seconds, and may come back.
-SlurmdTimeout=10
+# A node that does not answer is lost after five seconds, and may come back.
+SlurmdTimeout=5
 ReturnToService=2
 KillWait=5
 InactiveLimit=0
@@ -83,6 +84,11 @@ class SlurmJob:
     def is_predicting(self) -> bool:
         """Whether it is a predict job at work."""
         return self.rule == "predict" and self.state == "RUNNING"
+
+    @property
+    def is_of_snakemake(self) -> bool:
+        """Whether a campaign submitted it."""
+        return self.comment.startswith("rule_")
 
     @property
     def rule(self) -> str:
@@ -157,6 +163,10 @@ class Node:
         for process in self._running(module):
             process.suspend()
 
+    def is_running(self, module: str) -> bool:
+        """Whether a process of a job runs this module."""
+        return bool(self._running(module))
+
     def devices_of(self, module: str) -> set[str]:
         """The GPUs that the jobs' processes that run this module may see."""
         found = [process.environ() for process in self._running(module)]
@@ -209,7 +219,8 @@ class Node:
             folder=self.folder,
             port=port,
             slurmd_port=slurmd_port,
-            memory_mb=MEMORY_MB,
+            # Room for a small job beside the largest.
+            memory_mb=MEMORY_MB + 1000,
         )
         self._conf.write_text(text, encoding="utf-8")
         # Slurm counts the GPUs of a node by their device files.

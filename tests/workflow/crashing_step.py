@@ -1,11 +1,14 @@
 """A step whose items do what their names say, to see what is left of its batch.
 
-python -m tests.workflow.crashing_step --batch well,segfault,memory
+python -m tests.workflow.crashing_step --batch well,segfault,memory [--attempt 1]
+
+With an attempt it runs under the supervisor, as that submission of the batch.
 """
 
 import argparse
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +18,8 @@ import pyarrow as pa
 from af3_core.contracts import OUTCOMES
 from af3_core.job import InputError
 from workflow.running.items import Item, commit_outcomes, outcome, work_through
+from workflow.running.journal import Journal, journal_path
+from workflow.running.supervise import supervise
 
 STAGE = "crashing_step"
 
@@ -40,15 +45,12 @@ def make(item: Item) -> pa.Table:
         case "device":
             raise RuntimeError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal…")
         case "slow":
-            time.sleep(60)
+            time.sleep(600)
     return OUTCOMES.table([outcome("test", "batch", item.name)])
 
 
-def main() -> None:
+def work_through_batch(batch: str) -> None:
     """Works through the items that the batch's name lists."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--batch", required=True)
-    batch = parser.parse_args().batch
     items = [
         Item(name, name, Path(f"{name}.parquet"), OUTCOMES, made_from="v1")
         for name in batch.split(",")
@@ -56,5 +58,21 @@ def main() -> None:
     commit_outcomes(STAGE, batch, work_through(STAGE, batch, items, make))
 
 
+def main() -> int:
+    """Runs the step or its supervisor."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--batch", required=True)
+    parser.add_argument("--attempt", type=int)
+    arguments = parser.parse_args()
+    if arguments.attempt is None:
+        work_through_batch(arguments.batch)
+        return 0
+    module = f"tests.workflow.{STAGE}"
+    command = [sys.executable, "-X", "faulthandler", "-m", module]
+    command += ["--batch", arguments.batch]
+    path = journal_path(STAGE, arguments.batch)
+    return supervise(command, Journal(path, arguments.attempt))
+
+
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

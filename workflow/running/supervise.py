@@ -218,7 +218,7 @@ def _why_stopped(number: int) -> Failure:
 
 def _deadline() -> float | None:
     job = this_slurm_job()
-    return None if job is None else job.end - min(60.0, 0.05 * (job.end - job.start))
+    return None if job is None else job.end - min(120.0, 0.1 * (job.end - job.start))
 
 
 def run_once(

@@ -30,15 +30,11 @@ from workflow.tables import read_rows
 
 pytestmark = pytest.mark.slow
 
-LAUNCH = (
-    "import sys, workflow.running.supervise as s\n"
-    "from workflow.running.journal import Journal, journal_path\n"
-    f"command = [sys.executable, '-X', 'faulthandler', '-m', 'tests.workflow.{STAGE}',"
-    " '--batch', sys.argv[1]]\n"
-    f"journal = Journal(journal_path('{STAGE}', sys.argv[1]), int(sys.argv[2]))\n"
-    "raise SystemExit(s.supervise(command, journal))\n"
-)
-"""The supervisor on a step that lies in tests/, not in workflow/."""
+
+def command(batch: str, attempt: int) -> list[str]:
+    """One submission of a batch, under the supervisor."""
+    step = [sys.executable, "-m", f"tests.workflow.{STAGE}"]
+    return [*step, "--batch", batch, "--attempt", str(attempt)]
 
 
 @pytest.fixture(autouse=True)
@@ -69,9 +65,11 @@ def launch(batch: str, attempt: int = 1, memory: int | None = None) -> int:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
-    command = [sys.executable, "-c", LAUNCH, batch, str(attempt)]
     return subprocess.run(
-        command, preexec_fn=limit if memory else None, timeout=120, check=False
+        command(batch, attempt),
+        preexec_fn=limit if memory else None,
+        timeout=120,
+        check=False,
     ).returncode
 
 
@@ -119,8 +117,7 @@ def test_an_item_in_flight_on_three_lost_nodes_is_quarantined() -> None:
     """Supervisor and step die together, as with their node; Snakemake lives on."""
     batch = "slow,well"
     for attempt in range(1, MAX_LOSSES + 1):
-        command = [sys.executable, "-c", LAUNCH, batch, str(attempt)]
-        process = subprocess.Popen(command, start_new_session=True)
+        process = subprocess.Popen(command(batch, attempt), start_new_session=True)
         _wait_for(batch, "began", "slow", attempt)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -132,7 +129,7 @@ def test_an_item_in_flight_on_three_lost_nodes_is_quarantined() -> None:
 
 
 def test_a_signal_stops_the_step_and_blames_nobody() -> None:
-    process = subprocess.Popen([sys.executable, "-c", LAUNCH, "slow", "1"])
+    process = subprocess.Popen(command("slow", 1))
     _wait_for("slow", "began", "slow", 1)
     process.terminate()
     assert process.wait(20) == 128 + signal.SIGTERM
@@ -143,7 +140,7 @@ def test_a_signal_at_the_end_of_a_job_s_time_is_told_from_others(
     slurm: Callable[[str], None],
 ) -> None:
     slurm(TIMED_OUT)
-    process = subprocess.Popen([sys.executable, "-c", LAUNCH, "slow", "1"])
+    process = subprocess.Popen(command("slow", 1))
     _wait_for("slow", "began", "slow", 1)
     process.terminate()
     assert process.wait(20) == 128 + signal.SIGTERM
@@ -153,14 +150,12 @@ def test_a_signal_at_the_end_of_a_job_s_time_is_told_from_others(
 def test_an_item_that_takes_its_node_away_is_blamed_in_the_requeued_job(
     slurm: Callable[[str], None],
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, "slow,well", "1"], start_new_session=True
-    )
+    process = subprocess.Popen(command("slow,well", 1), start_new_session=True)
     _wait_for("slow,well", "began", "slow", 1)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     slurm(RUNNING.replace("Restarts=0", "Restarts=1"))
-    process = subprocess.Popen([sys.executable, "-c", LAUNCH, "slow,well", "1"])
+    process = subprocess.Popen(command("slow,well", 1))
     _wait_for("slow,well", "launched", "", 1, count=2)
     history = read_history(read_lines(journal_path(STAGE, "slow,well")))
     process.terminate()
@@ -173,7 +168,7 @@ def test_the_last_submission_leaves_rows_before_its_time_is_up(
     slurm: Callable[[str], None],
 ) -> None:
     now = int(time.time())
-    slurm(f"Reason=None Restarts=0 StartTime={now - 4} EndTime={now + 16}")
+    slurm(f"Reason=None Restarts=0 StartTime={now - 10} EndTime={now + 10}")
     assert launch("well,slow", RETRIES + 1) == 0
     assert results("well,slow") == {
         "well": ("done", None),
