@@ -49,6 +49,7 @@ pins: setup ## Export the lock file for conda environments
 
 bench: setup ## Benchmarks; results under benchmarks/results
 	@$(BIN)/python -m benchmarks.bench_attention
+	@$(BIN)/python -m benchmarks.plan_proteome
 
 clean-demo: ## Remove what the demo made
 	@rm -rf results store models logs
