@@ -1,76 +1,86 @@
 """Batches of predictions with a real network: compiled once, and never waiting."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from af3_core.contracts import PREDICTIONS, TIMINGS
+from af3_core.contracts import TIMINGS
 from tests.workflow.campaigns import ROOT, job, make_campaign, protein, run_campaign
+from tests.workflow.kill_campaign import tables_of
 from workflow.tables import concatenate
 
 pytestmark = pytest.mark.slow
 
-SEEDS = list(range(1, 13))
-INPUTS = {
-    "one.json": job("one", protein("GSHMKNVTWYCDSEELLKS"), modelSeeds=SEEDS),
+SMALL = {
+    "one.json": job("one", protein("GSHMKNVTWYCDSEELLKS"), modelSeeds=[1, 2]),
     "two.json": job("two", protein("GSHMKNVTWYCDS")),
 }
+DEMO = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in (ROOT / "config/demo/inputs").iterdir()
+}
+AS_IT_IS = dict.fromkeys(("num_recycles", "num_diffusion_steps", "num_samples"))
 
 
-@pytest.fixture(scope="module")
-def featurised(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A campaign of two jobs, ready to be predicted."""
-    folder = make_campaign(tmp_path_factory.mktemp("predict") / "c", INPUTS)
-    result = run_campaign(folder, "--until", "featurise")
-    assert result.returncode == 0, result.stdout + result.stderr
-    return folder
-
-
-def predict(folder: Path) -> tuple[list[dict[str, object]], set[tuple[bool, bool]]]:
-    """Predictions, and how the network was made ready where it had to be."""
-    result = run_campaign(folder, "--until", "predict")
-    assert result.returncode == 0, result.stdout + result.stderr
-    predictions = concatenate(
-        sorted(folder.glob("results/predictions/*.parquet")), PREDICTIONS
-    )
-    timings = concatenate(sorted(folder.glob("results/timings/*.parquet")), TIMINGS)
-    ready = {
-        (row["compiled"], row["from_cache"])
-        for row in timings.to_pylist()
-        if row["compiled"]
-    }
-    # NaN is not equal to itself, text is.
-    return [{k: str(v) for k, v in r.items()} for r in predictions.to_pylist()], ready
-
-
+@pytest.mark.parametrize(
+    ("inputs", "model", "options"),
+    [
+        pytest.param(SMALL, {}, ("--until", "predict"), id="small"),
+        pytest.param(DEMO, AS_IT_IS, (), id="demo", marks=pytest.mark.long),
+    ],
+)
 def test_a_cold_and_a_warm_cache_give_the_same_bits(
-    featurised: Path, tmp_path: Path
+    tmp_path: Path,
+    inputs: dict[str, str],
+    model: dict[str, None],
+    options: tuple[str, ...],
 ) -> None:
-    folder = Path(shutil.copytree(featurised, tmp_path / "c"))
-    cold, compiled = predict(folder)
-    assert len(cold) == 2 * (len(SEEDS) + 1) and compiled == {(True, False)}
-    kept = set(folder.glob("store/compiled/*/jit_predict*"))
-    assert kept
-    for path in (*folder.glob("results/predict*/*"), *folder.glob("results/timings/*")):
-        path.unlink()
-    warm, found = predict(folder)
-    assert found == {(True, True)}
-    assert warm == cold
-    assert set(folder.glob("store/compiled/*/jit_predict*")) == kept
-    log = next(folder.glob("logs/predict/*.log")).read_text(encoding="utf-8")
+    """Two campaigns that share compiled networks and nothing else."""
+    kept = tmp_path / "compiled"
+
+    def run(name: str) -> Path:
+        cache = {"compilation_cache": str(kept)}
+        folder = make_campaign(tmp_path / name, inputs, model=model, predict=cache)
+        result = run_campaign(folder, *options)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return folder
+
+    cold = run("cold")
+    networks = set(kept.glob("*/jit_predict*"))
+    assert networks and (True, False) in networks_of(cold)
+    warm = run("warm")
+    assert networks_of(warm) == {(True, True)}
+    assert set(kept.glob("*/jit_predict*")) == networks
+    log = next(warm.glob("logs/predict/*.log")).read_text(encoding="utf-8")
     assert "tokens found" in log
+    expected, found = tables_of(cold), tables_of(warm)
+    assert sum("results/predictions/" in name for name in expected) == 3
+    assert found.keys() == expected.keys()
+    differing = [name for name in expected if found[name] != expected[name]]
+    print(f"{len(expected)} tables, of which differ: {len(differing)}", *differing)
+    assert differing == []
+
+
+def networks_of(folder: Path) -> set[tuple[bool, bool]]:
+    """How networks were made ready: compiled, and found in the cache."""
+    paths = sorted(folder.glob("results/timings/*.parquet"))
+    rows = concatenate(paths, TIMINGS).to_pylist()
+    return {(row["compiled"], row["from_cache"]) for row in rows if row["compiled"]}
 
 
 @pytest.mark.timed
 def test_the_device_hardly_waits_for_features_as_slow_as_itself(
-    featurised: Path, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    seeds = list(range(1, 13))
+    one = job("one", protein("GSHMKNVTWYCDSEELLKS"), modelSeeds=seeds)
+    folder = make_campaign(tmp_path / "c", {**SMALL, "one.json": one})
+    made = run_campaign(folder, "--until", "featurise")
+    assert made.returncode == 0, made.stdout + made.stderr
     # In a process of its own, without conftest's switches, as a cluster job runs.
-    folder = Path(shutil.copytree(featurised, tmp_path / "c"))
     result = subprocess.run(
         [sys.executable, "-m", "tests.workflow.slow_features"],
         cwd=folder,
