@@ -193,7 +193,7 @@ def measure(job: Job, samples: list[Arrays] | None = None) -> Sizes:
             "inputs": ["inputs"],
             "search": {"databases": "none.tsv"},
             "model": {"checkpoint": "none.bin"},
-            "export": {"samples": "all"},
+            "export": {"samples": "all", "relaxed": False},
         }
     )
     before = Path.cwd()
