@@ -17,7 +17,7 @@ def test_predictions_take_a_fraction_of_what_alphafold3_writes(job) -> None:
     found = measure(job)
     assert found.ours < 0.25 * found.af3
     assert found.ours < 0.75 * found.af3_compressed
-    assert (found.ours_files, found.af3_files) == (3, 3 * (NUM_SAMPLES + 1) + 3)
+    assert (found.ours_files, found.af3_files) == (2, 3 * (NUM_SAMPLES + 1) + 3)
     assert table([found])[-1].startswith(f"| {job.name} | {found.tokens} |")
 
 
