@@ -144,7 +144,7 @@ def wait_for[Seen](
     what: str,
     process: subprocess.Popen[bytes],
     *,
-    timeout: float = 300,
+    timeout: float = 1500,
 ) -> Seen:
     """Looks until there is something to see, as long as the campaign runs.
 

@@ -81,7 +81,7 @@ def undisturbed(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Cam
     """The demo, run to its end on this machine without Slurm."""
     clone = make_clone(tmp_path_factory.mktemp("undisturbed") / "foldmill", compiled)
     with running(clone, HERE) as process:
-        status = process.wait(timeout=900)
+        status = process.wait(timeout=1800)
     return Campaign(clone, status)
 
 
@@ -134,7 +134,7 @@ def disturbed(
     clone = make_clone(tmp_path_factory.mktemp("disturbed") / "foldmill", compiled)
     with running(clone, ON_SLURM) as process:
         campaign = disturb(cluster, clone, process)
-        campaign.status = process.wait(timeout=600)
+        campaign.status = process.wait(timeout=1800)
     campaign.jobs = [job for job in cluster.jobs() if job.is_of_snakemake]
     return campaign
 
