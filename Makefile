@@ -25,7 +25,7 @@ test: setup ## All tests but the longest; those that measure time run alone
 	@$(BIN)/python -m pytest -m timed
 
 test-long: setup ## Training, bad jobs under real limits, faults planted on purpose
-	@XLA_FLAGS= $(BIN)/python -m pytest -m long
+	@$(BIN)/python -m pytest -m long
 
 test-slurm: setup ## The demo on a one-node Slurm, disturbed; needs root and slurm-wlm
 	@$(BIN)/python -m pytest -m slurm -rs tests/slurm

@@ -148,7 +148,8 @@ def _weigh(
 def _attend(operands: Operands, scale: float) -> Float[Array, "*batch q h c"]:
     """One block that holds every key."""
     logits, v = _logits(operands, scale)
-    maximum = _finite(jnp.max(logits, axis=-1, keepdims=True))
+    # Softmax does not depend on what is subtracted: no gradient flows there.
+    maximum = _finite(jnp.max(jax.lax.stop_gradient(logits), axis=-1, keepdims=True))
     weights = jnp.exp(logits - maximum)
     total = jnp.sum(weights, axis=-1)
     return _finish(_weigh(weights, v), total, operands)
@@ -179,7 +180,8 @@ def _attend_online(
             jnp.arange(size).reshape((1,) * len(state) + (size,)) >= i * size - start
         )
         logits = jnp.where(is_new, logits, -jnp.inf)
-        new_maximum = jnp.maximum(maximum, jnp.max(logits, axis=-1))
+        highest = jnp.max(jax.lax.stop_gradient(logits), axis=-1)
+        new_maximum = jnp.maximum(maximum, highest)
         weights = jnp.exp(logits - _finite(new_maximum)[..., None])
         decay = jnp.exp(maximum - _finite(new_maximum))
         total = total * decay + jnp.sum(weights, axis=-1)

@@ -150,6 +150,19 @@ def test_gradients_agree_with_those_of_the_definition(budget, monkeypatch) -> No
         np.testing.assert_allclose(gradient, expected[name], atol=2e-4, err_msg=name)
 
 
+@pytest.mark.parametrize("backend", ["naive", "xla"])
+def test_gradients_are_finite_where_nothing_is_attended(backend: str) -> None:
+    nothing = jnp.zeros((2, 24), bool).at[0, :5].set(True)
+
+    @jax.jit
+    def loss(learnt: dict) -> jax.Array:
+        output = attention(**learnt, mask=Mask(keys=nothing), backend=backend)
+        return (output**2).sum()
+
+    for gradient in jax.grad(loss)(qkv() | {"bias": normal(2, 4, 20, 24)}).values():
+        assert np.isfinite(gradient).all()
+
+
 def test_vmap_adds_a_batch_axis() -> None:
     arguments = qkv(batch=(3, 2)) | {"bias": normal(1, 2, 4, 20, 24)}
     axes = {"q": 0, "k": 0, "v": 0, "bias": None}
