@@ -158,13 +158,13 @@ def fuzzing(num_cases: int) -> settings:
     )
 
 
-@fuzzing(600)
+@fuzzing(1500)
 @given(document=mutated())
 def test_mutated_jobs_never_crash_the_reader(document, folder) -> None:
     check(json.dumps(document).encode(), folder / "job.json")
 
 
-@fuzzing(300)
+@fuzzing(500)
 @given(document=ANYTHING)
 def test_arbitrary_json_never_crashes_the_reader(document, folder) -> None:
     check(json.dumps(document).encode(), folder / "job.json")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from af3_core.model.config import Runtime
 from af3_core.model.model import Prediction, compile_predict, split_keys
@@ -62,16 +63,16 @@ def test_samples_differ_and_one_mask_serves_all() -> None:
     np.testing.assert_array_equal(prediction.mask[0], small_batch().predicted_atom_mask)
 
 
-def test_padding_does_not_move_an_atom() -> None:
-    ours = real_positions(predicted(num_tokens=64, msa_rows=16))
+@pytest.mark.parametrize(("num_tokens", "msa_rows"), [(40, 8), (64, 16)])
+def test_padding_does_not_move_an_atom(num_tokens, msa_rows) -> None:
+    ours = real_positions(predicted(num_tokens=num_tokens, msa_rows=msa_rows))
     np.testing.assert_allclose(ours, real_positions(predicted()), atol=1e-3)
 
 
 def test_padding_does_not_change_confidence() -> None:
     n = 31
     small, large = (
-        prediction.confidence.full_pae[:, :n, :n]
-        for prediction in (predicted(), predicted(num_tokens=64, msa_rows=16))
+        predicted(num_tokens=k).confidence.full_pae[:, :n, :n] for k in (32, 40)
     )
     np.testing.assert_allclose(small, large, atol=1e-3)
 
