@@ -5,12 +5,11 @@ import time
 
 import pytest
 
+from tests.workflow.campaigns import QUICK_COMPILE
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Networks in tests are so small that they take longer to compile than to run.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-)
+os.environ.setdefault("XLA_FLAGS", QUICK_COMPILE["XLA_FLAGS"])
 
 import jax  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402

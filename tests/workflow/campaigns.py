@@ -25,7 +25,7 @@ QUICK_COMPILE = {
     "XLA_FLAGS": "--xla_backend_optimization_level=0"
     " --xla_llvm_disable_expensive_passes=true"
 }
-"""As conftest.py has it for tests in its own process."""
+"""conftest.py takes it too, for tests in its own process."""
 NEVER_RUN = "never run"
 """In place of a network, for a campaign that is only planned."""
 

@@ -2,7 +2,7 @@
 
     python -m workflow.databases make   FOLDER MANIFEST
     python -m workflow.databases shard  MANIFEST COUNT FOLDER NEW_MANIFEST
-                                             [--only NAME …]
+                                        [--only NAME …]
     python -m workflow.databases verify MANIFEST
     python -m workflow.databases pack   SOURCE STORE [--workers N]
 
