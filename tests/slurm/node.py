@@ -13,8 +13,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -161,7 +163,7 @@ class Node:
     def hold_up(self, module: str) -> None:
         """Stops the jobs' processes that run this module."""
         for process in self._running(module):
-            process.suspend()
+            _ask(process.suspend, None)
 
     def is_running(self, module: str) -> bool:
         """Whether a process of a job runs this module."""
@@ -169,8 +171,9 @@ class Node:
 
     def devices_of(self, module: str) -> set[str]:
         """The GPUs that the jobs' processes that run this module may see."""
-        found = [process.environ() for process in self._running(module)]
-        return {environment.get("CUDA_VISIBLE_DEVICES", "") for environment in found}
+        found = [_ask(process.environ, {}) for process in self._running(module)]
+        alive = [environment for environment in found if environment]
+        return {environment.get("CUDA_VISIBLE_DEVICES", "") for environment in alive}
 
     def stop(self) -> None:
         """Ends the jobs, then the daemons."""
@@ -257,7 +260,7 @@ class Node:
             time.sleep(0.1)
 
     def _running(self, module: str) -> list[psutil.Process]:
-        return [p for p in self._job_processes() if module in p.cmdline()]
+        return [p for p in self._job_processes() if module in _ask(p.cmdline, [])]
 
     def _job_processes(self) -> list[psutil.Process]:
         """Processes of the cluster's job steps, parents first.
@@ -266,7 +269,8 @@ class Node:
         """
         of_step = {"name": "slurmstepd", "cwd": str(self.folder)}
         steps = [p for p in psutil.process_iter(["name", "cwd"]) if p.info == of_step]
-        return [*steps, *(c for step in steps for c in step.children(recursive=True))]
+        below = [_ask(partial(step.children, recursive=True), []) for step in steps]
+        return [*steps, *chain.from_iterable(below)]
 
 
 @contextmanager
@@ -292,5 +296,12 @@ def _free_ports(count: int) -> list[int]:
 
 def _kill(processes: list[psutil.Process]) -> None:
     for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+        _ask(process.kill, None)
+
+
+def _ask[Answer](question: Callable[[], Answer], of_the_dead: Answer) -> Answer:
+    """The process's answer; it may have ended since it was found, or be a zombie."""
+    try:
+        return question()
+    except psutil.NoSuchProcess:
+        return of_the_dead
