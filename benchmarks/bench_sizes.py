@@ -178,7 +178,7 @@ def _prediction_row(
             for name in ("iptm", "actifptm", "pae_min", "pde_min", "pde_mean")
         },
         "provenance": json.dumps(
-            {"foldmill": "0.0.0", "weights": "0" * 64, "untrained": True}
+            {"foldmill": "0.0.0", "weights": "0" * 64, "weights_origin": "untrained"}
         ),
     }
 

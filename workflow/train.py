@@ -73,7 +73,14 @@ def train_set(path: Path, out: Path, minutes: float | None = None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     claim(out, examples, known)
     subjects = make_subjects(out.resolve() / "campaign", examples, known)
-    fit(out, open_state(out, examples, setup), subjects, setup, minutes)
+    state = open_state(out, examples, setup)
+    finished = fit(out, state, subjects, setup, minutes)
+    if finished is None:
+        print("stopped; the same command goes on")
+        return
+    path = out / CHECKPOINT
+    write_trained(path, finished, setup.config, examples.start)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, SHA-256 {digest_file(path)}")
 
 
 def read_setup(examples: ExampleSet) -> Setup:
@@ -125,8 +132,8 @@ def fit(
     subjects: Sequence[Subject],
     setup: Setup,
     minutes: float | None,
-) -> None:
-    """Trains, saves, shows progress; at the end writes the checkpoint."""
+) -> State | None:
+    """Trains, saves, shows progress; the state after the last step, if it got there."""
     rows = read_losses(out / LOSSES, int(start.step))
     first, state = len(rows), start
     begun = shown = saved = time.monotonic()
@@ -142,12 +149,9 @@ def fit(
             save(out, state, rows)
             saved = now
         if is_late:
-            print(f"stopped after step {progress.step}; the same command goes on")
-            return
+            return None
     save(out, state, rows)
-    path = out / CHECKPOINT
-    write_trained(path, state, setup.config)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, SHA-256 {digest_file(path)}")
+    return state
 
 
 def save(out: Path, state: State, rows: Sequence[LossRow]) -> None:

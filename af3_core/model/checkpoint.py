@@ -27,6 +27,7 @@ from af3_core.job import InputError
 from af3_core.model.config import ModelConfig, config_from_dict, config_to_dict
 from af3_core.model.parameters import Shapes, parameter_shapes
 from af3_core.model.renames import IDENTIFIER, RENAMES, UNUSED
+from af3_core.structures.mmcif_origin import WeightsOrigin
 
 _HEADER = struct.Struct("<5i")
 _ALIGNMENT = 64
@@ -37,6 +38,8 @@ _DTYPES = {
     "uint8": np.dtype(np.uint8),
 }
 _Stream = io.BufferedReader | zstandard.ZstdDecompressionReader
+FROM_SCRATCH = b"foldmill"
+"""Begins the identifier of weights that were trained here from random ones."""
 _MAX_NAME, _MAX_DIMENSIONS, _MAX_SHOWN = 1024, 8, 10
 _FORMAT = "a checkpoint in AlphaFold 3's format, such as af3.bin.zst"
 
@@ -59,6 +62,13 @@ class Checkpoint:
     """64 bytes of the release, in hexadecimal."""
     digest: str
     """SHA-256 of all records, in hexadecimal, whatever the compression."""
+
+    @property
+    def origin(self) -> WeightsOrigin:
+        """Whose weights these are, as the identifier says."""
+        if not any(identifier := bytes.fromhex(self.identifier)):
+            return "untrained"
+        return "foldmill" if identifier.startswith(FROM_SCRATCH) else "alphafold3"
 
 
 def load_checkpoint(path: Path, config: ModelConfig | None = None) -> Checkpoint:

@@ -2,6 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
+
+type WeightsOrigin = Literal["alphafold3", "foldmill", "untrained"]
+"""AlphaFold 3's parameters or what was fine-tuned from them, ones that were trained
+here from scratch, or random numbers."""
 
 _WEIGHTS_TERMS = (
     "https://github.com/google-deepmind/alphafold3/blob/main/WEIGHTS_TERMS_OF_USE.md"
@@ -21,7 +26,7 @@ class DataUsage:
     url: str = "?"
 
 
-ALPHAFOLD3_USAGE = (
+_ALPHAFOLD3_USAGE = (
     DataUsage(
         "license",
         "Predicted with the AlphaFold 3 model parameters: for non-commercial use only,"
@@ -35,18 +40,30 @@ ALPHAFOLD3_USAGE = (
         "warranty\nof any kind, nor that its use infringes no rights of third parties.",
     ),
 )
-"""What users of the official parameters must pass on with every prediction."""
-
-TERMS_NAME = "TERMS_OF_USE.md"
-"""Where AF3's output folder has its terms of use."""
-
-UNTRAINED_USAGE = (
+_FOLDMILL_USAGE = (
+    DataUsage(
+        "disclaimer",
+        "Not predicted by AlphaFold 3's parameters, but by ones that Foldmill trained "
+        "from scratch:\nthey have memorised the few structures that their model card "
+        "lists, and are for\ntrying the workflow only.",
+    ),
+)
+_UNTRAINED_USAGE = (
     DataUsage(
         "disclaimer",
         "Predicted with untrained parameters: the structure is meaningless.",
     ),
 )
-"""For demonstrations and tests."""
+
+USAGE: Mapping[WeightsOrigin, tuple[DataUsage, ...]] = {
+    "alphafold3": _ALPHAFOLD3_USAGE,
+    "foldmill": _FOLDMILL_USAGE,
+    "untrained": _UNTRAINED_USAGE,
+}
+"""What must be passed on with every prediction."""
+
+TERMS_NAME = "TERMS_OF_USE.md"
+"""Where AF3's output folder has its terms of use."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +96,14 @@ class Origin:
 
 
 def foldmill_origin(
-    version: str, weights: str, usage: tuple[DataUsage, ...] = ALPHAFOLD3_USAGE
+    version: str, weights: str, made_by: WeightsOrigin = "alphafold3"
 ) -> Origin:
     """The origin of a prediction made here.
 
     Args:
         version: of this software.
         weights: identifier of the checkpoint.
-        usage: terms that its parameters bring with them.
+        made_by: whose parameters it holds, and so which terms they bring with them.
     """
     return Origin(
         software=(
@@ -94,7 +111,7 @@ def foldmill_origin(
             Software("Foldmill", version, "Features, inference and export"),
         ),
         model_group=f"AlphaFold 3 ({weights}), Foldmill {version}",
-        usage=usage,
+        usage=USAGE[made_by],
         authors=("Foldmill",),
     )
 

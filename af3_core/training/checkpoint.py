@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from af3_core.model.checkpoint import load_checkpoint, write_checkpoint
+from af3_core.model.checkpoint import FROM_SCRATCH, load_checkpoint, write_checkpoint
 from af3_core.model.config import ModelConfig
 from af3_core.model.parameters import init_parameters
 from af3_core.training.state import State, Tree
@@ -29,10 +29,14 @@ def start_parameters(setup: Setup, checkpoint: Path | None) -> Tree:
     return jax.jit(function)(jax.random.PRNGKey(setup.training.seed))
 
 
-def write_trained(path: Path, state: State, config: ModelConfig) -> None:
+def write_trained(
+    path: Path, state: State, config: ModelConfig, start: Path | None = None
+) -> None:
     """Writes the averaged weights in the published format, `config` beside them.
 
-    Their identifier is the SHA-512 of the values, so that no two are alike.
+    Their identifier is the SHA-512 of the values, so that no two are alike. It begins
+    with `FROM_SCRATCH` unless `start`, the checkpoint that training went on from, is
+    AlphaFold 3's or comes from it: then its terms of use hold for these weights too.
     """
     average = jax.device_get(state.average)
     digest = hashlib.sha512()
@@ -40,4 +44,7 @@ def write_trained(path: Path, state: State, config: ModelConfig) -> None:
         for name, values in sorted(leaves.items()):
             digest.update(f"{scope}:{name}".encode())
             digest.update(np.ascontiguousarray(values))
-    write_checkpoint(path, average, config, digest.digest())
+    identifier = digest.digest()
+    if start is None or load_checkpoint(start, config).origin != "alphafold3":
+        identifier = FROM_SCRATCH + identifier[len(FROM_SCRATCH) :]
+    write_checkpoint(path, average, config, identifier)

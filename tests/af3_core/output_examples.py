@@ -9,11 +9,11 @@ from af3_core.chemistry.dictionary import Components
 from af3_core.features.values import Features
 from af3_core.scores.confidence import quantise_contact_probs, quantise_pae
 from af3_core.structures.mmcif import write_mmcif
-from af3_core.structures.mmcif_origin import UNTRAINED_USAGE, foldmill_origin
+from af3_core.structures.mmcif_origin import foldmill_origin
 from af3_core.structures.structure import Structure, structure_of
 from tests.af3_core.features.feature_examples import case, featurised, read_job
 
-ORIGIN = foldmill_origin("0.0.0", "made up", UNTRAINED_USAGE)
+ORIGIN = foldmill_origin("0.0.0", "made up", "untrained")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from workflow.step import Row, read_job_rows
 from workflow.tables import write_table
 
 SEED, SAMPLES = 1, 2
-PROVENANCE = json.dumps({"foldmill": "0.0.0", "weights": "0" * 64, "untrained": True})
+PROVENANCE = json.dumps(
+    {"foldmill": "0.0.0", "weights": "0" * 64, "weights_origin": "untrained"}
+)
 
 
 def job_id_of(name: str) -> str:

@@ -23,6 +23,7 @@ from af3_core.contracts import (
     Contract,
 )
 from af3_core.msa import GAP
+from af3_core.structures.mmcif_origin import WeightsOrigin
 from af3_core.structures.structure import Structure
 from tests.oracles.dockq_scores import pdb_text
 from workflow.manifest import Batch, Manifest, dump_manifest
@@ -65,6 +66,7 @@ class MadeUpJob:
     """Chains that the features leave out."""
     quality: float = 0.7
     """pTM and ranking score of the best sample."""
+    weights_origin: WeightsOrigin = "untrained"
 
     @property
     def job_id(self) -> str:
@@ -380,7 +382,7 @@ def prediction_rows(job: MadeUpJob) -> list[dict[str, object]]:
                 "provenance": json.dumps(
                     {
                         "weights": {"name": "made up", "sha256": "0" * 64},
-                        "untrained": True,
+                        "weights_origin": job.weights_origin,
                     }
                 ),
             }

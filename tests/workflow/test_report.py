@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -196,20 +197,26 @@ def test_a_job_that_does_not_exist_is_refused_by_name(results, tmp_path) -> None
         write_report(results, tmp_path / "r.html", jobs=("nonesuch",))
 
 
-def test_the_page_says_that_untrained_weights_mean_nothing(results, tmp_path) -> None:
+WARNINGS = {
+    "alphafold3": "non-commercial use only",
+    "foldmill": "have memorised a handful of structures",
+    "untrained": "untrained, pseudo-random weights",
+}
+
+
+@pytest.mark.parametrize("origin", WARNINGS)
+def test_the_page_says_what_the_weights_are_good_for(origin, tmp_path) -> None:
+    results = tmp_path / "results"
+    write_campaign(
+        results, tuple(replace(j, weights_origin=origin) for j in THREE_JOBS)
+    )
     html = write_report(results, tmp_path / "r.html").path.read_text()
-    assert "untrained, pseudo-random weights" in html
+    assert [name for name, text in WARNINGS.items() if text in html] == [origin]
+
+
+def test_the_warning_stands_where_no_structure_fits_the_page(results, tmp_path) -> None:
     html = write_report(results, tmp_path / "r.html", budget=0).path.read_text()
-    assert "untrained, pseudo-random weights" in html
-    html = write_report(results, tmp_path / "r.html", untrained=False).path.read_text()
-    assert "untrained, pseudo-random weights" not in html
-
-
-def test_the_terms_of_use_go_with_trained_predictions(results, tmp_path) -> None:
-    html = write_report(results, tmp_path / "r.html", untrained=False).path.read_text()
-    assert "non-commercial use only" in html
-    html = write_report(results, tmp_path / "r.html", untrained=True).path.read_text()
-    assert "non-commercial use only" not in html
+    assert WARNINGS["untrained"] in html
 
 
 def test_exported_folders_are_found_from_where_the_page_lies(results, tmp_path) -> None:

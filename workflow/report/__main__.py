@@ -15,7 +15,6 @@ def main(argv: list[str] | None = None) -> int:
             options.results,
             options.out,
             title=options.title,
-            untrained=True if options.untrained else None,
             jobs=tuple(options.jobs),
             budget=round(options.budget_mb * 1e6),
         )
@@ -44,11 +43,6 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=DEFAULT_BUDGET / 1e6,
         help="megabytes of structures and PAE to embed, best jobs first",
-    )
-    parser.add_argument(
-        "--untrained",
-        action="store_true",
-        help="say that the weights are untrained, whatever the provenance says",
     )
     return parser
 

@@ -2,9 +2,12 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
+
+from af3_core.structures.mmcif_origin import WeightsOrigin
 
 _ASSETS = files("workflow.report") / "assets"
 
@@ -31,7 +34,7 @@ def render_page(
     *,
     title: str,
     made_at: str,
-    untrained: bool,
+    origins: Sequence[WeightsOrigin],
     usage: list[str],
     overview: str,
     details: dict[str, str],
@@ -39,6 +42,7 @@ def render_page(
     """The whole page as HTML.
 
     Args:
+        origins: whose weights predicted; the page warns of all but AlphaFold 3's.
         usage: licences and disclaimers that go with the structures.
         overview, details: packed data, the latter by job id.
 
@@ -50,7 +54,7 @@ def render_page(
     return environment.from_string(_asset("page.html.jinja")).render(
         title=title,
         made_at=made_at,
-        untrained=untrained,
+        origins=origins,
         usage=usage,
         overview=overview,
         details=details,

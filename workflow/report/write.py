@@ -1,14 +1,14 @@
 """Writes the page: tables in, one HTML file out."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched, islice
 from pathlib import Path
 
 from af3_core.contracts import ContractError
-from af3_core.structures.mmcif_origin import ALPHAFOLD3_USAGE, UNTRAINED_USAGE
+from af3_core.structures.mmcif_origin import USAGE, WeightsOrigin
 from workflow.campaign import FOLDERS, RESULTS
 from workflow.report.details import (
     Detail,
@@ -62,15 +62,12 @@ def write_report(
     out: Path,
     *,
     title: str = "Foldmill campaign",
-    untrained: bool | None = None,
     jobs: tuple[str, ...] = (),
     budget: int = DEFAULT_BUDGET,
 ) -> ReportSummary:
     """Writes the report of a results folder.
 
     Args:
-        untrained: whether the weights were made up rather than trained; None takes it
-            from the predictions' provenance.
         jobs: names or ids of the only jobs to show; empty means all.
         budget: bytes of details (structure, PAE, traces) to embed, best jobs first.
 
@@ -80,15 +77,12 @@ def write_report(
     """
     campaign = choose_jobs(read_campaign(results), jobs)
     details = embed_details(results, campaign, budget)
-    if untrained is None:
-        untrained = any(
-            facts.get("untrained") for facts in _provenances(results, campaign, details)
-        )
+    origins = weights_origins(results, campaign, details)
     html = render_page(
         title=title,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        untrained=untrained,
-        usage=[] if not details.embedded else usage_of(untrained),
+        origins=origins,
+        usage=usage_of(origins) if details.embedded else [],
         overview=pack_json(
             {
                 **describe(campaign, set(details.embedded), details.unreadable),
@@ -110,10 +104,18 @@ def write_report(
     )
 
 
-def usage_of(untrained: bool) -> list[str]:
+def usage_of(origins: Iterable[WeightsOrigin]) -> list[str]:
     """What has to be passed on with the structures on the page."""
-    usage = UNTRAINED_USAGE if untrained else ALPHAFOLD3_USAGE
-    return [entry.details for entry in usage]
+    return [entry.details for origin in origins for entry in USAGE[origin]]
+
+
+def weights_origins(
+    results: Path, campaign: Campaign, details: Details
+) -> list[WeightsOrigin]:
+    """Whose weights predicted the jobs inside, in the order of `USAGE`."""
+    facts = _provenances(results, campaign, details)
+    found = {one.get("weights_origin") for one in facts}
+    return [origin for origin in USAGE if origin in found]
 
 
 def exported_folders(results: Path, out: Path, campaign: Campaign) -> list[str | None]:

@@ -27,9 +27,7 @@ from af3_core.structures.formats import find_pdb_obstacle, to_binary_cif, to_pdb
 from af3_core.structures.hydrogens import add_hydrogens
 from af3_core.structures.mmcif import write_mmcif
 from af3_core.structures.mmcif_origin import (
-    ALPHAFOLD3_USAGE,
     TERMS_NAME,
-    UNTRAINED_USAGE,
     Origin,
     foldmill_origin,
     format_terms,
@@ -153,8 +151,9 @@ def _row_of(score: Row, rows: list[Row]) -> Row | None:
 
 def _origin(prediction: Row) -> Origin:
     facts = json.loads(str(prediction["provenance"]))
-    usage = UNTRAINED_USAGE if facts["untrained"] else ALPHAFOLD3_USAGE
-    return foldmill_origin(facts["foldmill"], facts["weights"][:16], usage)
+    return foldmill_origin(
+        facts["foldmill"], facts["weights"][:16], facts["weights_origin"]
+    )
 
 
 def _other_formats(

@@ -76,8 +76,7 @@ def provenance(
         "foldmill": code_version(),
         "source": source_digest(),
         "weights": checkpoint.digest,
-        # The published release is named by 64 bytes; weights made up here by zeros.
-        "untrained": int(checkpoint.identifier or "0", 16) == 0,
+        "weights_origin": checkpoint.origin,
         "num_recycles": config.num_recycles,
         "num_diffusion_steps": config.sampler.num_steps,
         "num_samples": config.sampler.num_samples,

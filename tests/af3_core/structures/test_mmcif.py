@@ -10,7 +10,7 @@ from Bio.PDB import MMCIFParser
 
 from af3_core.structures.mmcif import write_mmcif
 from af3_core.structures.mmcif_origin import (
-    ALPHAFOLD3_USAGE,
+    USAGE,
     foldmill_origin,
     format_terms,
 )
@@ -149,7 +149,7 @@ def test_mean_plddt_is_stated_per_residue_and_overall(
 
 
 def test_terms_of_use_stand_at_the_top_and_in_the_data(example: Example) -> None:
-    origin = foldmill_origin("1.2", "abc", ALPHAFOLD3_USAGE)
+    origin = foldmill_origin("1.2", "abc", "alphafold3")
     chains = example.features.chains
     text = write_mmcif(
         example.structure,
@@ -166,8 +166,8 @@ def test_terms_of_use_stand_at_the_top_and_in_the_data(example: Example) -> None
 
 
 def test_the_terms_file_holds_every_paragraph() -> None:
-    text = format_terms(ALPHAFOLD3_USAGE)
-    assert all(usage.details in text for usage in ALPHAFOLD3_USAGE)
+    for usage in USAGE.values():
+        assert all(one.details in format_terms(usage) for one in usage)
 
 
 def test_plddt_must_match_the_atoms(example: Example) -> None:
