@@ -79,7 +79,7 @@ class Score(_Block):
 
     rank_by: Literal[
         *("ranking_score", "ptm", "iptm", "mean_plddt", "ipsae", "pdockq2", "ilis"),
-        *("lddt", "tm_score", "dockq"),
+        *("lddt", "lddt_ca", "tm_score", "dockq"),
     ] = "ranking_score"
     references: Path | None = None
 

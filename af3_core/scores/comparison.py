@@ -42,6 +42,8 @@ class Comparison:
     """Chains of the reference and the prediction's that they were matched with."""
     lddt: float | None
     """Heavy atoms of matched polymer residues, 0–1; None without any."""
+    lddt_ca: float | None
+    """Likewise of C-alpha and C1' alone."""
     tm_score: float | None
     """Of the complex, normalised by the residues of the reference's polymers, 0–1."""
     rmsd: float | None
@@ -85,7 +87,8 @@ def compare(model: Structure, reference: Structure, chemistry: Chemistry) -> Com
                 interfaces[ids] = interfaces[ids[::-1]] = quality
     return Comparison(
         chains=chains | {m.reference_chain: m.model_chain for m in ligands},
-        lddt=_lddt(matches, model, reference),
+        lddt=_lddt_of_atoms(matches, model, reference),
+        lddt_ca=_lddt(mobile, fixed, np.arange(len(mobile))),
         tm_score=(
             tm_score(mobile, fixed, _reference_length(reference)) if enough else None
         ),
@@ -109,11 +112,12 @@ def comparison_columns(
 ) -> dict[str, Any]:
     """The columns of `scores` that need a reference; null without one."""
     if comparison is None:
-        names = ("reference", "lddt", "tm_score", "rmsd", "dockq", "ligand_rmsd")
-        return dict.fromkeys((*names, "reference_chains"))
+        names = ("lddt", "lddt_ca", "tm_score", "rmsd", "dockq", "ligand_rmsd")
+        return dict.fromkeys(("reference", *names, "reference_chains"))
     return {
         "reference": name,
         "lddt": comparison.lddt,
+        "lddt_ca": comparison.lddt_ca,
         "tm_score": comparison.tm_score,
         "rmsd": comparison.rmsd,
         "dockq": comparison.dockq,
@@ -152,22 +156,29 @@ def _reference_length(reference: Structure) -> int:
     return len(set(keys))
 
 
-def _lddt(
+def _lddt_of_atoms(
     matches: list[MatchedChain], model: Structure, reference: Structure
 ) -> float | None:
-    """lDDT of shared heavy atoms (Mariani 2013, doi:10.1093/bioinformatics/btt473).
+    rows, residues = _shared_atoms(matches, model, reference)
+    predicted = model.positions[rows[:, 0]]
+    return _lddt(predicted, reference.positions[rows[:, 1]], residues)
+
+
+def _lddt(
+    predicted: Float[ndarray, "s 3"],
+    known: Float[ndarray, "s 3"],
+    residues: Int[ndarray, "s"],
+) -> float | None:
+    """lDDT (Mariani 2013, doi:10.1093/bioinformatics/btt473); None of one residue.
 
     Inclusion radius 15 Å, distances within residues left out.
     """
-    rows, residues = _shared_atoms(matches, model, reference)
     if len(np.unique(residues)) < 2:
         return None
-    atoms = bs.AtomArray(len(rows))
-    atoms.coord = reference.positions[rows[:, 1]].astype(np.float32)
+    atoms = bs.AtomArray(len(known))
+    atoms.coord = known.astype(np.float32)
     atoms.res_id = residues
-    atoms.element = reference.element[rows[:, 1]]
-    predicted = model.positions[rows[:, 0]].astype(np.float32)
-    return float(bs.lddt(atoms, predicted, aggregation="all"))
+    return float(bs.lddt(atoms, predicted.astype(np.float32), aggregation="all"))
 
 
 def _shared_atoms(

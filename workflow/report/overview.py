@@ -27,6 +27,7 @@ _LABELS = {
     "ilis": "iLIS",
     "actifptm": "actifpTM",
     "lddt": "lDDT",
+    "lddt_ca": "lDDT-Cα",
     "tm_score": "TM-score",
     "dockq": "DockQ",
     "seconds": "Time",

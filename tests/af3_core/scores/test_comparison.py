@@ -107,6 +107,18 @@ def test_missing_residues_lower_the_tm_score_only() -> None:
     assert (found.lddt, found.rmsd) == pytest.approx((1.0, 0.0), abs=1e-6)
 
 
+def test_lddt_of_alpha_carbons_is_that_of_a_structure_of_nothing_else() -> None:
+    structure = protein("1ubi")
+    rng = np.random.default_rng(7)
+    moved = structure.positions + rng.normal(0, 1.5, structure.positions.shape)
+    model = Structure(**(vars(structure) | {"positions": moved}))
+    trace = structure.atom_name == "CA"
+    found = compare(model, structure, CHEMISTRY)
+    alone = compare(select(model, trace), select(structure, trace), CHEMISTRY)
+    assert found.lddt_ca == alone.lddt == pytest.approx(alone.lddt_ca)
+    assert found.lddt_ca != pytest.approx(found.lddt)
+
+
 def test_unrelated_structures_are_not_compared() -> None:
     found = compare(protein("1ubi"), protein("1ejg"), CHEMISTRY)
     assert found.chains == {} and found.tm_score is None and found.lddt is None
