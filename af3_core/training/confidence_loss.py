@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from af3_core.model.batch import Batch
 from af3_core.model.heads import ConfidenceLogits
-from af3_core.training.distogram_loss import cross_entropy
+from af3_core.training.distogram_loss import cross_entropy, representatives
 from af3_core.training.examples import Labels
 
 _THRESHOLDS = (0.5, 1.0, 2.0, 4.0)
@@ -78,7 +78,7 @@ def atom_lddt(
     """lDDT (0-1) of every atom against C-alpha and C1', and where it is defined.
 
     SI 4.3.1: partners within 15 Å in the experiment (30 Å if nucleotides), one per
-    token of a polymer.
+    token of a polymer. A modified residue's tokens are its atoms, so that each is one.
     """
     partners, known = centres(sample, batch, labels)
     true_partners, _ = centres(jnp.asarray(labels.positions), batch, labels)
@@ -102,10 +102,13 @@ def atom_lddt(
 def aligned_errors(
     sample: Float[Array, "n x 3"], batch: Batch, labels: Labels
 ) -> tuple[Float[Array, "n n"], Bool[Array, "n n"]]:
-    """Error (Å) of token j seen from the frame of token i (row). SI 4.3.2."""
+    """Error (Å) of token j seen from the frame of token i (row). SI 4.3.2.
+
+    A token is where its representative atom is. Row i counts if its frame is valid.
+    """
     true_positions = jnp.asarray(labels.positions)
-    found, known = centres(sample, batch, labels)
-    expected, _ = centres(true_positions, batch, labels)
+    found, known = representatives(sample, batch, labels)
+    expected, _ = representatives(true_positions, batch, labels)
     offsets = to_frames(sample, labels, found) - to_frames(
         true_positions, labels, expected
     )
@@ -115,9 +118,9 @@ def aligned_errors(
 def distance_errors(
     sample: Float[Array, "n x 3"], batch: Batch, labels: Labels
 ) -> tuple[Float[Array, "n n"], Bool[Array, "n n"]]:
-    """Error (Å) of the distance between the centres of two tokens. SI 4.3.3."""
-    found, known = centres(sample, batch, labels)
-    expected, _ = centres(jnp.asarray(labels.positions), batch, labels)
+    """Error (Å) of the distance between two representative atoms. SI 4.3.3."""
+    found, known = representatives(sample, batch, labels)
+    expected, _ = representatives(jnp.asarray(labels.positions), batch, labels)
 
     def distances(points: Array) -> Array:
         return _norm(points[:, None] - points[None, :])
