@@ -91,7 +91,7 @@ def smooth_lddt_by_definition(denoised: np.ndarray, atoms: Atoms) -> float:
     expected = cdist(atoms.positions, atoms.positions)
     error = np.abs(cdist(denoised, denoised) - expected)
     score = np.mean([1 / (1 + np.exp(error - t)) for t in (0.5, 1, 2, 4)], axis=0)
-    radius = np.where(np.asarray(atoms.is_nucleotide), 30.0, 15.0)[None, :]
+    radius = np.where(np.asarray(atoms.is_nucleotide), 30.0, 15.0)[:, None]
     counted = (expected < radius) & known[:, None] & known[None, :]
     counted &= ~np.eye(len(known), dtype=bool)
     return 1 - score[counted].mean()
@@ -165,6 +165,20 @@ def test_every_noise_level_weighs_the_networks_output_alike() -> None:
     level = jnp.asarray([0.01, 1.0, 16.0, 500.0])
     scale = level * SIGMA_DATA / jnp.sqrt(level**2 + SIGMA_DATA**2)
     np.testing.assert_allclose(level_weight(level) * scale**2, 1.0, rtol=1e-5)
+
+
+def test_levels_weigh_squared_errors_and_bonds_but_not_smooth_lddt() -> None:
+    example = example_for("trypsin_inhibitor", 64)
+    batch, labels = example.batch, example.labels
+    denoised = disturbed(jnp.asarray(labels.positions), 1.0)
+    twice = jnp.stack([denoised, denoised])
+    partners = jnp.arange(50)
+    one = diffusion_losses(twice, jnp.full(2, 16.0), batch, labels, partners)
+    two = diffusion_losses(twice, jnp.asarray([2.0, 8.0]), batch, labels, partners)
+    # (t² + 16²) / (16 t)² at t = 2, 8 and 16 is 65/256, 5/256 and 2/256.
+    assert float(two.mse / one.mse) == pytest.approx(35 / 2, rel=1e-4)
+    assert float(two.bond / one.bond) == pytest.approx(35 / 2, rel=1e-4)
+    assert float(two.smooth_lddt) == pytest.approx(float(one.smooth_lddt), rel=1e-5)
 
 
 def test_unresolved_atoms_do_not_count() -> None:

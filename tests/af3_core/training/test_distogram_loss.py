@@ -4,6 +4,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import log_softmax
 
+from af3_core.model.config import DistogramHead
 from af3_core.model.heads import Distogram
 from af3_core.training.distogram_loss import distogram_loss
 from tests.af3_core.training.known import example_for
@@ -26,6 +27,13 @@ def test_cross_entropy_is_over_pairs_of_representative_atoms() -> None:
     )
     found = distogram_loss(distogram(logits), EXAMPLE.batch, EXAMPLE.labels)
     assert float(found) == pytest.approx(-picked.mean(), rel=1e-4)
+
+
+def test_edges_are_those_of_the_head() -> None:
+    head = DistogramHead()
+    edges = np.linspace(head.first_break, head.last_break, head.num_bins - 1)
+    np.testing.assert_allclose(EDGES, edges, rtol=1e-6)
+    np.testing.assert_allclose(np.diff(EDGES), 5 / 16, rtol=1e-4)
 
 
 def test_knowing_nothing_costs_the_logarithm_of_64() -> None:

@@ -62,6 +62,17 @@ def test_all_losses_are_finite_and_named(run: tuple) -> None:
     assert all(np.isfinite(list(p.losses.values())).all() for p in run[1])
 
 
+def test_totals_are_weighted_as_in_the_paper(run: tuple) -> None:
+    for step in run[1]:
+        x = step.losses
+        if step.stage == "structure":
+            expected = 4.0 * (x["mse"] + x["bond"] + x["smooth_lddt"])
+            expected += 0.03 * x["distogram"]
+        else:
+            expected = 1e-4 * (x["plddt"] + x["pde"] + x["resolved"] + x["pae"])
+        assert step.total == pytest.approx(expected, rel=1e-5)
+
+
 def test_confidence_leaves_the_rest_of_the_network_alone(run: tuple) -> None:
     (_, before, last), _ = run
     changed = {
