@@ -1,6 +1,6 @@
 """The input language: what a user asks for, checked, in one frozen value.
 
-`job_files.read_jobs` understands AlphaFold 3 JSON (dialects `alphafold3` 1–4 and
+`inputs.files.read_jobs` understands AlphaFold 3 JSON (dialects `alphafold3` 1–4 and
 `alphafoldserver`), FASTA and CSV sample sheets; `write_job` turns any job back into
 AlphaFold 3 JSON. Whatever cannot be accepted is an `InputError`. `docs/input.md` is
 the language as users read it.
@@ -149,25 +149,6 @@ def chain_id_at(index: int) -> str:
         letters += string.ascii_uppercase[index % 26]
         index = index // 26 - 1
     return letters
-
-
-def expand_seeds(job: Job, num_seeds: int) -> Job:
-    """The same job with `num_seeds` consecutive seeds, counted from its only one.
-
-    Raises:
-        InputError: if the job states several seeds, or the last one would not fit
-            into 32 bits.
-    """
-    if num_seeds < 1:
-        raise ValueError(f"num_seeds must be at least 1, got {num_seeds}")
-    if len(job.seeds) != 1:
-        allowed = "exactly one seed where a number of seeds is asked for"
-        raise InputError(job.name, "modelSeeds", job.seeds, allowed)
-    first = job.seeds[0]
-    if first + num_seeds - 1 > MAX_SEED:
-        allowed = f"a seed of at most {MAX_SEED - num_seeds + 1} for {num_seeds} seeds"
-        raise InputError(job.name, "modelSeeds", first, allowed)
-    return replace(job, seeds=tuple(range(first, first + num_seeds)))
 
 
 def write_job(job: Job) -> str:

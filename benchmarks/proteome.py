@@ -56,13 +56,6 @@ def draw_proteome(
             yield Protein(f"syn{number - first_collision:05}_human", sequence)
 
 
-def write_fasta(path: Path, proteins: Iterator[Protein]) -> None:
-    """All proteins in one FASTA file."""
-    with path.open("w", encoding="ascii") as file:
-        for protein in proteins:
-            file.write(f">{protein.name}\n{protein.sequence}\n")
-
-
 def write_json_files(folder: Path, proteins: Iterator[Protein]) -> None:
     """One AlphaFold 3 JSON for each protein, numbered."""
     folder.mkdir(parents=True, exist_ok=True)

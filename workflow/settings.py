@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from af3_core.job import InputError
@@ -104,21 +103,6 @@ class Settings(_Block):
     relax: Relax = Relax()
     score: Score = Score()
     export: Export = Export()
-
-
-def read_settings(path: Path) -> Settings:
-    """Reads a configuration file.
-
-    Raises:
-        InputError: the file is missing, no YAML, or has a wrong key or value.
-    """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(str(path), "file", error.strerror or "", "a file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(str(path), "file", str(error), "YAML in UTF-8") from error
-    return check_settings(raw, source=str(path))
 
 
 def check_settings(raw: object, *, source: str) -> Settings:

@@ -69,7 +69,6 @@ class Confidence:
     """ipTM of what is in contact; NaN without a frame, on the diagonal `chain_ptm`."""
     chain_pair_pae_min: Float[ndarray, "chains chains"]
     """Å; row: chain whose frames are used."""
-    chain_pair_pae_mean: Float[ndarray, "chains chains"]
     chain_pair_pde_min: Float[ndarray, "chains chains"]
     """Å."""
     chain_pair_pde_mean: Float[ndarray, "chains chains"]
@@ -97,7 +96,7 @@ def compute_confidence(
         raw.tm_adjusted_global, raw.contact_probs, asym_id, frames_mask
     )
     np.fill_diagonal(pair_actifptm, pair_iptm.diagonal())
-    pae_min, pae_mean = chain_pair_extremes(raw.pae, asym_id, frames_mask)
+    pae_min, _ = chain_pair_extremes(raw.pae, asym_id, frames_mask)
     every_token = np.ones_like(frames_mask)
     pde_min, pde_mean = chain_pair_extremes(raw.pde, asym_id, every_token)
     return Confidence(
@@ -114,7 +113,6 @@ def compute_confidence(
         chain_pair_iptm=pair_iptm,
         chain_pair_actifptm=pair_actifptm,
         chain_pair_pae_min=pae_min,
-        chain_pair_pae_mean=pae_mean,
         chain_pair_pde_min=pde_min,
         chain_pair_pde_mean=pde_mean,
     )

@@ -106,11 +106,6 @@ def is_polymer(structure: Structure) -> Bool[ndarray, "a"]:
     return np.isin(structure.kind, POLYMERS)
 
 
-def is_hydrogen(structure: Structure) -> Bool[ndarray, "a"]:
-    """True for hydrogen and deuterium."""
-    return np.isin(np.char.upper(structure.element.astype(str)), ("H", "D"))
-
-
 def chain_order(structure: Structure) -> list[str]:
     """Chain ids in order of first appearance."""
     return list(dict.fromkeys(structure.chain_id.tolist()))

@@ -3,7 +3,6 @@
 Defaults of weights and optimiser are those of AF3 SI 5.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -77,8 +76,3 @@ _TRAINING = pydantic.TypeAdapter(Training)
 def training_from_dict(values: Mapping[str, Any]) -> Training:
     """Raises ValueError that names an unknown key or an unfitting value."""
     return _TRAINING.validate_python(dict(values))
-
-
-def training_to_dict(training: Training) -> dict[str, Any]:
-    """Plain nested dicts, fit for JSON."""
-    return dataclasses.asdict(training)

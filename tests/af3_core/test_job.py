@@ -11,7 +11,6 @@ from af3_core.job import (
     Polymer,
     chain_id_at,
     content_digest,
-    expand_seeds,
     job_digest,
     sanitise_name,
     write_job,
@@ -77,17 +76,6 @@ def test_names_are_sanitised_as_alphafold_3_does(name, sanitised) -> None:
 def test_chain_ids_count_in_mmcif_order() -> None:
     ids = [chain_id_at(index) for index in (0, 25, 26, 27, 51, 52, 701, 702)]
     assert ids == ["A", "Z", "AA", "BA", "ZA", "AB", "ZZ", "AAA"]
-
-
-def test_one_seed_expands_into_consecutive_ones() -> None:
-    assert expand_seeds(replace(JOB, seeds=(7,)), 3).seeds == (7, 8, 9)
-    assert expand_seeds(JOB, 1) == JOB
-
-
-@pytest.mark.parametrize("seeds", [(1, 2), (2**32 - 2,)])
-def test_seeds_that_cannot_be_expanded_are_refused(seeds) -> None:
-    with pytest.raises(InputError, match="modelSeeds"):
-        expand_seeds(replace(JOB, seeds=seeds), 3)
 
 
 def test_an_error_shows_a_long_value_shortened() -> None:

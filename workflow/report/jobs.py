@@ -21,9 +21,6 @@ from af3_core.contracts import (
     ContractError,
 )
 
-STATUSES = ("done", "partial", "failed", "waiting")
-"""Done: scored, nothing failed. Partial: scored, something failed."""
-
 
 @dataclass(frozen=True)
 class Failure:
@@ -46,6 +43,7 @@ class JobRow:
     name: str
     source: str
     status: str
+    """done, partial (scored, but something failed), failed or waiting."""
     num_tokens: int | None
     best: dict[str, object] | None
     """The scores row of rank 1."""

@@ -16,11 +16,7 @@ def test_binary_cif_holds_the_same_items_and_values() -> None:
     binary = pdbx.BinaryCIFFile.read(io.BytesIO(to_binary_cif(text))).block
     for category, items in pdbx.CIFFile.read(io.StringIO(text)).block.items():
         for item, column in items.items():
-            numeric = item.startswith("Cartn") or item in (
-                "B_iso_or_equiv",
-                "occupancy",
-            )
-            kind = float if numeric else str
+            kind = float if item in FLOAT_ITEMS else str
             found = binary[category][item].as_array(kind)
             np.testing.assert_array_equal(found, column.as_array(kind))
 

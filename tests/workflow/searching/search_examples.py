@@ -1,6 +1,5 @@
 """Databases, queries and stores to search with."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,12 +36,6 @@ def job_files(name: str) -> tuple[Path, Path]:
     """A job before and after the official search."""
     folder = DATA / "search_jobs"
     return folder / f"{name}.json", folder / f"{name}_data.json"
-
-
-def job_sequences(name: str) -> list[str]:
-    """Protein sequences of a job."""
-    entities = json.loads(job_files(name)[0].read_text())["sequences"]
-    return [e["protein"]["sequence"] for e in entities if "protein" in e]
 
 
 def copy_database(database: Database, folder: Path, *, times: int = 1) -> Database:
