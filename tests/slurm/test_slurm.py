@@ -28,9 +28,9 @@ from tests.slurm.campaign import (
 from tests.slurm.node import MEMORY_MB, Node, SlurmJob, one_node_cluster
 from tests.workflow.campaigns import ROOT
 from tests.workflow.crashing_step import STAGE
-from tests.workflow.kill_campaign import repeats_in, tables_of
+from tests.workflow.kill_campaign import count_done, repeats_in, tables_of
 from workflow.campaign import outcomes_path
-from workflow.running.journal import Line, count_done, read_lines
+from workflow.running.journal import Line, read_lines
 from workflow.running.ladder import RETRIES
 from workflow.tables import read_rows
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ INPUTS = {
     ">peptide\nGSHMK\n",
     "bad.json": "{",
 }
-"""As large as the demo, with something of every stage."""
+"""Few and small, with something of every stage."""
 _MEASURED = {"seconds", "start", "end", "compiled", "from_cache"}
 _SHORTEST = 1.0
 
@@ -166,6 +167,15 @@ def committed_in(folder: Path) -> set[str]:
         for line in read_lines(path)
         if line.event == "done"
     }
+
+
+def count_done(journal: Path) -> Counter[str]:
+    """How often each item, made from the same, was computed and committed."""
+    return Counter(
+        key_of(line.item, line.made_from)
+        for line in read_lines(journal)
+        if line.event == "done"
+    )
 
 
 def repeats_in(folder: Path) -> list[str]:

@@ -207,13 +207,3 @@ def _trial(began: Line, ended: Line, submission: int) -> Trial:
         died=ended.event == "died",
         submission=submission,
     )
-
-
-def count_done(path: Path) -> dict[str, int]:
-    """How often each item, made from the same, was computed and committed."""
-    counts: dict[str, int] = {}
-    for line in read_lines(path):
-        if line.event == "done":
-            key = key_of(line.item, line.made_from)
-            counts[key] = counts.get(key, 0) + 1
-    return counts

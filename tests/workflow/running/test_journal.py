@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.workflow.kill_campaign import count_done
 from workflow.running.failures import failure
 from workflow.running.journal import (
     History,
     Journal,
-    count_done,
     key_of,
     read_history,
     read_lines,

@@ -14,12 +14,12 @@ import pytest
 from af3_core.contracts import OUTCOMES
 from tests.workflow.campaigns import ROOT
 from tests.workflow.crashing_step import STAGE
+from tests.workflow.kill_campaign import count_done
 from tests.workflow.running.test_scheduler import RUNNING, TIMED_OUT
 from workflow.campaign import outcomes_path
 from workflow.running.attempts import EXIT_POSTPONE
 from workflow.running.journal import (
     Line,
-    count_done,
     journal_path,
     key_of,
     read_history,
