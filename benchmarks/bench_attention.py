@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> None:
         lines = list(measure_cpu((128,) if quick else (512, 1024)))
         publish("cpu", title, note, lines, keep)
     if importlib.util.find_spec("triton") is None:
-        print("Machine code: triton is not installed: pip install 'foldmill[triton]'")
+        print("Machine code: no triton: sh envs/setup.sh --extra triton")
         return
     from benchmarks.machine_code import CAPABILITIES, table
 

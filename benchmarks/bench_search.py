@@ -13,7 +13,7 @@ Debian's package mmseqs2-examples has 500 queries and 20,000 sequences.
 
 `memory` plants homologs of one query and asks for the best of them.
 
-Markdown goes to benchmarks/results/search.md.
+Markdown goes to benchmarks/results/search_throughput.md and search_memory.md.
 """
 
 import argparse

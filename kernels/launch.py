@@ -29,7 +29,7 @@ def why_no_triton(device: Device, dtype: str) -> str | None:
     missing = [name for name in wanted if name not in device.packages]
     if missing:
         names = " and ".join(name.replace("_", "-") for name in missing)
-        return f"{names} not installed: pip install 'foldmill[triton]'"
+        return f"{names} not installed: sh envs/setup.sh --extra triton"
     refusal = why_no_dtype(device, dtype)
     if refusal is not None:
         return refusal

@@ -1,6 +1,6 @@
 """Whether a structural template that the user gives can be used, as quickly as can be.
 
-`template_structure` is the judge. A file that lists the residues of its only chain, as
+`templates.structure` is the judge. A file that lists the residues of its only chain, as
 those of the PDB and of AlphaFold 3 do, need not be read atom by atom.
 """
 

@@ -1,8 +1,8 @@
 """Relaxation: a predicted structure made to obey chemistry, and a report of it.
 
 Three steps. Coordinates that are no structure are refused. Covalent geometry, hands
-and clashes are mended on heavy atoms (`relax_geometry`). Then hydrogens are added and
-Amber14 minimised (`relax_amber`). All atoms are held to the prediction by springs,
+and clashes are mended on heavy atoms (`relax.geometry`). Then hydrogens are added and
+Amber14 minimised (`relax.amber`). All atoms are held to the prediction by springs,
 which are loosened where something is still wrong.
 """
 

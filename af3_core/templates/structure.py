@@ -1,6 +1,6 @@
 """One protein chain of a template's mmCIF: its residues and where their atoms are.
 
-What is read follows AF3's published code where files leave room; see `mmcif_entry`.
+What is read follows AF3's published code where files leave room; see `templates.entry`.
 """
 
 import datetime

