@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("form", choices=["table", "a3m"])
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args(argv)
-    search = read_planned_settings().search
     try:
+        search = read_planned_settings().search
         found = list(campaign_alignments(search))
     except (LookupError, InputError) as error:
         print(error, file=sys.stderr)

@@ -28,11 +28,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("sql")
     parser.add_argument("campaigns", nargs="*", type=Path, default=[Path()])
     arguments = parser.parse_args(argv)
-    answer, warnings = ask(arguments.sql, arguments.campaigns)
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    if answer is not None:
-        answer.show(max_rows=200)
+    try:
+        answer, warnings = ask(arguments.sql, arguments.campaigns)
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        if answer is not None:
+            answer.show(max_rows=200)
+    except duckdb.Error as error:
+        print(error, file=sys.stderr)
+        print(f"Campaigns with results have: {', '.join(VIEWS)}", file=sys.stderr)
+        return 2
     return 0
 
 

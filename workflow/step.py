@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +18,7 @@ from af3_core.inputs.entities import Links
 from af3_core.inputs.entry import Entry, parse_json
 from af3_core.job import InputError, Job
 from workflow.campaign import PLAN
-from workflow.manifest import Manifest, load_manifest
+from workflow.manifest import MANIFEST, Manifest, load_manifest
 from workflow.settings import Settings, check_settings
 from workflow.tables import read_table
 
@@ -55,19 +56,34 @@ def run_step(main: Callable[[], None]) -> int:
 
 @functools.cache
 def read_plan() -> Manifest:
-    """The manifest that `workflow.plan` wrote."""
+    """The manifest that `workflow.plan` wrote.
+
+    Raises:
+        InputError: there is none in this folder.
+    """
     manifest = load_manifest()
     if manifest is None:
-        raise FileNotFoundError("results/plan/manifest.json: run `workflow.plan` first")
+        raise _not_planned(MANIFEST)
     return manifest
 
 
 @functools.cache
 def read_planned_settings() -> Settings:
-    """The settings the plan was made with."""
+    """The settings the plan was made with.
+
+    Raises:
+        InputError: there are none in this folder.
+    """
     path = PLAN / "settings.json"
+    if not path.is_file():
+        raise _not_planned(path)
     raw = json.loads(path.read_text(encoding="utf-8"))
     return check_settings(raw, source=str(path))
+
+
+def _not_planned(path: Path) -> InputError:
+    allowed = "the folder of a campaign, after `foldmill plan`"
+    return InputError(str(path), "folder", str(Path.cwd()), allowed)
 
 
 def read_job_rows(job_ids: set[str]) -> dict[str, Row]:

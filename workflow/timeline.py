@@ -15,7 +15,7 @@ from pathlib import Path
 from af3_core.contracts import TIMINGS
 from af3_core.job import InputError
 from workflow.campaign import RESULTS, timings_path
-from workflow.step import Row
+from workflow.step import Row, run_step
 from workflow.tables import read_rows, replacing
 
 TIMELINE = RESULTS / "timeline.svg"
@@ -148,12 +148,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("batches", nargs="*", metavar="BATCH")
     parser.add_argument("--out", type=Path, default=TIMELINE)
     arguments = parser.parse_args(argv)
-    times = read_times(arguments.batches)
-    draw_timeline(times, arguments.out)
+    return run_step(lambda: _draw(arguments.batches, arguments.out))
+
+
+def _draw(batches: Sequence[str], path: Path) -> None:
+    times = read_times(batches)
+    draw_timeline(times, path)
     for batch in times:
         print(batch.title, *(f"  canary {c}" for c in batch.canaries), sep="\n")
-    print(f"Timeline: {arguments.out.resolve()}")
-    return 0
+    print(f"Timeline: {path.resolve()}")
 
 
 if __name__ == "__main__":

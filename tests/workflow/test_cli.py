@@ -7,8 +7,11 @@ import pytest
 import yaml
 
 from tests.workflow.campaigns import DATABASES, job, protein
+from workflow import alignments, figures, query, timeline
 from workflow.campaign import PLAN
 from workflow.cli import main
+from workflow.report import __main__ as report
+from workflow.step import read_planned_settings
 
 
 @pytest.fixture
@@ -52,3 +55,24 @@ def test_a_wrong_path_is_told_in_one_line(campaign: Path, capsys) -> None:
     shown = capsys.readouterr().out
     assert "nowhere.tsv: databases:" in shown
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        (alignments, ["a3m", "folder"]),
+        (figures, ["--out", "figures"]),
+        (report, []),
+        (timeline, []),
+        (query, ["SELECT max(ptm) FROM scores"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_where_no_campaign_is_a_program_says_so(
+    program, arguments, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    read_planned_settings.cache_clear()
+    assert program.main(arguments) == 2
+    told = capsys.readouterr().err
+    assert "allowed: " in told or "Campaigns with results have: scores" in told

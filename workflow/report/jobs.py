@@ -20,6 +20,7 @@ from af3_core.contracts import (
     Contract,
     ContractError,
 )
+from af3_core.job import InputError
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,16 @@ def read_columns(
 
 
 def read_campaign(results: Path) -> Campaign:
-    """Reads jobs, scores and outcomes into one row per job or failed input."""
+    """Reads jobs, scores and outcomes into one row per job or failed input.
+
+    Raises:
+        InputError: these are no campaign's results.
+    """
+    path = results / "plan" / "jobs.parquet"
+    if not path.is_file():
+        raise InputError(str(path), "--results", str(results), "a campaign's results")
     columns = ["job_id", "name", "source", "num_tokens"]
-    jobs = read_columns(results / "plan" / "jobs.parquet", JOBS, columns)
+    jobs = read_columns(path, JOBS, columns)
     best = _best_scores(results)
     failures, orphans = _failures_by_job(results)
     rows = [
