@@ -53,6 +53,18 @@ def protein(entry: str, chain: int = 0) -> Structure:
     return from_atoms(atoms[atoms.chain_id == chains[chain]])
 
 
+def dimer(offset: list[float]) -> Structure:
+    """Villin and a copy of it, moved."""
+    first = protein("1vii")
+    second = moved(first, first.positions + np.array(offset))
+    columns = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for name in vars(first)
+    }
+    columns["chain_id"] = np.repeat(["A", "B"], first.num_atoms)
+    return Structure(**columns)
+
+
 def entry(name: str) -> Structure:
     """A whole entry of `tests/data/structures`, covalent ligands linked."""
     file = pdbx.CIFFile.read(DATA / "structures" / f"{name}.cif")

@@ -24,7 +24,6 @@ from pyhmmer.plan7 import (
     LongTargetsPipeline,
     OptimizedProfile,
     Pipeline,
-    TopHits,
 )
 from pyhmmer.plan7 import Hit as HmmerHit
 
@@ -57,7 +56,8 @@ class _Block:
 class _Search:
     """One query's model, pipeline and findings; used by one thread at a time."""
 
-    run: Callable[[DigitalSequenceBlock], TopHits]
+    model: HMM | OptimizedProfile
+    pipeline: Pipeline
     read: Callable[[HmmerHit], Hit]
     best: BestHits
     first_filter: SegmentFilter | None = None
@@ -69,7 +69,8 @@ class _Search:
             sequences = DigitalSequenceBlock(
                 sequences.alphabet, [sequences[i] for i in kept]
             )
-        found = self.run(sequences)
+        self.pipeline.clear()
+        found = self.pipeline.search_hmm(self.model, sequences)
         self.best.add(self.read(hit) for hit in found if hit.reported)
 
 
@@ -189,12 +190,9 @@ def _search_proteins(
         F3=f3,
     )
 
-    def run(block: DigitalSequenceBlock) -> TopHits:
-        pipeline.clear()
-        return pipeline.search_hmm(model, block)
-
     best = BestHits(settings.max_sequences)
-    return _Search(run, _read_protein_hit, best, make_filter(model, f1))
+    first_filter = make_filter(model, f1)
+    return _Search(model, pipeline, _read_protein_hit, best, first_filter)
 
 
 def _read_protein_hit(hit: HmmerHit) -> Hit:
@@ -248,12 +246,8 @@ def _search_rna(
         F2=f2,
         F3=f3,
     )
-
-    def run(block: DigitalSequenceBlock) -> TopHits:
-        pipeline.clear()
-        return pipeline.search_hmm(model, block)
-
-    return _Search(run, _read_rna_hit, BestHits(settings.max_sequences))
+    best = BestHits(settings.max_sequences)
+    return _Search(model, pipeline, _read_rna_hit, best)
 
 
 def _read_rna_hit(hit: HmmerHit) -> Hit:

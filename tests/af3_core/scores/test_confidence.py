@@ -22,8 +22,8 @@ from af3_core.scores.confidence import (
     ranking_score,
     tm_score,
 )
-from af3_core.structures.structure import Structure, moved, select
-from tests.structures import protein, real_complex
+from af3_core.structures.structure import moved, select
+from tests.structures import dimer, protein, real_complex
 
 REAL = Path(__file__).parents[4] / "shared" / "reference" / "real_5tgy"
 TOLERANCE = 1e-3
@@ -78,17 +78,6 @@ def test_chain_iptm_equals_that_of_the_real_weights(real_samples) -> None:
     for *_, expected in real_samples:
         found = chain_iptm(np.array(expected["chain_pair_iptm"]))
         np.testing.assert_allclose(found, expected["iptm_xchain"], atol=TOLERANCE)
-
-
-def _dimer(offset) -> Structure:
-    first = protein("1vii")
-    second = moved(first, first.positions + np.array(offset))
-    columns = {
-        name: np.concatenate([getattr(first, name), getattr(second, name)])
-        for name in vars(first)
-    }
-    columns["chain_id"] = np.repeat(["A", "B"], first.num_atoms)
-    return Structure(**columns)
 
 
 def _raw(num_tokens, num_atoms, seed=0) -> RawConfidence:
@@ -146,7 +135,7 @@ def test_a_single_chain_is_ranked_by_its_ptm() -> None:
 
 
 def test_overlapping_chains_clash_and_lose_a_hundred() -> None:
-    structure, raw = _dimer([0.3, 0.3, 0.3]), _raw(72, 2 * 295)
+    structure, raw = dimer([0.3, 0.3, 0.3]), _raw(72, 2 * 295)
     asym_id = np.repeat([1, 2], 36)
     found = compute_confidence(raw, structure, asym_id, np.ones(72, bool))
     assert found.has_clash
@@ -154,11 +143,11 @@ def test_overlapping_chains_clash_and_lose_a_hundred() -> None:
 
 
 def test_neighbouring_chains_do_not_clash() -> None:
-    assert not has_clash(_dimer([60.0, 0.0, 0.0]))
+    assert not has_clash(dimer([60.0, 0.0, 0.0]))
 
 
 def test_only_polymer_atoms_clash() -> None:
-    structure = _dimer([0.3, 0.3, 0.3])
+    structure = dimer([0.3, 0.3, 0.3])
     ligand = np.where(structure.chain_id == "B", "ligand", "protein")
     assert not has_clash(replace(structure, kind=ligand))
     assert not has_clash(select(structure, np.zeros(structure.num_atoms, bool)))

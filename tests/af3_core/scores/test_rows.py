@@ -13,22 +13,10 @@ from af3_core.scores.ranking import rank_samples
 from af3_core.scores.rows import Reference, read_sample, score_prediction
 from af3_core.structures.clashes import clashing_pairs
 from af3_core.structures.covalent import covalent_geometry
-from af3_core.structures.structure import Chemistry, Structure, chemistry_of, moved
-from tests.structures import protein
+from af3_core.structures.structure import Chemistry, Structure, chemistry_of
+from tests.structures import dimer
 
 CHEMISTRY = Chemistry(Components.load())
-
-
-def dimer(offset: list[float]) -> Structure:
-    """Villin and a copy of it, moved."""
-    first = protein("1vii")
-    second = moved(first, first.positions + np.array(offset))
-    columns = {
-        name: np.concatenate([getattr(first, name), getattr(second, name)])
-        for name in vars(first)
-    }
-    columns["chain_id"] = np.repeat(["A", "B"], first.num_atoms)
-    return Structure(**columns)
 
 
 def units_of(structure: Structure) -> Units:
