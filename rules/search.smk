@@ -10,7 +10,7 @@ rule search:
     benchmark:
         "logs/search/{batch}.tsv"
     conda:
-        "../envs/search.yaml"
+        "../envs/core.yaml"
     threads: SETTINGS.search.threads
     resources:
         mem_mb=sized(resources.search_mem_mb, MANIFEST.search, LIMITS.mem_mb),
@@ -34,7 +34,7 @@ rule templates:
     benchmark:
         "logs/templates/{batch}.tsv"
     conda:
-        "../envs/search.yaml"
+        "../envs/core.yaml"
     threads: SETTINGS.search.threads
     resources:
         mem_mb=sized(resources.search_mem_mb, MANIFEST.templates, LIMITS.mem_mb),
