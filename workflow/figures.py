@@ -29,6 +29,7 @@ _CAMPAIGN_SCORES = {
     "dockq": "DockQ",
     "lddt": "lDDT",
 }
+_WHY = ": results/tables/failures.parquet says why"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,7 +78,7 @@ def draw_campaign(campaign: Campaign) -> Figure:
     """
     best = [row.best for row in campaign.rows if row.best is not None]
     if not best:
-        raise ValueError("nothing was predicted")
+        raise ValueError(f"nothing was predicted{_WHY}")
     scores = {
         label: np.array([np.nan if row[key] is None else row[key] for row in best])
         for key, label in _CAMPAIGN_SCORES.items()
@@ -90,7 +91,7 @@ def draw_job(results: Path, job: JobRow) -> dict[str, Figure]:
     """The figures of a job's best sample by kind."""
     prediction = read_prediction(results, best_sample(job))
     if prediction is None:
-        raise ValueError(f"nothing was predicted of {job.name}")
+        raise ValueError(f"nothing was predicted of {job.name}{_WHY}")
     layout = read_layout(results / "features" / f"{job.job_id}.parquet")
     placed = layout.token_index >= 0
     token_index = layout.token_index[placed]

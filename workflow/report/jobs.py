@@ -128,7 +128,10 @@ def choose_jobs(campaign: Campaign, chosen: tuple[str, ...]) -> Campaign:
         return campaign
     known = {row.name for row in campaign.rows} | {row.job_id for row in campaign.rows}
     if unknown := [job for job in chosen if job not in known]:
-        raise ValueError(f"not in this campaign: {', '.join(unknown)}")
+        raise ValueError(
+            f"not in this campaign: {', '.join(unknown)}; names and ids of its jobs are"
+            " in results/plan/jobs.parquet"
+        )
     wanted = set(chosen)
     rows = (row for row in campaign.rows if {row.name, row.job_id} & wanted)
     return Campaign(tuple(rows))

@@ -79,7 +79,7 @@ def job_files(job: Row, scores: list[Row], settings: Settings) -> Iterator[File]
         if prediction is None:
             raise LookupError(
                 f"seed {score['seed']}, sample {score['sample']} of {name} has scores "
-                "but no prediction"
+                "but no prediction; the next start of the campaign makes it again"
             )
         files = list(_sample_files(shared, score, prediction, settings.export))
         for names in places:

@@ -104,7 +104,7 @@ def read_relaxed(item: str, results: Path = RESULTS) -> pa.Table | None:
 def _batch_of_items(manifest: Path, changed: int) -> dict[str, str]:
     planned = load_manifest(manifest)
     if planned is None:
-        raise FileNotFoundError(f"{manifest}: none that this version reads")
+        raise FileNotFoundError(f"{manifest}: none that this version reads; plan again")
     return {item: name for name, batch in planned.jobs.items() for item in batch.items}
 
 
