@@ -32,7 +32,11 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the losses, SI equations 6 and 15."""
+    """Of the losses, SI equations 6 and 15.
+
+    Confidence has a stage of its own and no weight against the structure: under the
+    SI's 1e-4 its gradients would be no larger than Adam's `epsilon`.
+    """
 
     __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
 
@@ -40,7 +44,6 @@ class Weights:
     bond: float = 1.0
     smooth_lddt: float = 1.0
     distogram: float = 0.03
-    confidence: float = 1e-4
     pae: float = 1.0
     """Beside pLDDT, PDE and resolved; 0 in AF3's first stages."""
 

@@ -118,7 +118,7 @@ def confidence_loss(
     )
     weights = setup.training.weights
     total = losses["plddt"] + losses["pde"] + losses["resolved"]
-    return weights.confidence * (total + weights.pae * losses["pae"]), dict(losses)
+    return total + weights.pae * losses["pae"], dict(losses)
 
 
 def embed_recycled(

@@ -69,7 +69,7 @@ def test_totals_are_weighted_as_in_the_paper(run: tuple) -> None:
             expected = 4.0 * (x["mse"] + x["bond"] + x["smooth_lddt"])
             expected += 0.03 * x["distogram"]
         else:
-            expected = 1e-4 * (x["plddt"] + x["pde"] + x["resolved"] + x["pae"])
+            expected = x["plddt"] + x["pde"] + x["resolved"] + x["pae"]
         assert step.total == pytest.approx(expected, rel=1e-5)
 
 
