@@ -68,9 +68,7 @@ class TemplateArrays:
     atom_positions: Float32[ndarray, "t n x=24 3"]
 
 
-def template_features(
-    chains: Sequence[ChainInput], *, max_templates: int = MAX_TEMPLATES
-) -> TemplateArrays:
+def template_features(chains: Sequence[ChainInput]) -> TemplateArrays:
     """Computes the template features of a job, chains in the job's order.
 
     Chains with equal residues share the templates of the first of them.
@@ -83,7 +81,7 @@ def template_features(
     for chain in chains:
         key = (_takes_templates(chain), chain.token_residue_names)
         if key not in first_with:
-            first_with[key] = _chain_templates(chain, max_templates)
+            first_with[key] = _chain_templates(chain)
         of_chains.append(first_with[key])
     columns = _merged_columns(chains)
     return TemplateArrays(
@@ -120,11 +118,11 @@ def _empty(num_templates: int, num_columns: int) -> TemplateArrays:
     )
 
 
-def _chain_templates(chain: ChainInput, max_templates: int) -> TemplateArrays:
+def _chain_templates(chain: ChainInput) -> TemplateArrays:
     if not _takes_templates(chain):
-        return _empty(max_templates, chain.num_tokens)
-    arrays = _empty(max_templates, chain.num_columns)
-    for i, template in enumerate(chain.templates[:max_templates]):
+        return _empty(MAX_TEMPLATES, chain.num_tokens)
+    arrays = _empty(MAX_TEMPLATES, chain.num_columns)
+    for i, template in enumerate(chain.templates[:MAX_TEMPLATES]):
         try:
             aligned = align_template(template, chain.num_columns)
         except ValueError as error:

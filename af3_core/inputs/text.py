@@ -24,7 +24,7 @@ _ZSTD_INPUT_BYTES = 2**10
 _GZIP, _XZ, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 
 
-def read_file(file: str, path: Path, max_bytes: int = MAX_INPUT_BYTES) -> str:
+def read_file(file: str, path: Path) -> str:
     """The text of an input file itself.
 
     Raises:
@@ -32,8 +32,8 @@ def read_file(file: str, path: Path, max_bytes: int = MAX_INPUT_BYTES) -> str:
     """
     whole = Entry(file, "", str(path), "a readable file")
     size = _size_of_regular_file(whole, path)
-    if size > max_bytes:
-        allowed = f"a file of at most {max_bytes:,} bytes"
+    if size > MAX_INPUT_BYTES:
+        allowed = f"a file of at most {MAX_INPUT_BYTES:,} bytes"
         raise InputError(file, "(file)", f"{size:,} bytes", allowed)
     try:
         content = path.read_bytes()

@@ -87,17 +87,15 @@ def _named_atom(
     return result
 
 
-def contact_pairs(
-    structure: Structure, units: Units, distance: float = CONTACT_DISTANCE
-) -> Int[ndarray, "pairs 2"]:
-    """Units of different chains with heavy atoms within a distance, both orders."""
+def contact_pairs(structure: Structure, units: Units) -> Int[ndarray, "pairs 2"]:
+    """Units of different chains with heavy atoms within 5 Å, in both orders."""
     num_units = len(units.chain)
     chain = units.chain[units.of_atom]
     tree = cKDTree(structure.positions)
     keys = [np.zeros(0, np.int64)]
     for start in range(0, structure.num_atoms, _ATOMS_AT_ONCE):
         block = slice(start, start + _ATOMS_AT_ONCE)
-        near = tree.query_ball_point(structure.positions[block], distance)
+        near = tree.query_ball_point(structure.positions[block], CONTACT_DISTANCE)
         first = start + np.repeat(np.arange(len(near)), [len(n) for n in near])
         second = np.concatenate([np.asarray(n, np.int64) for n in near])
         apart = chain[first] != chain[second]

@@ -13,6 +13,7 @@ DSSP_RADII = {"N": 1.65, "CA": 1.87, "C": 1.76, "O": 1.4}
 """Backbone atoms; DSSP gives every other atom SIDE_CHAIN_RADIUS."""
 SIDE_CHAIN_RADIUS = 1.8
 DSSP_HALF_POINTS = 200
+"""Each atom's sphere has twice as many points, and one more."""
 
 MAX_ACCESSIBILITY = {
     "ALA": 106.0,
@@ -44,8 +45,9 @@ DISORDER_CUTOFF = 0.581
 _NEIGHBOURS_AT_ONCE = 64
 
 
-def sphere_points(half: int = DSSP_HALF_POINTS) -> Float[ndarray, "points 3"]:
-    """2 × half + 1 points spread over the unit sphere by the golden ratio."""
+def sphere_points() -> Float[ndarray, "points 3"]:
+    """DSSP's points, spread over the unit sphere by the golden ratio."""
+    half = DSSP_HALF_POINTS
     golden = (1 + np.sqrt(5)) / 2
     i = np.arange(-half, half + 1)
     latitude = np.arcsin(2 * i / (2 * half + 1))

@@ -36,16 +36,14 @@ def is_metal(structure: Structure) -> ndarray:
     return np.isin(np.char.upper(structure.element.astype(str)), list(METALS))
 
 
-def near_in_bonds(
-    geometry: CovalentGeometry, num_atoms: int, apart: int = BONDS_APART
-) -> Int[ndarray, "pairs"]:
-    """Pairs of atoms at most some bonds apart, as sorted keys i × num_atoms + j."""
+def near_in_bonds(geometry: CovalentGeometry, num_atoms: int) -> Int[ndarray, "pairs"]:
+    """Pairs of atoms at most three bonds apart, as sorted keys i × num_atoms + j."""
     i, j = geometry.bonds[:, 0], geometry.bonds[:, 1]
     ones = np.ones(len(i), np.int64)
     step = coo_array((ones, (i, j)), shape=(num_atoms, num_atoms)).tocsr()
     step = step + step.T
     reach, total = step, step
-    for _ in range(apart - 1):
+    for _ in range(BONDS_APART - 1):
         reach = reach @ step
         reach.data[:] = 1
         total = total + reach

@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from workflow.running.items import log
@@ -30,9 +30,7 @@ def visible_devices() -> list[str]:
     return sorted((node[1] for node in nodes if node), key=int)
 
 
-def claim_device(
-    devices: Sequence[str], sleep: Callable[[float], None] = time.sleep
-) -> str | None:
+def claim_device(devices: Sequence[str]) -> str | None:
     """Takes one of several devices for this process alone, waiting until one is free.
 
     Nothing is done where there is no choice.
@@ -53,7 +51,7 @@ def claim_device(
         if not has_waited:
             log(f"all {len(devices)} devices are taken; waiting for one")
         has_waited = True
-        sleep(_POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _lock(path: Path) -> bool:
