@@ -32,6 +32,7 @@ class ChainInput:
 
     @property
     def num_tokens(self) -> int:
+        """How many tokens the chain has."""
         return len(self.token_columns)
 
     @property

@@ -25,6 +25,7 @@ class Chain:
 
     @property
     def is_polymer(self) -> bool:
+        """Protein, RNA or DNA."""
         return self.kind != "ligand"
 
     @property

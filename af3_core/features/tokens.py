@@ -100,6 +100,7 @@ class TokenTable:
 
     @property
     def num_tokens(self) -> int:
+        """How many tokens the job has."""
         return len(self.residue_id)
 
     @property

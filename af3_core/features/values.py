@@ -116,6 +116,7 @@ class Features:
 
     @property
     def num_tokens(self) -> int:
+        """How many tokens the job has, before padding."""
         return len(self.tokens.token_index)
 
     def to_rows(self) -> list[dict[str, object]]:
