@@ -5,8 +5,7 @@
 
 Every coordinate of an entry gets normal noise, `relax` mends the result. The table has
 one line for each entry and size of noise, the worst over the seeds. `--campaign` lists
-what became of the structures of a finished campaign, such as the untrained demo's,
-beside it.
+what became of the structures of a finished campaign, such as the demo's, beside it.
 
 Markdown goes to benchmarks/results/relaxation.md.
 """

@@ -103,7 +103,7 @@ def kill_campaign(
 
 
 def new_campaign(folder: Path) -> Path:
-    """A campaign of the size of the demo."""
+    """A small campaign with something of every stage."""
     return make_campaign(folder, INPUTS, network=TINY)
 
 
