@@ -1,4 +1,5 @@
-# Reads the inputs; decides what runs in which batch. Append-only: see workflow/planning/batching.py.
+# Reads the inputs; decides what runs in which batch. Append-only: see
+# workflow/planning/batching.py.
 rule plan:
     output:
         manifest=update("results/plan/manifest.json"),
