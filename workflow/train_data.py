@@ -138,12 +138,21 @@ def make_subjects(
 
 
 def make_features(folder: Path, examples: ExampleSet, known: Iterable[Known]) -> None:
-    """Runs the workflow in `folder` as far as the features, or goes on there."""
+    """Runs the workflow in `folder` as far as the features, or goes on there.
+
+    Raises:
+        InputError: a file that is no structure, or has no job.
+        RuntimeError: features could not be made; the workflow's own log says why.
+    """
     inputs = folder / "inputs"
     inputs.mkdir(parents=True, exist_ok=True)
     for one in known:
         search = one.learn and examples.databases is not None
-        job = job_for(one.text, one.name, examples.seeds, search=search)
+        try:
+            job = job_for(one.text, one.name, examples.seeds, search=search)
+        except ValueError as error:
+            allowed = "proteins, RNA, DNA and ligands as mmCIF or PDB"
+            raise InputError(one.name, "structure", str(error), allowed) from error
         text = json.dumps(job, indent=2) + "\n"
         (inputs / f"{one.name}.json").write_text(text, encoding="utf-8")
     databases = examples.databases

@@ -5,6 +5,8 @@ from typing import Any
 
 import gemmi
 
+from af3_core.job import chain_id_at
+
 _NO_SEARCH = {
     "protein": {"unpairedMsa": "", "pairedMsa": "", "templates": []},
     "rna": {"unpairedMsa": ""},
@@ -41,7 +43,7 @@ def job_for(
     entities = {s: e for e in parsed.entities for s in e.subchains}
     sequences = []
     for index, span in enumerate(parsed[0].subchains() if len(parsed) else ()):
-        chain_id = chr(ord("A") + index)
+        chain_id = chain_id_at(index)
         entity = entities.get(span.subchain_id())
         if entity is None or entity.entity_type != gemmi.EntityType.Polymer:
             codes = [residue.name for residue in span]
