@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
 
 from af3_core.training.examples import Example
+from af3_core.training.head_start import standardise_heads
 from af3_core.training.state import State, merge, restart_optimiser, select, update
 from af3_core.training.step import Setup, confidence_loss, structure_loss
 
@@ -55,10 +56,11 @@ def train(
         "structure": training.structure_steps,
         "confidence": training.structure_steps + training.confidence_steps,
     }
-    chosen = {
-        "structure": [s for s in subjects if s.learn_structure],
-        "confidence": list(subjects),
-    }
+    learnt = [s for s in subjects if s.learn_structure]
+    doubted = [s for s in subjects if not s.learn_structure]
+    # As many good samples as bad ones: a head that sees few of one kind ignores it.
+    repeats = max(1, round(len(doubted) / max(len(learnt), 1)))
+    chosen = {"structure": learnt, "confidence": learnt * repeats + doubted}
     for stage in STAGES:
         run = compile_step(stage, setup)
         while int(state.step) < ends[stage]:
@@ -66,7 +68,9 @@ def train(
             if not chosen[stage]:
                 raise ValueError(f"no example for the stage of {stage}")
             if stage == "confidence" and step == training.structure_steps:
-                state = restart_optimiser(state)
+                examples = [subject.variants[0] for subject in subjects]
+                average = standardise_heads(state.average, examples, setup)
+                state = restart_optimiser(replace(state, average=average))
             subject, example = choose(chosen[stage], training.seed, step)
             key = jax.random.fold_in(jax.random.PRNGKey(training.seed), step)
             state, total, losses, norm = run(state, example, key)
