@@ -70,7 +70,14 @@ def make_plan(
 
     `on_job` sees every job that will run whole; the plan keeps no alignments, so that
     memory does not grow with them.
+
+    Raises:
+        InputError: a folder or table that the settings name is not there or unusable.
     """
+    folder = settings.score.references
+    if folder is not None and not folder.is_dir():
+        allowed = "a folder of known structures, or null"
+        raise InputError("config", "score.references", str(folder), allowed)
     costs = find_costs(settings.plan, campaign_timings())
     jobs: dict[str, PlannedJob] = {}
     refusals: list[Refusal] = []

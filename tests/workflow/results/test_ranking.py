@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from af3_core.job import InputError
+from workflow.plan import make_plan
 from workflow.results.ranking import rank_rows
 from workflow.results.references import read_reference
+from workflow.settings import check_settings
 
 TEMPLATE = Path(__file__).parents[2] / "data" / "structures" / "4cup.cif"
 
@@ -56,3 +58,17 @@ def test_a_broken_reference_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "one.pdb").write_text("no structure")
     with pytest.raises(InputError, match=r"one\.pdb.*mmCIF or PDB"):
         read_reference(tmp_path, "one")
+
+
+def test_a_folder_of_references_that_is_not_there_is_named(tmp_path: Path) -> None:
+    settings = check_settings(
+        {
+            "inputs": [str(tmp_path)],
+            "search": {"databases": "databases.tsv"},
+            "model": {"checkpoint": "weights.bin.zst"},
+            "score": {"references": str(tmp_path / "nowhere")},
+        },
+        source="config",
+    )
+    with pytest.raises(InputError, match=r"score\.references.*nowhere.*folder"):
+        make_plan(settings, None)
