@@ -1,11 +1,13 @@
 """Where everything of a campaign lies, relative to the folder it runs in.
 
-At rest a job of one seed has two files: features and prediction. Everything else is
-one file per batch or one per campaign. The rules spell the same paths out, so that
-both can be searched for.
+At rest a job of one seed has two files: features and prediction, and up to two more if
+what the trunk made of it is kept. Everything else is one file per batch or one per
+campaign. The rules spell the same paths out, so that both can be searched for.
 """
 
 from pathlib import Path
+
+from workflow.settings import TrunkFile
 
 RESULTS = Path("results")
 PLAN = RESULTS / "plan"
@@ -22,6 +24,11 @@ def features_path(job_id: str) -> Path:
 def prediction_path(item: str) -> Path:
     """All samples of one `job.seed`."""
     return RESULTS / "predictions" / f"{item}.parquet"
+
+
+def trunk_path(kind: TrunkFile, item: str) -> Path:
+    """Embeddings or distogram of one `job.seed`, if they are kept."""
+    return RESULTS / kind / f"{item}.npz"
 
 
 def relaxed_path(name: str) -> Path:

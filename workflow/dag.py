@@ -5,7 +5,7 @@ wildcards.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from workflow.campaign import (
     prediction_path,
     relaxed_path,
     split_item,
+    trunk_path,
 )
 from workflow.manifest import Batch, Manifest, load_manifest
 from workflow.results.relaxed import is_whole
 from workflow.running.items import unfinished
-from workflow.settings import Settings
+from workflow.settings import Settings, TrunkFile
 
 type InputFunction = Callable[[Any], list[str]]
 type ResourceFunction = Callable[[Any, int, str], int]
@@ -36,7 +37,7 @@ def manifest_for(settings: Settings, *, is_main_process: bool) -> Manifest:
     written = load_manifest()
     if is_main_process or written is None:
         manifest = current_manifest(settings, written)
-        withdraw_incomplete(manifest)
+        withdraw_incomplete(manifest, settings.predict.trunk_files)
         return manifest
     return written
 
@@ -56,24 +57,33 @@ def current_manifest(settings: Settings, written: Manifest | None) -> Manifest:
     return make_plan(settings, written).manifest
 
 
-def withdraw_incomplete(manifest: Manifest) -> None:
+def withdraw_incomplete(manifest: Manifest, kinds: Collection[TrunkFile] = ()) -> None:
     """Takes back the word of batches whose results have been removed.
+
+    Likewise of those that were predicted before the campaign was asked to keep what
+    the trunk makes: `kinds`.
 
     A batch's outcomes are what the workflow waits for. Where a result that they call
     done is gone, they are withdrawn, and so is all that was made of it, because
     Snakemake does not make again what nothing needs.
     """
-    folder = prediction_path("x").parent
-    present = {path.name for path in os.scandir(folder)} if folder.is_dir() else set()
+    present = _items_in(prediction_path("x").parent)
+    for kind in kinds:
+        present &= _items_in(trunk_path(kind, "x").parent)
     for name, batch in manifest.jobs.items():
         predicted = outcomes_path("predict", name)
-        lost = [item for item in batch.items if f"{item}.parquet" not in present]
+        lost = [item for item in batch.items if item not in present]
         if predicted.is_file() and lost and not _all_unfinished(predicted, lost):
             _withdraw(name, _DOWNSTREAM)
         elif outcomes_path("relax", name).is_file() and not is_whole(
             relaxed_path(name)
         ):
             _withdraw(name, _DOWNSTREAM[1:])
+
+
+def _items_in(folder: Path) -> set[str]:
+    names = os.listdir(folder) if folder.is_dir() else []
+    return {name.rsplit(".", 1)[0] for name in names}
 
 
 _DOWNSTREAM = ("predict", "relax", "score", "export")

@@ -9,6 +9,7 @@ templates, and the ranking of all samples. Relaxed structures go to
 `export.zip` add formats and make one file of the folder.
 """
 
+import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -87,7 +88,19 @@ def export_job(job: Row, scores: list[Row], settings: Settings) -> None:
         root = RELAXED_MODELS if is_relaxed else FOLDERS
         relative = path.removeprefix(f"{RELAXED_FOLDER}/") if is_relaxed else path
         with replacing(root / name / relative) as temporary:
-            temporary.write_bytes(data)
+            _fill(temporary, data)
+
+
+def _fill(path: Path, data: bytes | Path) -> None:
+    """Writes content; a file that has it is linked, for it may be gigabytes."""
+    if isinstance(data, bytes):
+        path.write_bytes(data)
+        return
+    path.unlink()
+    try:
+        path.hardlink_to(data)
+    except OSError:  # Another file system, or one without links.
+        shutil.copyfile(data, path)
 
 
 def write_zip(path: Path, folder: str, files: Iterable[File]) -> None:
@@ -100,7 +113,14 @@ def write_zip(path: Path, folder: str, files: Iterable[File]) -> None:
             entry = zipfile.ZipInfo(f"{folder}/{name}")
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, data)
+            if isinstance(data, bytes):
+                archive.writestr(entry, data)
+                continue
+            with (
+                data.open("rb") as source,
+                archive.open(entry, "w", force_zip64=True) as target,
+            ):
+                shutil.copyfileobj(source, target)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 All items of a batch share a bucket, so the weights are loaded and the network is
 compiled once. While the device computes, the next item is loaded and the last one is
-written: its samples are committed to `results/predictions/JOB.SEED.parquet`. An item
+written: its samples are committed to `results/predictions/JOB.SEED.parquet`, and
+before them what the trunk made of it, if that is kept (`running.trunk_files`). An item
 that needs too much memory is computed again in ways that need less.
 """
 
@@ -45,7 +46,8 @@ from workflow.running.items import (
 )
 from workflow.running.stream import Passage, Phases, stream
 from workflow.running.timings import begin_timings
-from workflow.settings import Settings, digest_of
+from workflow.running.trunk_files import is_trunk_file_current
+from workflow.settings import Settings, TrunkFile, digest_of
 from workflow.step import parse_step, read_plan, read_planned_settings, run_step
 from workflow.tables import write_table
 
@@ -66,7 +68,8 @@ def predict_batch(batch: str) -> None:
     key = prediction_key(settings)
     items = items_from(planned.items, _features_of, prediction_path, PREDICTIONS, key)
     blocked = blocked_items(items, unfinished(outcomes_path("featurise", batch)))
-    todo = [i for i in items if i.name not in blocked and not i.is_done]
+    kinds = settings.predict.trunk_files
+    todo = [i for i in items if i.name not in blocked and not _is_done(i, kinds)]
     progress = Progress("predict", batch, len(items))
     progress.advance(len(items) - len(todo))
     attempts = begin_attempts(
@@ -89,11 +92,18 @@ def predict_batch(batch: str) -> None:
     rows = outcomes_of(
         *("predict", batch, items, attempts),
         blocked=blocked,
-        done={item.name for item in items if item.is_done},
+        done={item.name for item in items if _is_done(item, kinds)},
         seconds=seconds,
     )
     write_table(provenance_path(batch), PROVENANCE, provenance_of(items))
     commit_outcomes("predict", batch, rows)
+
+
+def _is_done(item: Item, kinds: Sequence[TrunkFile]) -> bool:
+    return item.is_done and all(
+        is_trunk_file_current(kind, item.name, made_from=item.made_from)
+        for kind in kinds
+    )
 
 
 def trust_device(worker: Worker, settings: Settings, key: str) -> Trust:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from af3_core.job import InputError
 
 Positive = Annotated[int, Field(gt=0)]
+type TrunkFile = Literal["embeddings", "distogram"]
 
 
 class _Block(BaseModel):
@@ -62,6 +63,13 @@ class Predict(_Block):
     batch_minutes: Positive = 60
     compilation_cache: Path | None = Path("store/compiled")
     save_embeddings: bool = False
+    save_distogram: bool = False
+
+    @property
+    def trunk_files(self) -> tuple[TrunkFile, ...]:
+        """What is kept of the trunk beside every prediction."""
+        asked = {"embeddings": self.save_embeddings, "distogram": self.save_distogram}
+        return tuple(kind for kind, is_asked in asked.items() if is_asked)
 
 
 class Relax(_Block):

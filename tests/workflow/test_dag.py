@@ -9,7 +9,12 @@ import pytest
 
 from af3_core.contracts import PREDICTIONS, RELAXED
 from tests.workflow.campaigns import NEVER_RUN, ROOT, job, make_campaign, protein
-from workflow.campaign import outcomes_path, prediction_path, relaxed_path
+from workflow.campaign import (
+    outcomes_path,
+    prediction_path,
+    relaxed_path,
+    trunk_path,
+)
 from workflow.dag import withdraw_incomplete
 from workflow.manifest import Batch, Manifest
 from workflow.running.failures import failure
@@ -118,6 +123,19 @@ def test_a_batch_with_all_its_results_stands(complete: Manifest) -> None:
 
 def test_a_lost_prediction_takes_back_the_batch(complete: Manifest) -> None:
     prediction_path(ITEMS[0]).unlink()
+    assert standing(complete) == []
+
+
+def test_embeddings_that_are_asked_for_later_take_back_the_batch(
+    complete: Manifest,
+) -> None:
+    path = trunk_path("embeddings", ITEMS[0])
+    path.parent.mkdir()
+    path.touch()
+    withdraw_incomplete(complete, ["embeddings"])
+    assert standing(complete) == list(DOWNSTREAM)
+    path.unlink()
+    withdraw_incomplete(complete, ["embeddings"])
     assert standing(complete) == []
 
 

@@ -33,6 +33,8 @@ Snakemake's notes on outputs, of all stages of a batch."""
 _FILES_PER_CAMPAIGN = 50
 _FEATURE_BYTES_PER_TOKEN = 4_000
 """Compressed, with a deep alignment."""
+_PAIR_CHANNELS = {"embeddings": 128, "distogram": 64}
+"""Of what can be kept of the trunk."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,8 @@ def forecast(
         waste_af3=waste_af3,
         num_sequences=len(found),
         search_hours=search_hours(jobs, databases),
-        disk_gb=disk_gb(tokens, settings.model.num_samples or 5),
-        files_at_rest=files_at_rest(manifest, len(jobs)),
+        disk_gb=disk_gb(tokens, settings),
+        files_at_rest=files_at_rest(manifest, len(jobs), settings),
         files_exported=files_exported(settings, len(jobs), len(tokens)),
         files_in_store=_stored(manifest),
         refused=count_refusals(refusals),
@@ -205,20 +207,25 @@ def search_hours(
     return hours
 
 
-def disk_gb(token_counts: Sequence[int], num_samples: int) -> float:
-    """Room for features, predictions and relaxed structures.
+def disk_gb(token_counts: Sequence[int], settings: Settings) -> float:
+    """Room for features, predictions and relaxed structures, and what else is kept.
 
     Per sample, positions and pLDDT of about 8 atoms a token, and 2 bytes per pair of
-    tokens for PAE and contacts after compression.
+    tokens for PAE and contacts after compression. Embeddings and distogram, in
+    float16, have 128 and 64 channels per pair of tokens.
     """
+    num_samples = settings.model.num_samples or 5
+    channels = sum(_PAIR_CHANNELS[kind] for kind in settings.predict.trunk_files)
+    of_trunk = 2 * channels * sum(n * n for n in token_counts)
     per_sample = sum(8 * 32 * n + 2 * n * n for n in token_counts)
     features = _FEATURE_BYTES_PER_TOKEN * sum(token_counts)
-    return (num_samples * per_sample + features) / 1e9
+    return (num_samples * per_sample + features + of_trunk) / 1e9
 
 
-def files_at_rest(manifest: Manifest, num_jobs: int) -> int:
-    """Features of every job, the file of every (job, seed), some of every batch."""
+def files_at_rest(manifest: Manifest, num_jobs: int, settings: Settings) -> int:
+    """Features of every job, the files of every (job, seed), some of every batch."""
     items = sum(len(batch.items) for batch in manifest.jobs.values())
+    items *= 1 + len(settings.predict.trunk_files)
     of_batches = sum(
         count * len(getattr(manifest, stage))
         for stage, count in _FILES_PER_BATCH.items()

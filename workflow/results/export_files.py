@@ -12,6 +12,8 @@ from numpy import ndarray
 from af3_core.af3_output import (
     OutputNames,
     best_output_names,
+    distogram_name,
+    embeddings_name,
     format_confidences,
     format_ranking_scores,
     format_summary,
@@ -39,18 +41,19 @@ from af3_core.structures.structure import (
     chemistry_of,
     structure_of,
 )
-from workflow.campaign import features_path, prediction_path
+from workflow.campaign import features_path, prediction_path, trunk_path
 from workflow.results.relaxed import read_relaxed
 from workflow.running.features_file import read_features
 from workflow.running.items import log
+from workflow.running.trunk_files import is_trunk_file_current
 from workflow.searching.evidence import add_evidence
 from workflow.settings import Export, Settings
 from workflow.step import Row, job_of
-from workflow.tables import read_rows
+from workflow.tables import read_made_from, read_rows
 
 RELAXED_FOLDER = "relaxed"
-type File = tuple[str, bytes]
-"""Path inside the job's folder, and content."""
+type File = tuple[str, bytes | Path]
+"""Path inside the job's folder, and content or the file that has it."""
 
 
 def job_files(job: Row, scores: list[Row], settings: Settings) -> Iterator[File]:
@@ -86,9 +89,22 @@ def job_files(job: Row, scores: list[Row], settings: Settings) -> Iterator[File]
             yield from ((_place(names, role), data) for role, data in files)
         if score["rank"] == 1:
             yield TERMS_NAME, format_terms(_origin(prediction).usage).encode()
+    yield from _trunk_files(name, scores, settings)
     yield input_name(name), write_job(add_evidence(asked, settings)).encode()
     ranking = sorted((s["seed"], s["sample"], s["ranking_score"]) for s in scores)
     yield ranking_name(name), format_ranking_scores(ranking).encode()
+
+
+def _trunk_files(name: str, scores: list[Row], settings: Settings) -> Iterator[File]:
+    """What is kept of the trunk, for the seeds of the samples that are exported."""
+    names = {"embeddings": embeddings_name, "distogram": distogram_name}
+    is_all = settings.export.samples == "all"
+    exported = [score for score in scores if is_all or score["rank"] == 1]
+    for item, seed in {_item_of(score): score["seed"] for score in exported}.items():
+        made_from = read_made_from(prediction_path(item))
+        for kind in settings.predict.trunk_files:
+            if is_trunk_file_current(kind, item, made_from=made_from):
+                yield names[kind](name, seed), trunk_path(kind, item)
 
 
 @dataclass(frozen=True, eq=False)

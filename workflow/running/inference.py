@@ -4,11 +4,12 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float, Float16
 
 from af3_core.contracts import PREDICTIONS
 from af3_core.features.tokens import bucket_for
@@ -38,7 +39,8 @@ from workflow.running.items import Item, log
 from workflow.running.ladder import RUNGS, Rung
 from workflow.running.provenance import provenance
 from workflow.running.stream import Phases
-from workflow.settings import Model, Settings, digest_of
+from workflow.running.trunk_files import write_trunk_file
+from workflow.settings import Model, Settings, TrunkFile, digest_of
 from workflow.step import Row
 from workflow.tables import digest_file, read_made_from, write_table
 
@@ -128,7 +130,7 @@ class Worker:
         drawn_tokens = np.int32(bucket_for(loaded.features.num_tokens))
         began = time.monotonic()
         with record_choices() as choices, watch_compilation() as compilation:
-            prediction = jax.device_get(
+            prediction = jax.block_until_ready(
                 run(
                     self.checkpoint.params,
                     loaded.batch,
@@ -145,7 +147,11 @@ class Worker:
             seconds = time.monotonic() - began
             size = f"{loaded.bucket} tokens"
             log(f"network for {size} {how}; first item: {seconds:.1f} s")
-        return Computed(loaded.features, prediction, loaded.bucket)
+        # Not in `_finish`: several items may wait there, and this can be gigabytes.
+        for kind, arrays in trunk_arrays(prediction, loaded.features.num_tokens):
+            write_trunk_file(kind, item.name, arrays, made_from=item.made_from)
+        rest = jax.device_get(without_trunk(prediction))
+        return Computed(loaded.features, rest, loaded.bucket)
 
     def _finish(self, item: Item, computed: Computed) -> None:
         job_id, seed = split_item(item.name)
@@ -173,6 +179,33 @@ class Worker:
         ]
         table = PREDICTIONS.table(rows)
         write_table(item.path, PREDICTIONS, table, made_from=item.made_from)
+
+
+def trunk_arrays(
+    prediction: Prediction, num_tokens: int
+) -> Iterator[tuple[TrunkFile, dict[str, Float16[np.ndarray, "..."]]]]:
+    """What the network was asked to return of its trunk, without padding.
+
+    Embeddings are those of the last pass; the distogram's are logits. Keys and
+    precision are AlphaFold 3's.
+    """
+
+    def half(values: Float[Array, "*n c"]) -> Float16[np.ndarray, "*k c"]:
+        # Rounded on the device, so that half as much is fetched and held.
+        rounded = np.asarray(values.astype(np.float16))
+        return rounded[(slice(num_tokens),) * (rounded.ndim - 1)]
+
+    if (embeddings := prediction.embeddings) is not None:
+        single, pair = half(embeddings.single), half(embeddings.pair)
+        yield "embeddings", {"single_embeddings": single, "pair_embeddings": pair}
+    if (logits := prediction.distogram.logits) is not None:
+        yield "distogram", {"distogram": half(logits)}
+
+
+def without_trunk(prediction: Prediction) -> Prediction:
+    """The prediction without what `trunk_arrays` takes from it."""
+    distogram = dataclasses.replace(prediction.distogram, logits=None)
+    return dataclasses.replace(prediction, distogram=distogram, embeddings=None)
 
 
 _SMALL_CHUNKS = {"row_chunk": 64, "outer_product_chunk": 16, "cached_bias_tokens": 0}
@@ -219,7 +252,10 @@ def start_worker(
         folder = keep_compiled(settings.predict.compilation_cache)
         log(f"compiled networks are kept in {folder}")
     runtime = Runtime(
-        dtype=settings.predict.dtype, attention_backend=settings.predict.attention
+        dtype=settings.predict.dtype,
+        attention_backend=settings.predict.attention,
+        return_embeddings=settings.predict.save_embeddings,
+        return_distogram=settings.predict.save_distogram,
     )
     config = configure(checkpoint.config, settings.model)
     return Worker(checkpoint, config, runtime, settings, bucket, msa_rows)

@@ -53,6 +53,16 @@ def test_device_time_is_items_starts_and_a_compilation_for_each_bucket() -> None
     assert cost.num_items == row.items == 2
 
 
+def test_embeddings_and_distogram_take_room_for_every_pair_of_tokens() -> None:
+    kept = SETTINGS.predict.model_copy(
+        update={"save_embeddings": True, "save_distogram": True}
+    )
+    more = cost_of(JOBS, SETTINGS.model_copy(update={"predict": kept}))
+    less, pairs = cost_of(JOBS), 2 * 100**2 + 200**2
+    assert more.disk_gb - less.disk_gb == pytest.approx(2 * (128 + 64) * pairs / 1e9)
+    assert more.files_at_rest - less.files_at_rest == 2 * 3
+
+
 def test_other_costs_change_times_and_nothing_else() -> None:
     cost = cost_of(JOBS)
     manifest = make_manifest(JOBS, TARGETS, SETTINGS, COSTS, inputs_digest="x")
