@@ -1,4 +1,5 @@
-# make setup | demo | test | test-long | test-slurm | check | fmt | pins | bench
+# make setup | demo | clean-demo | train-demo | test | test-long | test-slurm | check | fmt
+#      pins | bench
 SHELL := /bin/sh
 .PHONY: setup demo test test-long test-slurm check fmt pins bench clean-demo train-demo
 
@@ -11,12 +12,13 @@ setup: .venv/.complete ## Make .venv from the locked dependency set
 	@sh envs/setup.sh
 	@touch $@
 
-demo: setup ## Three small jobs, end to end, with an untrained toy model
-	@$(BIN)/foldmill demo
+demo: setup ## Small jobs, end to end, with a network that has memorised most of them
+	@$(BIN)/foldmill run
 
 # glibc gives large blocks back to the system after every step unless told not to.
-train-demo: setup ## Train the demo's checkpoint again, from scratch
+train-demo: setup ## Train the demo's checkpoint again, from scratch: up to three hours
 	@MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
+	    MALLOC_ARENA_MAX=1 MALLOC_TOP_PAD_=268435456 \
 	    $(BIN)/python -m workflow.train \
 	    --examples config/demo/training.json --out models/training
 
@@ -27,7 +29,7 @@ test: setup ## All tests but the longest; those that measure time run alone
 test-long: setup ## Training, bad jobs under real limits, faults planted on purpose
 	@$(BIN)/python -m pytest -m long
 
-test-slurm: setup ## The demo on a one-node Slurm, disturbed; needs root and slurm-wlm
+test-slurm: setup ## Jobs of the demo on a one-node Slurm, disturbed; needs root and slurm-wlm
 	@$(BIN)/python -m pytest -m slurm -rs tests/slurm
 
 check: setup ## Lint and formatting
@@ -52,4 +54,4 @@ bench: setup ## Benchmarks; results under benchmarks/results
 	@$(BIN)/python -m benchmarks.plan_proteome
 
 clean-demo: ## Remove what the demo made
-	@rm -rf results store models logs
+	@rm -rf results store logs

@@ -5,7 +5,7 @@
 #
 # results/plan        what will be computed, in batches        results/predictions  structures
 # results/tables      scores, interfaces, failures             results/relaxed      relaxed ones
-# results/export      AlphaFold 3's own folder layout          results/report.html  open this first
+# results/alphafold3  AlphaFold 3's own folder layout          results/report.html  open this first
 
 import os
 import sys
@@ -43,7 +43,6 @@ wildcard_constraints:
     batch=r"[\w.-]+",
 
 
-include: "rules/demo.smk"
 include: "rules/plan.smk"
 include: "rules/search.smk"
 include: "rules/predict.smk"
@@ -53,7 +52,6 @@ include: "rules/report.smk"
 
 localrules:
     all,
-    demo,
     plan,
     collect,
     report,

@@ -5,7 +5,6 @@
     foldmill retry …     run, and try again what failed for other causes than its input
     foldmill query SQL [FOLDER …]  asks the tables of campaigns; see docs/query.md
     foldmill timeline [BATCH …]   draws what the device did, and when it waited
-    foldmill demo        three small jobs, with an untrained toy model
 
 Everything is Snakemake underneath: `snakemake` at the root of the clone does the same
 with its own output.
@@ -21,7 +20,6 @@ from pathlib import Path
 from rich.console import Console
 
 from af3_core.job import InputError
-from workflow.demo import prepare_demo
 from workflow.manifest import load_manifest
 from workflow.progress import watch
 from workflow.query import main as query
@@ -42,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "command", choices=["run", "plan", "retry", "timeline", "query", "demo"]
+        "command", choices=["run", "plan", "retry", "timeline", "query"]
     )
     parser.add_argument("--directory", type=Path, default=Path.cwd())
     parser.add_argument("--configfile", type=Path)
@@ -55,8 +53,6 @@ def main(argv: list[str] | None = None) -> int:
             return (draw_timelines if arguments.command == "timeline" else query)(rest)
         config = _find_config(directory, arguments.configfile)
         os.chdir(directory)
-        if arguments.command == "demo":
-            prepare_demo(console)
         if arguments.command == "plan":
             return _plan(config, rest, console)
         if arguments.command == "retry":

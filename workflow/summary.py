@@ -97,9 +97,13 @@ def _print_refusals(console: Console) -> None:
 
 
 def _results_table(rows: list[dict[str, object]]) -> Table:
+    """As wide as a terminal of 80 columns: where there are references, how near the
+    predictions come to them takes the place of their clashes."""
     table = Table(title="Best sample of each job", title_justify="left", box=SIMPLE)
     table.add_column("job", overflow="fold", min_width=16)
-    for heading in ("tokens", "ranking", "pTM", "ipTM", "pLDDT", "clashes", "relaxed"):
+    is_compared = any(row["reference"] for row in rows)
+    quality = "lDDT" if is_compared else "clashes"
+    for heading in ("tokens", "ranking", "pTM", "ipTM", "pLDDT", quality, "relaxed"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
@@ -109,7 +113,7 @@ def _results_table(rows: list[dict[str, object]]) -> Table:
             _shown(row["ptm"]),
             _shown(row["iptm"]),
             _shown(row["mean_plddt"], digits=1),
-            str(row["clashes"]),
+            _shown(row["lddt"]) if is_compared else str(row["clashes"]),
             str(row["relax_status"] or "–"),
         )
     return table

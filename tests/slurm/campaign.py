@@ -28,7 +28,11 @@ ON_SLURM = (
     *("--max-status-checks-per-second", "2"),
 )
 HERE = (sys.executable, "-m", "snakemake")
-SEEDS = {"crambin_ligands.json": [1, 2], "villin_dimer_gb1.json": [1, 2, 3]}
+SEEDS = {
+    "trypsin_inhibitor.json": [1, 2],
+    "lac_repressor_dna.json": [1, 2, 3],
+    "trna_phe.json": [1],
+}
 NUM_ITEMS = 6
 _ENVIRONMENT = {**ENVIRONMENT, "XLA_FLAGS": ""}
 # The plugin would take the campaign for one that is started within a job.
@@ -38,8 +42,8 @@ _ENVIRONMENT.pop("SLURM_JOB_ID", None)
 def make_clone(folder: Path, compiled: Path) -> Path:
     """A folder that looks like a fresh clone, its configuration adapted to the node.
 
-    The demo with more seeds, all of one padded size, so that there is one batch to
-    disturb; with the smallest network, and two of the sequence databases.
+    Three jobs of the demo with more seeds, all of one padded size, so that there is
+    one batch to disturb; with the smallest network, and few of the databases.
 
     Args:
         folder: the clone.
@@ -63,10 +67,12 @@ def make_clone(folder: Path, compiled: Path) -> Path:
     settings["predict"] |= {"buckets": [144], "compilation_cache": str(compiled)}
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
     write_random_checkpoint(folder / "tiny.bin.zst", TINY, seed=1)
-    for name, seeds in SEEDS.items():
-        job = folder / "config/demo/inputs" / name
-        inputs = json.loads(job.read_text("utf-8"))
-        job.write_text(json.dumps({**inputs, "modelSeeds": seeds}), encoding="utf-8")
+    for path in (folder / "config/demo/inputs").iterdir():
+        if (seeds := SEEDS.get(path.name)) is None:
+            path.unlink()
+        else:
+            job = json.loads(path.read_text("utf-8")) | {"modelSeeds": seeds}
+            path.write_text(json.dumps(job), encoding="utf-8")
     profile = folder / "slurm/config.yaml"
     site = profile.read_text("utf-8").replace("250000", str(MEMORY_MB))
     profile.write_text(site, encoding="utf-8")

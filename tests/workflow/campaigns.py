@@ -56,7 +56,7 @@ def make_campaign(
     folder: Path,
     inputs: Mapping[str, str | bytes],
     *,
-    network: str = "workflow.demo",
+    network: str = "tests.workflow.toy_checkpoint",
     **overrides: Mapping[str, object],
 ) -> Path:
     """Writes inputs, configuration and a toy checkpoint into a folder.

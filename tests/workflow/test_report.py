@@ -1,9 +1,7 @@
 """The report's file: what is in it, and that names from inputs stay text."""
 
 import base64
-import gzip
 import hashlib
-import json
 import re
 from dataclasses import replace
 from importlib.resources import files
@@ -14,6 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from af3_core.contracts import ContractError
+from tests.workflow.report_page import (
+    head_of,
+    head_of_page,
+    overview_of,
+    unpack,
+)
 from tests.workflow.synthetic_campaign import (
     THREE_JOBS,
     Chain,
@@ -45,31 +49,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_campaign(results, THREE_JOBS, [broken])
     return results
-
-
-def unpack(html: str, name: str) -> bytes:
-    found = re.search(rf'id="data-{name}">([A-Za-z0-9+/=]+)</script>', html)
-    return gzip.decompress(base64.b64decode(found[1]))
-
-
-def overview_of(html: str) -> dict[str, object]:
-    return json.loads(unpack(html, "overview"))
-
-
-def head_of(packed: str) -> dict[str, object]:
-    """The JSON of packed details."""
-    return _head(gzip.decompress(base64.b64decode(packed)))
-
-
-def head_of_page(html: str, key: str) -> dict[str, object]:
-    return _head(unpack(html, re.escape(key)))
-
-
-def _head(raw: bytes) -> dict[str, object]:
-    count = int(np.frombuffer(raw, "<u4", 1)[0])
-    start = 4 * (count + 1)
-    length = int(np.frombuffer(raw, "<u4", 2)[1])
-    return json.loads(raw[start : start + length])
 
 
 def test_every_job_and_every_refused_input_is_a_row(results, tmp_path) -> None:

@@ -34,7 +34,7 @@ def test_an_unknown_key_or_a_wrong_value_is_named(values, named) -> None:
         config_from_dict(values)
 
 
-def test_the_demo_has_a_model() -> None:
-    file = Path(__file__).parents[3] / "config" / "demo" / "model.json"
+def test_the_demo_has_a_small_network() -> None:
+    file = Path(__file__).parents[3] / "config" / "demo" / "network.json"
     config = config_from_dict(json.loads(file.read_text()))
     assert config.pairformer.num_blocks < ModelConfig().pairformer.num_blocks

@@ -1,0 +1,105 @@
+"""The demo end to end: what its network has memorised folds, and it doubts the rest.
+
+The campaign of `config/config.yaml` as a newcomer runs it, but in a folder of its own:
+some two minutes on two cores.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from af3_core.contracts import RELAXED, SCORES, TIMINGS
+from tests.workflow.campaigns import ROOT, run_campaign
+from tests.workflow.report_page import head_of_page
+from workflow.tables import concatenate, read_rows
+
+pytestmark = pytest.mark.slow
+
+PROTEINS = {
+    *("crambin", "hiv_capsid", "p2_repressor", "sumo_like", "trypsin_inhibitor"),
+    *("ubiquitin", "villin_headpiece"),
+}
+COMPLEX, RNA = "lac_repressor_dna", "trna_phe"
+UNSEEN = {"asnc_like", "colipase", "g_gamma", "papillomavirus_e2"}
+TOLERANCE = 0.02
+"""Processors add in other orders, and diffusion makes much of little."""
+
+type Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the demo ran."""
+    folder = tmp_path_factory.mktemp("demo")
+    for name in ("config", "tests"):
+        (folder / name).symlink_to(ROOT / name)
+    result = run_campaign(folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def best(folder: Path) -> list[Row]:
+    """The scores of the best sample of every job."""
+    rows = read_rows(folder / "results/tables/scores.parquet", SCORES)
+    return [row for row in rows if row["rank"] == 1]
+
+
+def test_everything_is_compared_with_its_entry_in_the_pdb(best: list[Row]) -> None:
+    references = {path.stem for path in (ROOT / "config/demo/references").glob("*.cif")}
+    assert {row["name"] for row in best if row["reference"]} == references
+
+
+def test_memorised_proteins_are_predicted_as_experiment_has_them(
+    best: list[Row],
+) -> None:
+    found = {row["name"]: row for row in best}
+    assert found.keys() == PROTEINS | {COMPLEX, RNA} | UNSEEN
+    assert min(found[name]["lddt"] for name in PROTEINS) >= 0.70 - TOLERANCE
+    named = PROTEINS | {COMPLEX}
+    assert min(found[name]["lddt_ca"] for name in named) >= 0.80 - TOLERANCE
+
+
+def test_confidence_follows_quality(best: list[Row]) -> None:
+    plddt, lddt = zip(*((row["mean_plddt"], row["lddt"]) for row in best), strict=True)
+    assert spearmanr(plddt, lddt).statistic >= 0.5
+
+
+def test_what_was_never_seen_is_doubted(best: list[Row]) -> None:
+    plddt = {row["name"]: row["mean_plddt"] for row in best}
+    unseen, known = (
+        np.median([plddt[name] for name in names]) for names in (UNSEEN, PROTEINS)
+    )
+    assert unseen < 70 < known
+
+
+def test_relaxed_structures_have_no_clash_and_no_wrong_hand(
+    folder: Path, best: list[Row]
+) -> None:
+    known = {row["job_id"] for row in best if row["name"] in PROTEINS | {COMPLEX}}
+    paths = sorted((folder / "results/relaxed").glob("*.parquet"))
+    rows = concatenate(paths, RELAXED).to_pylist()
+    relaxed = [row for row in rows if row["status"] == "relaxed"]
+    assert known <= {row["job_id"] for row in relaxed}
+    errors = ("clashes_after", "chirality_errors_after")
+    assert {row[error] for row in relaxed for error in errors} == {0}
+
+
+def test_a_prediction_takes_less_than_a_minute(folder: Path, slowness: float) -> None:
+    paths = sorted((folder / "results/timings").glob("*.parquet"))
+    rows = concatenate(paths, TIMINGS).to_pylist()
+    assert len(rows) >= 13
+    assert max(row["end"] - row["start"] for row in rows) < 60 * slowness
+
+
+def test_the_report_lays_predictions_over_experiment(
+    folder: Path, best: list[Row]
+) -> None:
+    html = (folder / "results/report.html").read_text(encoding="utf-8")
+    assert "have memorised a handful of structures" in html
+    for row in best:
+        overlay = head_of_page(html, row["job_id"])["overlay"]
+        assert overlay["label"] == f"{row['name']}.cif"
