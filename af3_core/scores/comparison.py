@@ -111,17 +111,12 @@ def comparison_columns(
     comparison: Comparison | None, name: str | None
 ) -> dict[str, Any]:
     """The columns of `scores` that need a reference; null without one."""
+    values = ("lddt", "lddt_ca", "tm_score", "rmsd", "dockq", "ligand_rmsd")
     if comparison is None:
-        names = ("lddt", "lddt_ca", "tm_score", "rmsd", "dockq", "ligand_rmsd")
-        return dict.fromkeys(("reference", *names, "reference_chains"))
+        return dict.fromkeys(("reference", *values, "reference_chains"))
     return {
         "reference": name,
-        "lddt": comparison.lddt,
-        "lddt_ca": comparison.lddt_ca,
-        "tm_score": comparison.tm_score,
-        "rmsd": comparison.rmsd,
-        "dockq": comparison.dockq,
-        "ligand_rmsd": comparison.ligand_rmsd,
+        **{value: getattr(comparison, value) for value in values},
         "reference_chains": json.dumps(comparison.chains),
     }
 

@@ -23,6 +23,7 @@ from af3_core.training.state import Tree
 from af3_core.training.step import Setup, embed_recycled
 
 HEADS = ("pae", "pde", "plddt", "resolved")
+_NORMS = {f"{head}_norm": head for head in HEADS}
 _SCOPE = "confidence"
 _LEAST_DEVIATION = 0.01
 """Of what layer normalisation makes 1 on average: less is noise."""
@@ -72,12 +73,9 @@ def moments(params: Tree, example: Example, key: Array, *, setup: Setup) -> Mome
     embeddings = embed_recycled(params, batch, key, num_recycles, setup)
     read: dict[str, Array] = {}
 
-    def listen(
-        call: Any, args: Any, kwargs: Any, context: hk.MethodContext
-    ) -> Array | Any:
+    def listen(call: Any, args: Any, kwargs: Any, context: hk.MethodContext) -> Any:
         output = call(*args, **kwargs)
-        head = context.module.name.removesuffix("_norm")
-        if head in HEADS and context.module.name != head:
+        if (head := _NORMS.get(context.module.name)) is not None:
             read[head] = output
         return output
 
