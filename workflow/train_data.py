@@ -48,6 +48,8 @@ class ExampleSet(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Table of sequence databases (docs/databases.md); None: nothing is searched."""
     learn: tuple[Path, ...]
     """Structures, mmCIF or PDB, that the network learns to predict; folders of them."""
+    shares: dict[str, pydantic.PositiveInt] = {}
+    """How often one of `learn`, by its file's name, comes in a round; else once."""
     doubt: tuple[Path, ...] = ()
     """Structures that only the confidence head sees, unsearched; folders of them."""
     seeds: tuple[int, ...] = (1,)
@@ -94,7 +96,7 @@ def read_structures(examples: ExampleSet) -> list[Known]:
     """All structures, those to be learnt first.
 
     Raises:
-        InputError: a path where there is none.
+        InputError: a path where there is none, a share of a structure not learnt.
     """
     known = []
     for paths, learn in ((examples.learn, True), (examples.doubt, False)):
@@ -103,6 +105,10 @@ def read_structures(examples: ExampleSet) -> list[Known]:
             text = gzip.decompress(data) if path.suffix == ".gz" else data
             name = Path(path.name.removesuffix(".gz")).stem
             known.append(Known(name, text.decode("utf-8"), learn))
+    learnt = {one.name for one in known if one.learn}
+    for name in examples.shares.keys() - learnt:
+        allowed = f"one of {', '.join(sorted(learnt))}"
+        raise InputError("shares", name, "not a structure of `learn`", allowed)
     return known
 
 
@@ -193,7 +199,8 @@ def _make_subject(one: Known, path: Path, examples: ExampleSet) -> Subject:
     except ValueError as error:
         allowed = "a structure and a bucket that fit its job"
         raise InputError(one.name, "structure", str(error), allowed) from error
-    return Subject(one.name, tuple(variants), one.learn)
+    share = examples.shares.get(one.name, 1)
+    return Subject(one.name, tuple(variants), one.learn, share)
 
 
 def find_bucket(buckets: Iterable[Bucket], num_tokens: int, num_atoms: int) -> Bucket:

@@ -10,9 +10,9 @@ from af3_core.model.batch import Batch
 from af3_core.model.diffusion import SIGMA_DATA
 from af3_core.model.primitives import gather
 from af3_core.training.examples import Labels
+from af3_core.training.settings import Noise
 
 _HIGHEST = jax.lax.Precision.HIGHEST
-_LOG_MEAN, _LOG_DEVIATION = -1.2, 1.5
 _LDDT_THRESHOLDS = (0.5, 1.0, 2.0, 4.0)
 _RADIUS, _NUCLEOTIDE_RADIUS = 15.0, 30.0
 
@@ -46,10 +46,22 @@ def flatten_atoms(batch: Batch, values: Array) -> Array:  # [n x ...] → [a ...
     return taken.reshape(-1, *values.shape[2:])
 
 
-def draw_noise_levels(key: Array, num_levels: int) -> Float[Array, "b"]:
-    """σ_data · exp(−1.2 + 1.5 · N(0, 1)), Å. SI 3.7.1."""
-    normal = jax.random.normal(key, (num_levels,))
-    return SIGMA_DATA * jnp.exp(_LOG_MEAN + _LOG_DEVIATION * normal)
+def draw_noise_levels(key: Array, num_levels: int, noise: Noise) -> Float[Array, "b"]:
+    """σ_data · exp(log_mean + log_deviation · N(0, 1)), Å. SI 3.7.1.
+
+    Each level comes from its own part of the distribution, all parts equally likely, so
+    that few levels cover it too.
+    """
+    uniform = jax.random.uniform(key, (num_levels,), minval=1e-6, maxval=1 - 1e-6)
+    quantiles = (jnp.arange(num_levels, dtype=jnp.float32) + uniform) / num_levels
+    normal = jax.scipy.stats.norm.ppf(quantiles)
+    return SIGMA_DATA * jnp.exp(noise.log_mean + noise.log_deviation * normal)
+
+
+def has_fixed_pose(noise_levels: Array, noise: Noise) -> Bool[Array, "*b"]:
+    """At which levels positions keep the pose of their file."""
+    limit = jnp.inf if noise.fixed_pose_above is None else noise.fixed_pose_above
+    return noise_levels > limit
 
 
 def level_weight(noise_level: Float[Array, "*b"]) -> Float[Array, "*b"]:
@@ -87,10 +99,29 @@ def align(
     return jax.lax.stop_gradient(moved + target_mean)  # lines 11-12
 
 
-def weighted_mse(denoised: Float[Array, "a 3"], atoms: Atoms) -> Float[Array, ""]:
-    """Squared error (Å²) after alignment. SI equations 2-4."""
-    aligned = align(atoms.positions, denoised, atoms.weight)
-    squared = jnp.sum(jnp.square(denoised - aligned), axis=-1)
+def centre(
+    positions: Float[Array, "*s 3"], resolved: Bool[Array, "*s"]
+) -> Float[Array, "*s 3"]:
+    """Moved so that the mean of resolved atoms is the origin, where all others lie."""
+    weight = jnp.asarray(resolved).astype(jnp.float32)[..., None]
+    axes = tuple(range(weight.ndim - 1))
+    total = jnp.sum(weight * positions, axis=axes, keepdims=True)
+    mean = total / jnp.maximum(jnp.sum(weight, axis=axes, keepdims=True), 1.0)
+    return weight * (positions - mean)
+
+
+def weighted_mse(
+    denoised: Float[Array, "a 3"],
+    atoms: Atoms,
+    is_fixed: bool | Bool[Array, ""] = False,
+) -> Float[Array, ""]:
+    """Squared error (Å²) after alignment, SI equations 2-4; of a fixed pose, as is."""
+    target = jnp.where(
+        is_fixed,
+        centre(atoms.positions, atoms.resolved),
+        align(atoms.positions, denoised, atoms.weight),
+    )
+    squared = jnp.sum(jnp.square(denoised - target), axis=-1)
     # The mean is over atoms, not over weights: nucleotides and ligands count for more.
     count = jnp.maximum(jnp.sum(atoms.resolved.astype(jnp.float32)), 1.0)
     return jnp.sum(atoms.weight * squared) / count / 3.0
@@ -150,14 +181,16 @@ def diffusion_losses(
     batch: Batch,
     labels: Labels,
     partners: Array,
+    noise: Noise,
 ) -> DiffusionLosses:
     """The terms of SI equation 6, means over the noise levels."""
     atoms = flatten_labels(batch, labels)
 
     def one(denoised: Array, level: Array) -> DiffusionLosses:
-        flat, weight = flatten_atoms(batch, denoised), level_weight(level)
+        flat = flatten_atoms(batch, denoised)
+        weight = jnp.maximum(level_weight(level), noise.least_weight)
         return DiffusionLosses(
-            mse=weight * weighted_mse(flat, atoms),
+            mse=weight * weighted_mse(flat, atoms, has_fixed_pose(level, noise)),
             bond=weight * bond_loss(denoised, labels),
             smooth_lddt=smooth_lddt_loss(flat, atoms, partners),
         )

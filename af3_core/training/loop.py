@@ -24,6 +24,8 @@ class Subject:
     """The same job with the conformers of different seeds."""
     learn_structure: bool = True
     """False: seen by the confidence head alone, which so learns to doubt."""
+    share: int = 1
+    """How often it comes in a round of the stage of structures."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ def train(
     doubted = [s for s in subjects if not s.learn_structure]
     # As many good samples as bad ones: a head that sees few of one kind ignores it.
     repeats = max(1, round(len(doubted) / max(len(learnt), 1)))
-    chosen = {"structure": learnt, "confidence": learnt * repeats + doubted}
+    chosen = {
+        "structure": [s for s in learnt for _ in range(s.share)],
+        "confidence": learnt * repeats + doubted,
+    }
     for stage in STAGES:
         run = compile_step(stage, setup)
         while int(state.step) < ends[stage]:
@@ -85,7 +90,7 @@ def train(
 
 
 def choose(subjects: Sequence[Subject], seed: int, step: int) -> tuple[str, Example]:
-    """Every subject once in each round, in an order of its own."""
+    """Every place of the list once in each round, in an order of its own."""
     round_index, place = divmod(step, len(subjects))
     random = np.random.default_rng([seed, round_index])
     subject = subjects[random.permutation(len(subjects))[place]]

@@ -5,7 +5,7 @@ Defaults of weights and optimiser are those of AF3 SI 5.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 
@@ -49,6 +49,27 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """Levels that the denoiser learns at, and what counts there. SI 3.7.1."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    log_mean: float = -1.2
+    log_deviation: float = 1.5
+    """Levels are σ_data · exp(log_mean + log_deviation · N(0, 1))."""
+    least_weight: Annotated[float, pydantic.Field(ge=0.0)] = 0.0
+    """Of squared errors, 1/Å²: their weight falls with the level, at most to 1/256."""
+    fixed_pose_above: Annotated[float, pydantic.Field(gt=0.0)] | None = None
+    """Å; above, positions keep the pose of their file, and errors are as they lie.
+
+    So much noise hides the pose. An error after alignment then leaves the network free
+    to answer in any, and one that follows the noise follows it into mirror images: of
+    a few structures, half of the samples. A pose to be learnt by heart has a hand.
+    None: every level in random poses, as in the paper.
+    """
+
+
+@dataclass(frozen=True)
 class Training:
     """A run has two stages: structure, then confidence.
 
@@ -71,6 +92,7 @@ class Training:
     optimiser: Optimiser = Optimiser()
     confidence_optimiser: Optimiser = Optimiser()
     weights: Weights = Weights()
+    noise: Noise = Noise()
 
 
 _TRAINING = pydantic.TypeAdapter(Training)

@@ -26,10 +26,12 @@ from af3_core.model.model import (
 )
 from af3_core.training.confidence_loss import confidence_losses
 from af3_core.training.diffusion_loss import (
+    centre,
     diffusion_losses,
     draw_noise_levels,
     draw_partners,
     flatten_labels,
+    has_fixed_pose,
 )
 from af3_core.training.distogram_loss import distogram_loss
 from af3_core.training.examples import Example
@@ -67,12 +69,14 @@ def structure_loss(
     keys = jax.random.split(key, 5)
     num_recycles = jax.random.randint(keys[0], (), 0, setup.config.num_recycles + 1)
     embeddings = embed_recycled(params, batch, keys[1], num_recycles, setup)
-    levels = draw_noise_levels(keys[2], settings.noise_levels)
+    levels = draw_noise_levels(keys[2], settings.noise_levels, settings.noise)
     denoised = denoise_labels(params, example, embeddings, keys[3], levels, setup)
     resolved = flatten_labels(batch, labels).resolved
     number = settings.lddt_partners or len(resolved)
     partners = draw_partners(keys[4], resolved, min(number, len(resolved)))
-    diffusion = diffusion_losses(denoised, levels, batch, labels, partners)
+    diffusion = diffusion_losses(
+        denoised, levels, batch, labels, partners, settings.noise
+    )
     distogram = apply(
         predict_distogram,
         params,
@@ -160,6 +164,8 @@ def denoise_labels(
 ) -> Float[Array, "b n x 3"]:
     """Denoises the experiment's positions, in a new pose for every noise level.
 
+    Where `training.noise` says so, in the pose of their file.
+
     Atoms that were not resolved start from noise around the origin.
     """
     batch, labels = example.batch, example.labels
@@ -170,7 +176,11 @@ def denoise_labels(
 
     def one(key: Array, level: Array) -> Float[Array, "n x 3"]:
         pose_key, noise_key = jax.random.split(key)
-        posed = centre_random_augmentation(pose_key, positions, resolved)
+        posed = jnp.where(
+            has_fixed_pose(level, setup.training.noise),
+            centre(positions, resolved),
+            centre_random_augmentation(pose_key, positions, resolved),
+        )
         noise = level * jax.random.normal(noise_key, positions.shape)
         noisy = jnp.where(mask, posed + noise, 0.0)[None]
         return apply(denoise, params, batch, conditioning, noisy, level, **setup.how)[0]

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
+from scipy.stats import norm
 
 from af3_core.model.diffusion import SIGMA_DATA
 from af3_core.training.diffusion_loss import (
     Atoms,
     align,
     bond_loss,
+    centre,
     diffusion_losses,
     draw_noise_levels,
     draw_partners,
@@ -20,6 +22,7 @@ from af3_core.training.diffusion_loss import (
     smooth_lddt_loss,
     weighted_mse,
 )
+from af3_core.training.settings import Noise
 from tests.af3_core.training.known import example_for
 
 RANDOM = np.random.default_rng(5)
@@ -132,7 +135,7 @@ def test_losses_have_finite_gradients_where_atoms_coincide() -> None:
 
     def total(denoised: jax.Array) -> jax.Array:
         losses = diffusion_losses(
-            denoised, levels, example.batch, example.labels, jnp.arange(50)
+            denoised, levels, example.batch, example.labels, jnp.arange(50), Noise()
         )
         return losses.mse + losses.bond + losses.smooth_lddt
 
@@ -147,6 +150,7 @@ def test_perfect_denoising_costs_only_what_smooth_lddt_cannot_reach() -> None:
         example.batch,
         example.labels,
         jnp.arange(64),
+        Noise(),
     )
     floor = 1 - np.mean([1 / (1 + np.exp(-t)) for t in (0.5, 1, 2, 4)])
     assert float(found.mse) < 1e-3
@@ -155,10 +159,16 @@ def test_perfect_denoising_costs_only_what_smooth_lddt_cannot_reach() -> None:
 
 
 def test_noise_levels_are_log_normal_around_the_papers_mean() -> None:
-    levels = draw_noise_levels(jax.random.PRNGKey(0), 20_000)
+    levels = draw_noise_levels(jax.random.PRNGKey(0), 20_000, Noise())
     logs = np.log(np.asarray(levels) / SIGMA_DATA)
     assert logs.mean() == pytest.approx(-1.2, abs=0.03)
     assert logs.std() == pytest.approx(1.5, abs=0.03)
+
+
+def test_few_noise_levels_cover_the_distribution() -> None:
+    levels = draw_noise_levels(jax.random.PRNGKey(0), 4, Noise(0.5, 2.0))
+    quartiles = SIGMA_DATA * np.exp(0.5 + 2.0 * norm.ppf([0.25, 0.5, 0.75]))
+    np.testing.assert_array_equal(np.digitize(levels, quartiles), [0, 1, 2, 3])
 
 
 def test_every_noise_level_weighs_the_networks_output_alike() -> None:
@@ -173,12 +183,42 @@ def test_levels_weigh_squared_errors_and_bonds_but_not_smooth_lddt() -> None:
     denoised = disturbed(jnp.asarray(labels.positions), 1.0)
     twice = jnp.stack([denoised, denoised])
     partners = jnp.arange(50)
-    one = diffusion_losses(twice, jnp.full(2, 16.0), batch, labels, partners)
-    two = diffusion_losses(twice, jnp.asarray([2.0, 8.0]), batch, labels, partners)
+    one = diffusion_losses(twice, jnp.full(2, 16.0), batch, labels, partners, Noise())
+    two = diffusion_losses(
+        twice, jnp.asarray([2.0, 8.0]), batch, labels, partners, Noise()
+    )
     # (t² + 16²) / (16 t)² at t = 2, 8 and 16 is 65/256, 5/256 and 2/256.
     assert float(two.mse / one.mse) == pytest.approx(35 / 2, rel=1e-4)
     assert float(two.bond / one.bond) == pytest.approx(35 / 2, rel=1e-4)
     assert float(two.smooth_lddt) == pytest.approx(float(one.smooth_lddt), rel=1e-5)
+
+
+def test_squared_errors_count_at_least_as_much_as_is_said() -> None:
+    example = example_for("trypsin_inhibitor", 64)
+    batch, labels = example.batch, example.labels
+    denoised = disturbed(jnp.asarray(labels.positions), 1.0)[None]
+    how = (denoised, jnp.full(1, 160.0), batch, labels, jnp.arange(50))
+    free = diffusion_losses(*how, Noise())
+    bounded = diffusion_losses(*how, Noise(least_weight=0.1))
+    weight = float(level_weight(jnp.float32(160.0)))
+    assert float(bounded.mse / free.mse) == pytest.approx(0.1 / weight, rel=1e-4)
+
+
+def test_above_a_level_errors_are_those_of_the_pose_in_the_file() -> None:
+    example = example_for("trypsin_inhibitor", 64)
+    batch, labels = example.batch, example.labels
+    posed = centre(jnp.asarray(labels.positions), jnp.asarray(labels.resolved))
+    turned = moved(posed.reshape(-1, 3)).reshape(posed.shape)
+    noise = Noise(fixed_pose_above=100.0)
+
+    def error(denoised: jax.Array, level: float) -> float:
+        levels, partners = jnp.full(1, level), jnp.arange(50)
+        found = diffusion_losses(denoised[None], levels, batch, labels, partners, noise)
+        return float(found.mse)
+
+    assert error(posed, 101.0) < 1e-6
+    assert error(turned, 101.0) > 0.01
+    assert error(turned, 99.0) < 1e-6
 
 
 def test_unresolved_atoms_do_not_count() -> None:
