@@ -19,10 +19,11 @@ from workflow.dag import (
     manifest_for,
     results_of_needs,
     results_of_same_jobs,
+    settings_of,
     sized,
     version_of,
 )
-from workflow.settings import check_settings, digest_of
+from workflow.settings import check_settings
 
 min_version("9.27")
 

@@ -44,7 +44,7 @@ rule predict:
         devices=1,
     params:
         contract=version_of("predictions"),
-        model=digest_of(SETTINGS.model.model_dump(), SETTINGS.predict.dtype),
+        settings=settings_of("predict", SETTINGS),
     shell:
         "python -m workflow.running.supervise predict --batch {wildcards.batch} --attempt"
         " {resources.attempt} 2>> {log}"

@@ -22,7 +22,7 @@ rule collect:
         runtime=30,
     params:
         contract=[version_of(t) for t in ("scores", "interfaces", "provenance")],
-        settings=SETTINGS.score.model_dump_json(),
+        settings=settings_of("score", SETTINGS),
     shell:
         "python -m workflow.collect 2> {log}"
 

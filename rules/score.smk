@@ -18,7 +18,7 @@ rule relax:
         attempt=attempt_number,
     params:
         contract=version_of("relaxed"),
-        settings=SETTINGS.relax.model_dump_json(),
+        settings=settings_of("relax", SETTINGS),
     shell:
         "python -m workflow.running.supervise relax --batch {wildcards.batch} --attempt"
         " {resources.attempt} --threads {threads} 2>> {log}"
@@ -46,7 +46,7 @@ rule score:
         attempt=attempt_number,
     params:
         contract=[version_of("scores"), version_of("interfaces")],
-        settings=SETTINGS.score.model_dump_json(),
+        settings=settings_of("score", SETTINGS),
     shell:
         "python -m workflow.running.supervise score --batch {wildcards.batch} --attempt"
         " {resources.attempt} 2>> {log}"
@@ -70,7 +70,7 @@ rule export:
         runtime=sized(resources.featurise_minutes, MANIFEST.jobs, LIMITS.runtime),
         attempt=attempt_number,
     params:
-        settings=[SETTINGS.export.model_dump_json(), SETTINGS.score.rank_by],
+        settings=settings_of("export", SETTINGS),
     shell:
         "python -m workflow.running.supervise export --batch {wildcards.batch} --attempt"
         " {resources.attempt} 2>> {log}"

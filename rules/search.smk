@@ -17,7 +17,7 @@ rule search:
         runtime=sized(resources.search_minutes, MANIFEST.search, LIMITS.runtime),
     params:
         contract=version_of("msa_hits"),
-        profile=SETTINGS.search.profile,
+        settings=settings_of("search", SETTINGS),
     shell:
         "python -m workflow.search --batch {wildcards.batch} --threads {threads} 2> {log}"
 
@@ -41,6 +41,6 @@ rule templates:
         runtime=sized(resources.search_minutes, MANIFEST.templates, LIMITS.runtime),
     params:
         contract=version_of("templates"),
-        max_date=SETTINGS.search.max_template_date,
+        settings=settings_of("templates", SETTINGS),
     shell:
         "python -m workflow.templates --batch {wildcards.batch} --threads {threads} 2> {log}"

@@ -4,6 +4,7 @@ All functions are look-ups in the manifest; the ones named in a rule take Snakem
 wildcards.
 """
 
+import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from af3_core.contracts import CONTRACTS
 from workflow.campaign import (
+    PLAN,
     RESULTS,
     TABLES,
     outcomes_path,
@@ -38,6 +40,7 @@ def manifest_for(settings: Settings, *, is_main_process: bool) -> Manifest:
     if is_main_process or written is None:
         manifest = current_manifest(settings, written)
         withdraw_incomplete(manifest, settings.predict.trunk_files)
+        withdraw_changed(manifest, settings)
         return manifest
     return written
 
@@ -81,12 +84,65 @@ def withdraw_incomplete(manifest: Manifest, kinds: Collection[TrunkFile] = ()) -
             _withdraw(name, _DOWNSTREAM[1:])
 
 
+def withdraw_changed(manifest: Manifest, settings: Settings) -> None:
+    """Takes back the word of stages that the plan on disk gave other settings.
+
+    Changed settings make the plan anew, and where the plan runs, Snakemake does not
+    look at the params of what comes after. No result is lost: each is kept with a
+    digest of the settings it was made with, and a stage makes again only what differs.
+    """
+    path = PLAN / "settings.json"
+    if not path.is_file():
+        return
+    planned = json.loads(path.read_text(encoding="utf-8"))
+    given = settings.model_dump(mode="json")
+    changed = [
+        stage
+        for stage, keys in _DEPENDS_ON.items()
+        if _values(planned, keys) != _values(given, keys)
+    ]
+    if not changed:
+        return
+    stages = _STAGES[_STAGES.index(changed[0]) :]
+    batches = {"search": manifest.search, "templates": manifest.templates}
+    for stage in stages:
+        for name in batches.get(stage, manifest.jobs):
+            outcomes_path(stage, name).unlink(missing_ok=True)
+    for name in manifest.jobs:
+        _withdraw(name, ())
+
+
+def settings_of(stage: str, settings: Settings) -> str:
+    """The settings that the results of a stage depend on, for its params."""
+    return json.dumps(_values(settings.model_dump(mode="json"), _DEPENDS_ON[stage]))
+
+
+def _values(settings: Mapping[str, Any], keys: tuple[str, ...]) -> list[Any]:
+    found = []
+    for key in keys:
+        value: Any = settings
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        found.append(value)
+    return found
+
+
 def _items_in(folder: Path) -> set[str]:
     names = os.listdir(folder) if folder.is_dir() else []
     return {name.rsplit(".", 1)[0] for name in names}
 
 
 _DOWNSTREAM = ("predict", "relax", "score", "export")
+_STAGES = ("search", "templates", "featurise", *_DOWNSTREAM)
+_DEPENDS_ON = {
+    "search": ("search.databases", "search.profile"),
+    "templates": ("search.databases", "search.max_template_date"),
+    "predict": ("model", "predict.dtype"),
+    "relax": ("relax",),
+    "score": ("score",),
+    "export": ("export", "score.rank_by"),
+}
+"""Settings, by stage in the order of stages, whose change makes results stale."""
 
 
 def _withdraw(batch: str, stages: tuple[str, ...]) -> None:

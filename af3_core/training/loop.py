@@ -58,25 +58,17 @@ def train(
         "structure": training.structure_steps,
         "confidence": training.structure_steps + training.confidence_steps,
     }
-    learnt = [s for s in subjects if s.learn_structure]
-    doubted = [s for s in subjects if not s.learn_structure]
-    # As many good samples as bad ones: a head that sees few of one kind ignores it.
-    repeats = max(1, round(len(doubted) / max(len(learnt), 1)))
-    chosen = {
-        "structure": [s for s in learnt for _ in range(s.share)],
-        "confidence": learnt * repeats + doubted,
-    }
     for stage in STAGES:
-        run = compile_step(stage, setup)
+        run, places = compile_step(stage, setup), places_in_round(stage, subjects)
         while int(state.step) < ends[stage]:
             step = int(state.step)
-            if not chosen[stage]:
+            if not places:
                 raise ValueError(f"no example for the stage of {stage}")
             if stage == "confidence" and step == training.structure_steps:
                 examples = [subject.variants[0] for subject in subjects]
                 average = standardise_heads(state.average, examples, setup)
                 state = restart_optimiser(replace(state, average=average))
-            subject, example = choose(chosen[stage], training.seed, step)
+            subject, example = choose(places, training.seed, step)
             key = jax.random.fold_in(jax.random.PRNGKey(training.seed), step)
             state, total, losses, norm = run(state, example, key)
             values = {name: float(value) for name, value in losses.items()}
@@ -87,6 +79,16 @@ def train(
                 state,
                 Progress(step + 1, stage, subject, values, float(total), float(norm)),
             )
+
+
+def places_in_round(stage: str, subjects: Sequence[Subject]) -> list[Subject]:
+    """What a round of a stage goes through."""
+    learnt = [s for s in subjects if s.learn_structure]
+    if stage == "structure":
+        return [s for s in learnt for _ in range(s.share)]
+    doubted = [s for s in subjects if not s.learn_structure]
+    # As many good samples as bad ones: a head that sees few of one kind ignores it.
+    return learnt * max(1, round(len(doubted) / max(len(learnt), 1))) + doubted
 
 
 def choose(subjects: Sequence[Subject], seed: int, step: int) -> tuple[str, Example]:

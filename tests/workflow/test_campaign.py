@@ -4,7 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from af3_core.contracts import OUTCOMES, PREDICTIONS, PROVENANCE, SCORES
 from tests.workflow.campaigns import (
@@ -179,6 +181,21 @@ def test_an_added_protein_runs_alone(
     log = (changed[0] / "logs/snakemake.log").read_text()
     # Once for it, and once for the prediction that was deleted.
     assert log.count("rule predict:") == 2 and log.count("rule featurise:") == 1
+
+
+def test_changed_settings_take_effect_in_the_next_run(
+    finished: tuple[Path, int, str], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(finished[0], tmp_path / "c"))
+    config = folder / "config.yaml"
+    settings = yaml.safe_load(config.read_text()) | {"relax": {"samples": "none"}}
+    config.write_text(yaml.safe_dump(settings))
+    run_campaign(folder, environment=QUICK_COMPILE)
+    (relaxed,) = folder.glob("results/relaxed/*.parquet")
+    assert pq.read_metadata(relaxed).num_rows == 0
+    statuses = pq.read_table(folder / "results/tables/scores.parquet")["relax_status"]
+    assert statuses.null_count == len(statuses) > 0
+    assert prediction_times(folder) == prediction_times(finished[0])
 
 
 KILLED_AT = (

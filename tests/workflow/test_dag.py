@@ -10,15 +10,17 @@ import pytest
 from af3_core.contracts import PREDICTIONS, RELAXED
 from tests.workflow.campaigns import NEVER_RUN, ROOT, job, make_campaign, protein
 from workflow.campaign import (
+    PLAN,
     outcomes_path,
     prediction_path,
     relaxed_path,
     trunk_path,
 )
-from workflow.dag import withdraw_incomplete
+from workflow.dag import withdraw_changed, withdraw_incomplete
 from workflow.manifest import Batch, Manifest
 from workflow.running.failures import failure
 from workflow.running.items import commit_outcomes, outcome
+from workflow.settings import check_settings
 from workflow.tables import write_table
 
 
@@ -148,3 +150,31 @@ def test_so_do_relaxed_structures_that_are_torn(complete: Manifest) -> None:
     path = relaxed_path("b0")
     path.write_bytes(path.read_bytes()[:-1])
     assert standing(complete) == ["predict"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, DOWNSTREAM),
+        ({"predict": {"batch_minutes": 5}}, DOWNSTREAM),
+        ({"export": {"zip": True}}, ("predict", "relax", "score")),
+        ({"score": {"rank_by": "ptm"}}, ("predict", "relax")),
+        ({"relax": {"samples": "none"}}, ("predict",)),
+        ({"predict": {"dtype": "float32"}}, ()),
+        ({"search": {"profile": "server"}}, ()),
+    ],
+)
+def test_changed_settings_take_back_what_they_bear_on(
+    complete: Manifest, change: dict[str, dict[str, object]], expected: tuple[str, ...]
+) -> None:
+    planned = {
+        "inputs": ["inputs"],
+        "search": {"databases": "databases.tsv"},
+        "model": {"checkpoint": "model.bin"},
+    }
+    given = planned | {name: planned.get(name, {}) | change[name] for name in change}
+    before, after = (check_settings(raw, source="test") for raw in (planned, given))
+    PLAN.mkdir(parents=True)
+    (PLAN / "settings.json").write_text(before.model_dump_json())
+    withdraw_changed(complete, after)
+    assert standing(complete) == list(expected)

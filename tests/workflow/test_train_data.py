@@ -13,6 +13,7 @@ from workflow.train_data import (
     find_bucket,
     make_features,
     read_example_set,
+    read_structures,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +45,14 @@ def test_a_job_goes_into_the_smallest_bucket_that_holds_its_atoms() -> None:
     assert find_bucket(buckets, 60, 16 * 32 + 1) == buckets[1]
     with pytest.raises(ValueError, match="no bucket holds 81 tokens"):
         find_bucket(buckets, 81, 100)
+
+
+def test_a_share_of_what_is_not_learnt_is_named() -> None:
+    examples = read_example_set(ROOT / "config/demo/training.json")
+    assert len(read_structures(examples)) > len(examples.learn)
+    misspelt = examples.model_copy(update={"shares": {"crambim": 2}})
+    with pytest.raises(InputError, match="crambim.*one of crambin, hiv_capsid"):
+        read_structures(misspelt)
 
 
 def test_what_is_no_structure_is_named(tmp_path: Path) -> None:

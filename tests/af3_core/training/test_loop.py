@@ -4,7 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from af3_core.training.loop import Progress, Subject, choose, learns, train
+from af3_core.training.loop import (
+    Progress,
+    Subject,
+    choose,
+    learns,
+    places_in_round,
+    train,
+)
 from af3_core.training.settings import Optimiser, Training
 from af3_core.training.state import State, read_state, start_state, write_state
 from af3_core.training.step import Setup
@@ -100,6 +107,24 @@ def test_every_subject_comes_once_in_each_round() -> None:
     assert all(Counter(order[i : i + 7]) == Counter("0123456") for i in range(0, 35, 7))
     assert len({tuple(order[i : i + 7]) for i in range(0, 35, 7)}) > 1
     assert order == [choose(many, seed=1, step=step)[0] for step in range(35)]
+
+
+def test_a_subject_comes_as_often_as_its_share_says() -> None:
+    example = example_for("villin_headpiece", 36)
+    three = [
+        Subject(name, (example,), share=n)
+        for name, n in zip("abc", (1, 2, 3), strict=True)
+    ]
+    places = places_in_round("structure", three)
+    assert Counter(subject.name for subject in places) == Counter("abbccc")
+
+
+def test_confidence_sees_as_much_to_doubt_as_to_believe() -> None:
+    example = example_for("villin_headpiece", 36)
+    known = [Subject(name, (example,)) for name in "ab"]
+    doubted = [Subject(str(i), (example,), False) for i in range(6)]
+    places = places_in_round("confidence", known + doubted)
+    assert sum(subject.learn_structure for subject in places) == 6 == len(places) / 2
 
 
 def test_there_has_to_be_something_to_learn() -> None:

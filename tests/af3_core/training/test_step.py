@@ -6,23 +6,23 @@ from scipy.spatial.transform import Rotation
 
 from af3_core.model.model import apply, embed_inputs, zero_embeddings
 from af3_core.training.examples import Example
-from af3_core.training.settings import Training
+from af3_core.training.settings import Noise, Training
 from af3_core.training.step import Setup, denoise_labels
 from tests.af3_core.training.known import SMALL, example_for, small_parameters
 
 pytestmark = pytest.mark.long
 
 LEVELS = (0.01, 4.0, 100.0)
+FIXED_ABOVE = 3.0
 
 
-@pytest.fixture(scope="module")
-def noisy() -> list[np.ndarray]:
+def given(noise: Noise) -> list[np.ndarray]:
     """What the denoiser was given at each level, from its answer.
 
     With parameters of zero it answers σ² / (σ² + t²) of it. SI Algorithm 20, line 8.
     """
     params = jax.tree.map(jnp.zeros_like, small_parameters())
-    example, setup = example_for("crambin", 48), Setup(SMALL, Training())
+    example, setup = example_for("crambin", 48), Setup(SMALL, Training(noise=noise))
 
     @jax.jit
     def run(params: dict, example: Example, key: jax.Array) -> jax.Array:
@@ -33,6 +33,11 @@ def noisy() -> list[np.ndarray]:
 
     answers = np.asarray(run(params, example, jax.random.PRNGKey(0)), np.float64)
     return [x * (256 + t**2) / 256 for x, t in zip(answers, LEVELS, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def noisy() -> list[np.ndarray]:
+    return given(Noise())
 
 
 def test_labels_are_noised_by_their_level_in_a_pose_of_their_own(
@@ -56,3 +61,14 @@ def test_labels_are_noised_by_their_level_in_a_pose_of_their_own(
 def test_slots_without_an_atom_are_not_noised(noisy: list[np.ndarray]) -> None:
     empty = ~np.asarray(example_for("crambin", 48).batch.predicted_atom_mask)
     assert all((positions[empty] == 0.0).all() for positions in noisy)
+
+
+def test_poses_that_are_fixed_are_those_of_the_file() -> None:
+    labels = example_for("crambin", 48).labels
+    truth = labels.positions[labels.resolved].astype(np.float64)
+    truth -= truth.mean(0)
+    free, *fixed = given(Noise(fixed_pose_above=FIXED_ABOVE))
+    assert np.abs(free[labels.resolved] - truth).max() > 5.0
+    for positions, level in zip(fixed, LEVELS[1:], strict=True):
+        difference = positions[labels.resolved] - truth
+        assert difference.std() == pytest.approx(level, rel=0.1)
