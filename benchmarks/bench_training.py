@@ -28,7 +28,7 @@ from af3_core.training.checkpoint import start_parameters
 from af3_core.training.examples import Example, make_example
 from af3_core.training.jobs import job_for
 from af3_core.training.loop import Subject, train
-from af3_core.training.settings import Training
+from af3_core.training.settings import Structure, Training
 from af3_core.training.state import start_state
 from af3_core.training.step import Setup
 
@@ -43,7 +43,7 @@ def main() -> int:
     arguments = parser.parse_args()
     given = arguments.model.read_text(encoding="utf-8") if arguments.model else "{}"
     config = config_from_dict(json.loads(given))
-    training = Training(structure_steps=2, noise_levels=2)
+    training = Training(structure=(Structure(steps=2, noise_levels=2),))
     # One recycle at most: what is not differentiated costs time, not memory.
     setup = Setup(replace(config, num_recycles=1), training)
     with tempfile.TemporaryDirectory() as folder:

@@ -179,7 +179,7 @@ def describe(rows: Sequence[LossRow], training: Training, seconds: float) -> str
     `seconds` is what a step takes.
     """
     step, stage = int(rows[-1]["step"]), rows[-1]["stage"]
-    end = training.structure_steps + training.confidence_steps
+    end = training.num_steps
     recent = [row for row in rows[-_SHOWN_STEPS:] if row["stage"] == stage]
     terms = [name for name in rows[-1] if name not in _NOT_LOSSES]
     losses = "  ".join(

@@ -9,10 +9,9 @@ import numpy as np
 
 from af3_core.training.examples import Example
 from af3_core.training.head_start import standardise_heads
+from af3_core.training.settings import Confidence, Stage, Structure
 from af3_core.training.state import State, merge, restart_optimiser, select, update
 from af3_core.training.step import Setup, confidence_loss, structure_loss
-
-STAGES = ("structure", "confidence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,21 +52,16 @@ def train(
     Raises:
         ValueError: nothing to learn from, or a loss that is not finite.
     """
-    training = setup.training
-    ends = {
-        "structure": training.structure_steps,
-        "confidence": training.structure_steps + training.confidence_steps,
-    }
-    for stage in STAGES:
-        run, places = compile_step(stage, setup), places_in_round(stage, subjects)
-        while int(state.step) < ends[stage]:
+    training, end = setup.training, 0
+    for stage in training.stages:
+        begin, end = end, end + stage.steps
+        run, places = compile_step(stage, setup), places_in_round(stage.name, subjects)
+        while int(state.step) < end:
             step = int(state.step)
             if not places:
-                raise ValueError(f"no example for the stage of {stage}")
-            if stage == "confidence" and step == training.structure_steps:
-                examples = [subject.variants[0] for subject in subjects]
-                average = standardise_heads(state.average, examples, setup)
-                state = restart_optimiser(replace(state, average=average))
+                raise ValueError(f"no example for the stage of {stage.name}")
+            if step == begin:
+                state = enter(stage, state, subjects, setup)
             subject, example = choose(places, training.seed, step)
             key = jax.random.fold_in(jax.random.PRNGKey(training.seed), step)
             state, total, losses, norm = run(state, example, key)
@@ -75,10 +69,19 @@ def train(
             if not np.isfinite(float(total)):
                 shown = ", ".join(f"{k} {v}" for k, v in values.items())
                 raise ValueError(f"step {step + 1} ({subject}): loss is lost: {shown}")
-            yield (
-                state,
-                Progress(step + 1, stage, subject, values, float(total), float(norm)),
-            )
+            amounts = (values, float(total), float(norm))
+            yield state, Progress(step + 1, stage.name, subject, *amounts)
+
+
+def enter(
+    stage: Stage, state: State, subjects: Sequence[Subject], setup: Setup
+) -> State:
+    """The state before the first step of a stage."""
+    if isinstance(stage, Confidence):
+        examples = [subject.variants[0] for subject in subjects]
+        average = standardise_heads(state.average, examples, setup)
+        state = replace(state, average=average)
+    return restart_optimiser(state)
 
 
 def places_in_round(stage: str, subjects: Sequence[Subject]) -> list[Subject]:
@@ -100,31 +103,23 @@ def choose(subjects: Sequence[Subject], seed: int, step: int) -> tuple[str, Exam
     return subject.name, subject.variants[random.integers(len(subject.variants))]
 
 
-def compile_step(stage: str, setup: Setup) -> Callable[..., tuple]:
+def compile_step(stage: Stage, setup: Setup) -> Callable[..., tuple]:
     """One step as a function of state, example and key; the old state is used up."""
-    training = setup.training
-    loss, optimiser, num_steps = {
-        "structure": (structure_loss, training.optimiser, training.structure_steps),
-        "confidence": (
-            confidence_loss,
-            training.confidence_optimiser,
-            training.confidence_steps,
-        ),
-    }[stage]
+    loss = structure_loss if isinstance(stage, Structure) else confidence_loss
 
     @functools.partial(jax.jit, donate_argnums=0)
     def run(state: State, example: Example, key: jax.Array) -> tuple:
         # float32 means float32: by default a GPU multiplies as TensorFloat-32.
         with jax.default_matmul_precision("highest"):
-            part = select(state, lambda path: learns(path, stage))
+            part = select(state, lambda path: learns(path, stage.name))
 
             def objective(trained: dict) -> tuple:
-                return loss(state.params | trained, example, key, setup)
+                return loss(state.params | trained, example, key, setup, stage)
 
             (total, losses), gradient = jax.value_and_grad(objective, has_aux=True)(
                 part.params
             )
-        part, norm = update(part, gradient, optimiser, num_steps)
+        part, norm = update(part, gradient, stage.optimiser, stage.steps)
         state = merge(state, part)
         return state, total, losses, norm
 

@@ -32,11 +32,7 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the losses, SI equations 6 and 15.
-
-    Confidence has a stage of its own and no weight against the structure: under the
-    SI's 1e-4 its gradients would be no larger than Adam's `epsilon`.
-    """
+    """Of the losses of structure, SI equations 6 and 15."""
 
     __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
 
@@ -44,8 +40,6 @@ class Weights:
     bond: float = 1.0
     smooth_lddt: float = 1.0
     distogram: float = 0.03
-    pae: float = 1.0
-    """Beside pLDDT, PDE and resolved; 0 in AF3's first stages."""
 
 
 @dataclass(frozen=True)
@@ -70,29 +64,68 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Training:
-    """A run has two stages: structure, then confidence.
+class Structure:
+    """A stage that trains all but the confidence head."""
 
-    The loss of confidence has no gradient in trunk and denoiser (SI 4.3), so it can
-    wait until they stand still: the second stage trains the head alone, on samples of
-    the averaged weights of the first.
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+    name: ClassVar[str] = "structure"
+
+    steps: int = 1000
+    noise_levels: int = 48
+    """Of one example in one step; they share one pass through the trunk."""
+    lddt_partners: int | None = None
+    """Atoms that every atom is compared with in smooth lDDT; None: all."""
+    noise: Noise = Noise()
+    weights: Weights = Weights()
+    optimiser: Optimiser = Optimiser()
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """The stage that trains the confidence head, on samples of the network.
+
+    Its losses have no weight against the structure's: under the SI's 1e-4 its gradients
+    would be no larger than Adam's `epsilon`.
+    """
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+    name: ClassVar[str] = "confidence"
+
+    steps: int = 0
+    rollout_steps: int = 20
+    """Of the sampler, for the samples."""
+    pae: float = 1.0
+    """Its weight beside pLDDT, PDE and resolved; 0 in AF3's first stages."""
+    optimiser: Optimiser = Optimiser()
+
+
+type Stage = Structure | Confidence
+
+
+@dataclass(frozen=True)
+class Training:
+    """Stages of the structure, one after another, and then one of confidence.
+
+    A stage starts from the averaged weights of the one before, with an optimiser that
+    remembers nothing. The loss of confidence has no gradient in trunk and denoiser
+    (SI 4.3), so it can wait until they stand still.
     """
 
     __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
 
     seed: int = 0
-    structure_steps: int = 1000
-    confidence_steps: int = 0
-    noise_levels: int = 48
-    """Of one example in one step; they share one pass through the trunk."""
-    lddt_partners: int | None = None
-    """Atoms that every atom is compared with in smooth lDDT; None: all."""
-    rollout_steps: int = 20
-    """Of the sampler, for samples that confidence is trained on."""
-    optimiser: Optimiser = Optimiser()
-    confidence_optimiser: Optimiser = Optimiser()
-    weights: Weights = Weights()
-    noise: Noise = Noise()
+    structure: tuple[Structure, ...] = (Structure(),)
+    confidence: Confidence = Confidence()
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """In their order."""
+        return (*self.structure, self.confidence)
+
+    @property
+    def num_steps(self) -> int:
+        """Of all stages."""
+        return sum(stage.steps for stage in self.stages)
 
 
 _TRAINING = pydantic.TypeAdapter(Training)

@@ -35,7 +35,7 @@ from af3_core.training.diffusion_loss import (
 )
 from af3_core.training.distogram_loss import distogram_loss
 from af3_core.training.examples import Example
-from af3_core.training.settings import Training
+from af3_core.training.settings import Confidence, Noise, Structure, Training
 
 Losses = dict[str, Float[Array, ""]]
 
@@ -58,25 +58,25 @@ class Setup:
 
 
 def structure_loss(
-    params: Params, example: Example, key: Array, setup: Setup
+    params: Params, example: Example, key: Array, setup: Setup, stage: Structure
 ) -> tuple[Float[Array, ""], Losses]:
     """Denoiser, trunk and distogram. SI equations 6 and 15 without confidence.
 
     Returns:
         The sum to be minimised, and its terms before weights.
     """
-    settings, batch, labels = setup.training, example.batch, example.labels
+    batch, labels = example.batch, example.labels
     keys = jax.random.split(key, 5)
     num_recycles = jax.random.randint(keys[0], (), 0, setup.config.num_recycles + 1)
     embeddings = embed_recycled(params, batch, keys[1], num_recycles, setup)
-    levels = draw_noise_levels(keys[2], settings.noise_levels, settings.noise)
-    denoised = denoise_labels(params, example, embeddings, keys[3], levels, setup)
-    resolved = flatten_labels(batch, labels).resolved
-    number = settings.lddt_partners or len(resolved)
-    partners = draw_partners(keys[4], resolved, min(number, len(resolved)))
-    diffusion = diffusion_losses(
-        denoised, levels, batch, labels, partners, settings.noise
+    levels = draw_noise_levels(keys[2], stage.noise_levels, stage.noise)
+    denoised = denoise_labels(
+        params, example, embeddings, keys[3], levels, setup, stage.noise
     )
+    resolved = flatten_labels(batch, labels).resolved
+    number = stage.lddt_partners or len(resolved)
+    partners = draw_partners(keys[4], resolved, min(number, len(resolved)))
+    diffusion = diffusion_losses(denoised, levels, batch, labels, partners, stage.noise)
     distogram = apply(
         predict_distogram,
         params,
@@ -86,7 +86,7 @@ def structure_loss(
         runtime=setup.how["runtime"],
     )
     losses = {**vars(diffusion), "distogram": distogram_loss(distogram, batch, labels)}
-    weights = settings.weights
+    weights = stage.weights
     of_diffusion = (
         losses["mse"]
         + weights.bond * losses["bond"]
@@ -97,7 +97,7 @@ def structure_loss(
 
 
 def confidence_loss(
-    params: Params, example: Example, key: Array, setup: Setup
+    params: Params, example: Example, key: Array, setup: Setup, stage: Confidence
 ) -> tuple[Float[Array, ""], Losses]:
     """The confidence head, on a sample of the network itself. SI 4.3, equation 15.
 
@@ -108,7 +108,7 @@ def confidence_loss(
     keys = jax.random.split(key, 3)
     num_recycles = jax.random.randint(keys[0], (), 0, setup.config.num_recycles + 1)
     embeddings = embed_recycled(frozen, batch, keys[1], num_recycles, setup)
-    sample = roll_out(frozen, batch, embeddings, keys[2], setup)
+    sample = roll_out(frozen, batch, embeddings, keys[2], setup, stage.rollout_steps)
     embeddings, sample = jax.lax.stop_gradient((embeddings, sample))
     confidence = apply(predict_confidence, params, batch, embeddings, sample, **how)
     losses = vars(
@@ -120,9 +120,8 @@ def confidence_loss(
             setup.config.confidence.max_error,
         )
     )
-    weights = setup.training.weights
     total = losses["plddt"] + losses["pde"] + losses["resolved"]
-    return total + weights.pae * losses["pae"], dict(losses)
+    return total + stage.pae * losses["pae"], dict(losses)
 
 
 def embed_recycled(
@@ -161,12 +160,12 @@ def denoise_labels(
     key: Array,
     noise_levels: Float[Array, "b"],
     setup: Setup,
+    noise: Noise,
 ) -> Float[Array, "b n x 3"]:
     """Denoises the experiment's positions, in a new pose for every noise level.
 
-    Where `training.noise` says so, in the pose of their file.
-
-    Atoms that were not resolved start from noise around the origin.
+    At levels where `noise` fixes the pose they keep that of their file. Atoms that were
+    not resolved start from noise around the origin.
     """
     batch, labels = example.batch, example.labels
     conditioning = apply(condition, params, batch, embeddings, **setup.how)
@@ -177,19 +176,24 @@ def denoise_labels(
     def one(key: Array, level: Array) -> Float[Array, "n x 3"]:
         pose_key, noise_key = jax.random.split(key)
         posed = jnp.where(
-            has_fixed_pose(level, setup.training.noise),
+            has_fixed_pose(level, noise),
             centre(positions, resolved),
             centre_random_augmentation(pose_key, positions, resolved),
         )
-        noise = level * jax.random.normal(noise_key, positions.shape)
-        noisy = jnp.where(mask, posed + noise, 0.0)[None]
+        drawn = level * jax.random.normal(noise_key, positions.shape)
+        noisy = jnp.where(mask, posed + drawn, 0.0)[None]
         return apply(denoise, params, batch, conditioning, noisy, level, **setup.how)[0]
 
     return jax.vmap(one)(jax.random.split(key, len(noise_levels)), noise_levels)
 
 
 def roll_out(
-    params: Params, batch: Batch, embeddings: Embeddings, key: Array, setup: Setup
+    params: Params,
+    batch: Batch,
+    embeddings: Embeddings,
+    key: Array,
+    setup: Setup,
+    num_steps: int,
 ) -> Float[Array, "n x 3"]:
     """One sample, Å, in fewer steps than inference takes."""
     conditioning = apply(condition, params, batch, embeddings, **setup.how)
@@ -200,7 +204,7 @@ def roll_out(
         )
 
     sampler = dataclasses.replace(
-        setup.config.sampler, num_steps=setup.training.rollout_steps, num_samples=1
+        setup.config.sampler, num_steps=num_steps, num_samples=1
     )
     mask = jnp.asarray(batch.predicted_atom_mask)
     return sample_positions(denoise_at, mask, key, sampler)[0]

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from af3_core.training.loop import (
     places_in_round,
     train,
 )
-from af3_core.training.settings import Optimiser, Training
+from af3_core.training.settings import Confidence, Optimiser, Structure, Training
 from af3_core.training.state import State, read_state, start_state, write_state
 from af3_core.training.step import Setup
 from tests.af3_core.training.known import (
@@ -25,15 +26,11 @@ from tests.af3_core.training.known import (
 pytestmark = pytest.mark.long
 
 OPTIMISER = Optimiser(learning_rate=0.003, warmup_steps=1)
+STRUCTURE = Structure(steps=2, noise_levels=4, lddt_partners=32, optimiser=OPTIMISER)
 TRAINING = Training(
     seed=3,
-    structure_steps=4,
-    confidence_steps=2,
-    noise_levels=4,
-    lddt_partners=32,
-    rollout_steps=2,
-    optimiser=OPTIMISER,
-    confidence_optimiser=OPTIMISER,
+    structure=(STRUCTURE, STRUCTURE),
+    confidence=Confidence(steps=2, rollout_steps=2, optimiser=OPTIMISER),
 )
 SETUP = Setup(SMALL, TRAINING)
 
@@ -94,7 +91,7 @@ def test_confidence_leaves_the_rest_of_the_network_alone(run: tuple) -> None:
 
 def test_a_run_goes_on_exactly_where_it_stopped(run: tuple) -> None:
     (third, fourth, _), steps = run
-    one_more = Training(**{**vars(TRAINING), "confidence_steps": 0})
+    one_more = replace(TRAINING, confidence=Confidence())
     [(state, progress)] = train(third, subjects(), Setup(SMALL, one_more))
     assert progress == steps[3]
     assert_same(state, fourth)

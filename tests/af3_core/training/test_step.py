@@ -22,14 +22,14 @@ def given(noise: Noise) -> list[np.ndarray]:
     With parameters of zero it answers σ² / (σ² + t²) of it. SI Algorithm 20, line 8.
     """
     params = jax.tree.map(jnp.zeros_like, small_parameters())
-    example, setup = example_for("crambin", 48), Setup(SMALL, Training(noise=noise))
+    example, setup = example_for("crambin", 48), Setup(SMALL, Training())
 
     @jax.jit
     def run(params: dict, example: Example, key: jax.Array) -> jax.Array:
         inputs = apply(embed_inputs, params, example.batch, **setup.how)
         embeddings = zero_embeddings(inputs, SMALL)
         levels = jnp.asarray(LEVELS)
-        return denoise_labels(params, example, embeddings, key, levels, setup)
+        return denoise_labels(params, example, embeddings, key, levels, setup, noise)
 
     answers = np.asarray(run(params, example, jax.random.PRNGKey(0)), np.float64)
     return [x * (256 + t**2) / 256 for x, t in zip(answers, LEVELS, strict=True)]
