@@ -104,12 +104,13 @@ def withdraw_changed(manifest: Manifest, settings: Settings) -> None:
     if not changed:
         return
     stages = _STAGES[_STAGES.index(changed[0]) :]
-    batches = {"search": manifest.search, "templates": manifest.templates}
-    for stage in stages:
-        for name in batches.get(stage, manifest.jobs):
+    searches = {"search": manifest.search, "templates": manifest.templates}
+    for stage, batches in searches.items():
+        for name in batches if stage in stages else ():
             outcomes_path(stage, name).unlink(missing_ok=True)
+    of_jobs = tuple(stage for stage in stages if stage not in searches)
     for name in manifest.jobs:
-        _withdraw(name, ())
+        _withdraw(name, of_jobs)
 
 
 def settings_of(stage: str, settings: Settings) -> str:
@@ -152,8 +153,9 @@ def _withdraw(batch: str, stages: tuple[str, ...]) -> None:
 
 def _made_from(batch: str, stages: tuple[str, ...]) -> Iterator[Path]:
     yield from (outcomes_path(stage, batch) for stage in stages)
-    yield RESULTS / "score" / f"{batch}.scores.parquet"
-    yield RESULTS / "score" / f"{batch}.interfaces.parquet"
+    if "score" in stages:
+        yield RESULTS / "score" / f"{batch}.scores.parquet"
+        yield RESULTS / "score" / f"{batch}.interfaces.parquet"
     yield TABLES / "scores.parquet"
 
 
