@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from af3_core.model.batch import Batch
 from af3_core.model.diffusion import SIGMA_DATA
-from af3_core.model.primitives import gather
+from af3_core.model.primitives import gather, mean_where
 from af3_core.training.examples import Labels
 from af3_core.training.settings import Noise
 
@@ -103,11 +103,9 @@ def centre(
     positions: Float[Array, "*s 3"], resolved: Bool[Array, "*s"]
 ) -> Float[Array, "*s 3"]:
     """Moved so that the mean of resolved atoms is the origin, where all others lie."""
-    weight = jnp.asarray(resolved).astype(jnp.float32)[..., None]
-    axes = tuple(range(weight.ndim - 1))
-    total = jnp.sum(weight * positions, axis=axes, keepdims=True)
-    mean = total / jnp.maximum(jnp.sum(weight, axis=axes, keepdims=True), 1.0)
-    return weight * (positions - mean)
+    mask = jnp.asarray(resolved)[..., None]
+    mean = mean_where(mask, positions, tuple(range(mask.ndim - 1)))
+    return jnp.where(mask, positions - mean, 0.0)
 
 
 def weighted_mse(
