@@ -104,7 +104,8 @@ def centre(
 ) -> Float[Array, "*s 3"]:
     """Moved so that the mean of resolved atoms is the origin, where all others lie."""
     mask = jnp.asarray(resolved)[..., None]
-    mean = mean_where(mask, positions, tuple(range(mask.ndim - 1)))
+    axes = tuple(range(mask.ndim - 1))
+    mean = jnp.expand_dims(mean_where(mask, positions, axes), axes)
     return jnp.where(mask, positions - mean, 0.0)
 
 
