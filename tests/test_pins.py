@@ -1,0 +1,40 @@
+"""What conda installs is what the lock file says: `make pins` has been run."""
+
+import re
+import tomllib
+
+import pytest
+
+from tests.workflow.campaigns import ROOT
+
+LOCKED = {
+    package["name"]: package["version"]
+    for package in tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]
+    if "version" in package
+}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def pins(environment: str) -> dict[str, str]:
+    """Versions by name."""
+    text = (ROOT / f"envs/pins/{environment}.txt").read_text("utf-8")
+    return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("environment", ["core", "inference-cuda"])
+def test_conda_pins_the_versions_of_the_lock_file(environment: str) -> None:
+    found = pins(environment)
+    assert found == {name: LOCKED[name] for name in found}
+
+
+@pytest.mark.parametrize(
+    ("environment", "extras"), [("core", []), ("inference-cuda", ["cuda"])]
+)
+def test_conda_installs_all_that_the_project_needs(
+    environment: str, extras: list[str]
+) -> None:
+    needed = [*PROJECT["dependencies"]]
+    for extra in extras:
+        needed += PROJECT["optional-dependencies"][extra]
+    names = {re.match(r"[\w.-]+", requirement)[0] for requirement in needed}
+    assert names <= pins(environment).keys()
