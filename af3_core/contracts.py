@@ -210,7 +210,7 @@ PROVENANCE = Contract(
 
 TIMINGS = Contract(
     "timings",
-    1,
+    2,
     ("batch_id", "process", "item", "phase", "start"),
     (
         Column("batch_id", _TEXT, "the batch that did the work"),
@@ -221,6 +221,8 @@ TIMINGS = Contract(
         Column("end", pa.float64(), "likewise", "s"),
         Column("bucket", _INT, "tokens after padding"),
         Column("num_tokens", _INT, "tokens before padding; -1 if never loaded"),
+        Column("rung", _TEXT, "planned, or how memory was saved"),
+        Column("failed", _BOOL, "the item did not get through"),
         Column("compiled", _BOOL, "the network was made ready in this phase"),
         Column("from_cache", _BOOL, "compiled before, and read from disk"),
         Column("device", _TEXT, "kind of device"),

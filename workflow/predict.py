@@ -81,9 +81,9 @@ def predict_batch(batch: str) -> None:
         trust = trust_device(worker, settings, key)
         timings = begin_timings(batch, planned.bucket, trust)
         try:
-            for passage in work_on_device(worker, todo, attempts):
+            for passage, on_rung in work_on_device(worker, todo, attempts):
                 passages[passage.item.name] = passage
-                timings.add(passage, worker)
+                timings.add(passage, on_rung)
                 progress.advance()
         finally:
             timings.write()
@@ -123,17 +123,19 @@ def trust_device(worker: Worker, settings: Settings, key: str) -> Trust:
 
 def work_on_device(
     worker: Worker, todo: Sequence[Item], attempts: Attempts
-) -> Iterator[Passage[Item]]:
-    """Predicts what this process can, and yields how each item went through.
+) -> Iterator[tuple[Passage[Item], Worker]]:
+    """Predicts what this process can; yields how each item went through, and on which
+    rung of the ladder.
 
     Raises:
         SystemExit: the device is in no state to go on.
     """
     while group := attempts.next_group(todo):
-        phases = _noted(worker.on(group.rung).phases, attempts, group)
+        on_rung = worker.on(group.rung)
+        phases = _noted(on_rung.phases, attempts, group)
         for passage in stream(group.items, phases):
             log(f"{passage.item.name}: {_describe(passage, group)}")
-            yield passage
+            yield passage, on_rung
             if passage.failure is not None:
                 attempts.failed(passage.item, group, passage.failure)
 

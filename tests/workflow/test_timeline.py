@@ -25,6 +25,8 @@ def write_timings(
             "end": end,
             "bucket": 256,
             "num_tokens": 200,
+            "rung": "planned",
+            "failed": False,
             "compiled": False,
             "from_cache": False,
             "device": "toy",

@@ -136,13 +136,22 @@ def _num_timed(timings: Sequence[Timing]) -> int:
 
 
 def read_timings(paths: Iterable[Path]) -> list[Timing]:
-    """Times on the device from tables of contract `timings`; others are passed over."""
+    """Times on the device from tables of contract `timings`; others are passed over.
+
+    So are items that failed or needed less memory than planned: they say nothing of
+    the network as it is planned.
+    """
     timings = []
     for path in paths:
         metadata = pq.read_schema(path).metadata or {}
         if metadata.get(b"version") != str(TIMINGS.version).encode():
             continue
-        rows = pq.read_table(path, filters=[("phase", "==", "compute")]).to_pylist()
+        planned = [
+            ("phase", "==", "compute"),
+            ("rung", "==", "planned"),
+            ("failed", "==", False),
+        ]
+        rows = pq.read_table(path, filters=planned).to_pylist()
         timings += [
             Timing(
                 row["device"],

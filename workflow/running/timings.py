@@ -52,6 +52,8 @@ class Timings:
                     "end": end - self._origin + self.offset,
                     "bucket": self.bucket,
                     "num_tokens": worker.num_tokens.get(name, -1),
+                    "rung": worker.rung,
+                    "failed": passage.failure is not None,
                     "compiled": is_compute and name in worker.compiled_for,
                     "from_cache": is_compute and name in worker.found_for,
                     "device": worker.device,

@@ -1,5 +1,6 @@
 """Timings of a batch that several processes worked on."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from af3_core.contracts import PREDICTIONS, TIMINGS
 from workflow.campaign import timings_path
 from workflow.planning.costs import read_timings
 from workflow.running.canary import Trust
+from workflow.running.failures import classify
 from workflow.running.inference import Worker
 from workflow.running.items import Item
 from workflow.running.stream import Passage, Span
@@ -74,6 +76,18 @@ def test_an_item_tried_twice_by_one_process_is_timed_twice(worker: Worker) -> No
     timings.add(passage("a.1", (3.0, 4.0), (4.0, 9.0)), worker)
     timings.write()
     assert [t.seconds for t in read_timings([timings_path("b")])] == [1.0, 5.0]
+
+
+def test_costs_are_learnt_only_from_what_went_as_planned(worker: Worker) -> None:
+    timings, gentler = begin(), dataclasses.replace(worker, rung="small_chunks")
+    failed = passage("c.1", (9.0, 9.5), (10.0, 11.0))
+    failed.failure = classify(MemoryError())
+    timings.add(passage("a.1", (0.0, 1.0), (1.0, 3.0)), worker)
+    timings.add(passage("b.1", (3.0, 4.0), (4.0, 9.0)), gentler)
+    timings.add(failed, worker)
+    timings.write()
+    assert {row["item"] for row in recorded()} == {"a.1", "b.1", "c.1"}
+    assert [t.seconds for t in read_timings([timings_path("b")])] == [2.0]
 
 
 def test_a_process_that_timed_nothing_writes_nothing() -> None:
