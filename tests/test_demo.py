@@ -7,7 +7,6 @@ some two minutes on two cores.
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
@@ -23,6 +22,7 @@ PROTEINS = {
     *("ubiquitin", "villin_headpiece"),
 }
 COMPLEX, RNA = "lac_repressor_dna", "trna_phe"
+MEMORISED = PROTEINS | {COMPLEX, RNA}
 UNSEEN = {"asnc_like", "colipase", "g_gamma", "papillomavirus_e2"}
 TOLERANCE = 0.02
 """Processors add in other orders, and diffusion makes much of little."""
@@ -58,20 +58,18 @@ def test_everything_is_compared_with_its_entry_in_the_pdb(best: list[Row]) -> No
     assert {row["name"] for row in best if row["reference"]} == references
 
 
-def test_memorised_proteins_are_predicted_as_experiment_has_them(
-    best: list[Row],
-) -> None:
+def test_what_is_memorised_is_predicted_as_experiment_has_it(best: list[Row]) -> None:
     found = {row["name"]: row for row in best}
-    assert found.keys() == PROTEINS | {COMPLEX, RNA} | UNSEEN
-    named = PROTEINS | {COMPLEX}
-    assert min(found[name]["lddt"] for name in named) >= 0.70 - TOLERANCE
-    assert min(found[name]["lddt_ca"] for name in named) >= 0.80 - TOLERANCE
+    assert found.keys() == MEMORISED | UNSEEN
+    assert min(found[name]["lddt"] for name in MEMORISED) >= 0.70
+    assert min(found[name]["lddt_ca"] for name in PROTEINS | {COMPLEX}) >= 0.80
+    # Of nucleotides it is C1' that counts.
+    assert found[RNA]["lddt_ca"] >= 0.80 - TOLERANCE
 
 
-def test_no_sample_of_a_memorised_protein_is_a_mirror_image(scores: list[Row]) -> None:
-    names = PROTEINS | {COMPLEX}
-    known = [row for row in scores if row["name"] in names]
-    assert len(known) == 3 * len(names)
+def test_no_sample_of_what_is_memorised_is_a_mirror_image(scores: list[Row]) -> None:
+    known = [row for row in scores if row["name"] in MEMORISED]
+    assert len(known) == 3 * len(MEMORISED)
     # lDDT is the same in a mirror; there TM-score is about 0.3.
     assert min(row["tm_score"] for row in known) >= 0.8
 
@@ -83,21 +81,19 @@ def test_confidence_follows_quality(best: list[Row]) -> None:
 
 def test_what_was_never_seen_is_doubted(best: list[Row]) -> None:
     plddt = {row["name"]: row["mean_plddt"] for row in best}
-    unseen, known = (
-        np.median([plddt[name] for name in names]) for names in (UNSEEN, PROTEINS)
-    )
-    assert unseen < 70 < known
+    assert max(plddt[name] for name in UNSEEN) < 50
+    assert min(plddt[name] for name in MEMORISED) > 70
 
 
 def test_relaxed_structures_have_no_clash_and_no_wrong_hand(
     folder: Path, best: list[Row]
 ) -> None:
-    known = {row["job_id"] for row in best if row["name"] in PROTEINS}
+    known = {row["job_id"] for row in best if row["name"] in MEMORISED}
     paths = sorted((folder / "results/relaxed").glob("*.parquet"))
     rows = concatenate(paths, RELAXED).to_pylist()
     relaxed = [row for row in rows if row["status"] == "relaxed"]
     assert known <= {row["job_id"] for row in relaxed}
-    errors = ("clashes_after", "chirality_errors_after")
+    errors = ("clashes_after", "chirality_errors_after", "bond_violations_after")
     assert {row[error] for row in relaxed for error in errors} == {0}
 
 
