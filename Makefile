@@ -26,7 +26,7 @@ test: setup ## All tests but the longest; those that measure time run alone
 	@$(BIN)/python -m pytest -n 2 --dist loadscope -m "not timed and not slurm and not long"
 	@$(BIN)/python -m pytest -m timed
 
-test-long: setup ## Training, bad jobs under real limits, faults planted on purpose
+test-long: setup ## Training, bad jobs under real limits, the demo from a warm cache
 	@$(BIN)/python -m pytest -m long
 
 test-slurm: setup ## Jobs of the demo on a one-node Slurm, disturbed; needs root and slurm-wlm
