@@ -12,6 +12,8 @@ LOCKED = {
     for package in tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]
     if "version" in package
 }
+EXTRAS = {"core": [], "inference-cuda": ["cuda"]}
+"""By environment."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
@@ -21,20 +23,16 @@ def pins(environment: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("environment", ["core", "inference-cuda"])
+@pytest.mark.parametrize("environment", EXTRAS)
 def test_conda_pins_the_versions_of_the_lock_file(environment: str) -> None:
     found = pins(environment)
     assert found == {name: LOCKED[name] for name in found}
 
 
-@pytest.mark.parametrize(
-    ("environment", "extras"), [("core", []), ("inference-cuda", ["cuda"])]
-)
-def test_conda_installs_all_that_the_project_needs(
-    environment: str, extras: list[str]
-) -> None:
+@pytest.mark.parametrize("environment", EXTRAS)
+def test_conda_installs_all_that_the_project_needs(environment: str) -> None:
     needed = [*PROJECT["dependencies"]]
-    for extra in extras:
+    for extra in EXTRAS[environment]:
         needed += PROJECT["optional-dependencies"][extra]
     names = {re.match(r"[\w.-]+", requirement)[0] for requirement in needed}
     assert names <= pins(environment).keys()
