@@ -119,7 +119,9 @@ CHAINS = Contract(
         Column("kind", _TEXT, "protein, rna, dna or ligand"),
         Column("chain_ids", pa.list_(_TEXT), "one id per copy"),
         Column("sequence_id", _TEXT, "see search; null for ligands", nullable=True),
-        Column("sequence", _TEXT, "one-letter codes; null for ligands", nullable=True),
+        Column(
+            "sequence", _TEXT, "letters as searched; null for ligands", nullable=True
+        ),
         Column("search_unpaired", _BOOL, "no unpaired MSA was given"),
         Column("search_paired", _BOOL, "no paired MSA was given"),
         Column("template_id", _TEXT, "template search; null if none", "", True),

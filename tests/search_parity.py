@@ -18,12 +18,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from af3_core.inputs.files import read_jobs
 from af3_core.job import InputError
 from af3_core.msa import Msa, format_a3m, parse_a3m
 from af3_core.search.templates import MAX_TEMPLATE_DATE
 from workflow.databases.catalogue import SEARCHED, Database, read_manifest, with_role
 from workflow.databases.files import make_manifest
 from workflow.databases.shards import shard_database
+from workflow.needs import ChainNeeds, chain_needs
 from workflow.searching.sequences import paired_msa, search_batch, unpaired_msa
 from workflow.searching.template_search import (
     TemplateDatabases,
@@ -94,15 +96,13 @@ def _databases(given: Path, num_shards: int, scratch: Path) -> list[Database]:
 
 def compare_jobs(job: Path, data: Path, search: Search) -> int:
     """Prints the comparison of all chains; 0 if nothing differs, else 1."""
-    chains, wanted = _read_chains(job), _read_chains(data)
-    if len(chains) != len(wanted):
-        print(f"{len(chains)} entities in {job}, {len(wanted)} in {data}")
-        return 1
-    _search_all(chains, search)
+    needs, wanted = _read_needs(job), _read_chains(data)
+    _search_all(needs, search)
     num_different = 0
-    for (kind, ours), (_, theirs) in zip(chains, wanted, strict=True):
-        for what, differences in _compare_chain(kind, ours, theirs, search):
-            name = f"{_ids(ours)} {kind} {what}"
+    for need in needs:
+        theirs = wanted[need.entity_index]
+        for what, differences in _compare_chain(need, theirs, search):
+            name = f"{','.join(need.polymer.ids)} {need.polymer.kind} {what}"
             print(f"{name}: {'differs' if differences else 'equal'}")
             num_different += bool(differences)
             for line in differences[:_MOST_DIFFERENCES]:
@@ -111,42 +111,48 @@ def compare_jobs(job: Path, data: Path, search: Search) -> int:
     return 1 if num_different else 0
 
 
-def _read_chains(path: Path) -> list[tuple[str, Chain]]:
+def _read_needs(path: Path) -> list[ChainNeeds]:
+    jobs, errors = read_jobs(path)
+    if errors:
+        raise errors[0]
+    [job] = jobs
+    return chain_needs(job)
+
+
+def _read_chains(path: Path) -> list[Chain]:
     try:
         job = json.loads(path.read_text(encoding="utf-8"))
-        return [next(iter(entity.items())) for entity in job["sequences"]]
+        return [next(iter(entity.values())) for entity in job["sequences"]]
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         allowed = "a job in AlphaFold 3's JSON format"
         raise InputError(str(path), "sequences", repr(error), allowed) from error
 
 
-def _ids(chain: Chain) -> str:
-    ids = chain["id"]
-    return ids if isinstance(ids, str) else ",".join(ids)
-
-
-def _search_all(chains: Sequence[tuple[str, Chain]], search: Search) -> None:
+def _search_all(needs: Sequence[ChainNeeds], search: Search) -> None:
     """Searches what the job does not give."""
     for database in search.databases:
         if database.role in SEARCHED:
-            item = "pairedMsa" if database.role == "paired" else "unpairedMsa"
-            sequences = {
-                chain["sequence"]
-                for kind, chain in chains
-                if kind == database.kind and chain.get(item) is None
+            queries = {
+                need.query
+                for need in needs
+                if need.polymer.kind == database.kind
+                and (
+                    need.search_paired
+                    if database.role == "paired"
+                    else need.search_unpaired
+                )
             }
             search_batch(
-                sorted(sequences), database, search.store, threads=search.threads
+                sorted(queries), database, search.store, threads=search.threads
             )
-    queries = {
-        query.sequence: query
-        for kind, chain in chains
-        if kind == "protein" and chain.get("templates") is None
-        for query in [_template_query(chain, search)]
+    templates = {
+        need.template_id: _template_query(need, search)
+        for need in needs
+        if need.template_id is not None
     }
-    if queries:
+    if templates:
         search_templates(
-            queries,
+            templates,
             _template_databases(search),
             search.store,
             max_date=search.max_date,
@@ -164,33 +170,33 @@ def _template_databases(search: Search) -> TemplateDatabases:
     return TemplateDatabases(sequences[0], structures[0])
 
 
-def _template_query(chain: Chain, search: Search) -> TemplateQuery:
-    sequence = str(chain["sequence"])
-    given = chain.get("unpairedMsa")
+def _template_query(need: ChainNeeds, search: Search) -> TemplateQuery:
+    given = need.polymer.unpaired_msa
     if given is None:
-        msa = unpaired_msa(sequence, "protein", search.databases, search.store)
+        msa = unpaired_msa(need.query, "protein", search.databases, search.store)
     else:
-        msa = parse_a3m(str(given)) if given else Msa(("query",), (sequence,))
-    return TemplateQuery(sequence, msa)
+        msa = parse_a3m(given) if given else Msa(("query",), (need.query,))
+    return TemplateQuery(need.query, msa)
 
 
 def _compare_chain(
-    kind: str, ours: Chain, theirs: Chain, search: Search
+    need: ChainNeeds, theirs: Chain, search: Search
 ) -> Iterator[tuple[str, list[str]]]:
-    if kind not in ("protein", "rna"):
+    """What was compared of a chain, and how it differs."""
+    query, kind = need.query, need.polymer.kind
+    if kind == "dna":
         return
-    sequence = str(ours["sequence"])
-    if sequence != theirs.get("sequence"):
-        yield "sequence", [f"{sequence} against {theirs.get('sequence')}"]
+    if query != theirs.get("sequence"):
+        yield "query", [f"{query} against {theirs.get('sequence')}"]
         return
-    if ours.get("unpairedMsa") is None:
-        found = unpaired_msa(sequence, kind, search.databases, search.store)
+    if need.search_unpaired:
+        found = unpaired_msa(query, kind, search.databases, search.store)
         yield "unpaired MSA", _compare_msas(found, theirs.get("unpairedMsa"))
-    if kind == "protein" and ours.get("pairedMsa") is None:
-        found = paired_msa(sequence, search.databases, search.store)
+    if need.search_paired:
+        found = paired_msa(query, search.databases, search.store)
         yield "paired MSA", _compare_msas(found, theirs.get("pairedMsa"))
-    if kind == "protein" and ours.get("templates") is None:
-        yield "templates", _compare_templates(ours, theirs, search)
+    if need.search_templates:
+        yield "templates", _compare_templates(need, theirs, search)
 
 
 def _compare_msas(ours: Msa, text: object) -> list[str]:
@@ -213,8 +219,8 @@ def _compare_msas(ours: Msa, text: object) -> list[str]:
     return lines
 
 
-def _compare_templates(ours: Chain, theirs: Chain, search: Search) -> list[str]:
-    query = _template_query(ours, search)
+def _compare_templates(need: ChainNeeds, theirs: Chain, search: Search) -> list[str]:
+    query = _template_query(need, search)
     databases = _template_databases(search)
     found = read_templates(query, databases, search.store, max_date=search.max_date)
     wanted = theirs.get("templates") or []

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
+from af3_core.chemistry.residues import query_sequence
 from af3_core.job import Job, Ligand, Polymer
 
 
@@ -12,7 +13,10 @@ class ChainNeeds:
 
     entity_index: int
     polymer: Polymer
+    query: str
+    """The letters that are searched; see `query_sequence`."""
     sequence_id: str
+    """Names kind and query."""
     search_unpaired: bool
     search_paired: bool
     search_templates: bool
@@ -53,7 +57,8 @@ def chain_needs(job: Job) -> list[ChainNeeds]:
         if isinstance(entity, Ligand):
             continue
         is_protein = entity.kind == "protein"
-        name = sequence_id(entity.kind, entity.sequence)
+        query = query_sequence(entity)
+        name = sequence_id(entity.kind, query)
         search_templates = is_protein and entity.templates is None
         template_id = None
         if search_templates:
@@ -63,6 +68,7 @@ def chain_needs(job: Job) -> list[ChainNeeds]:
             ChainNeeds(
                 entity_index=index,
                 polymer=entity,
+                query=query,
                 sequence_id=name,
                 search_unpaired=entity.kind != "dna" and entity.unpaired_msa is None,
                 search_paired=is_protein and entity.paired_msa is None,

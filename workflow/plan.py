@@ -209,7 +209,7 @@ def _chain_rows(planned: PlannedJob) -> list[dict[str, object]]:
                 "kind": need.polymer.kind if need else "ligand",
                 "chain_ids": list(entity.ids),
                 "sequence_id": need.sequence_id if need else None,
-                "sequence": need.polymer.sequence if need else None,
+                "sequence": need.query if need else None,
                 "search_unpaired": need is not None and need.search_unpaired,
                 "search_paired": need is not None and need.search_paired,
                 "template_id": need.template_id if need else None,

@@ -77,6 +77,16 @@ def residue_codes(polymer: Polymer) -> tuple[str, ...]:
     return tuple(codes)
 
 
+def query_sequence(polymer: Polymer) -> str:
+    """What a chain is called wherever letters count, which may differ from its input.
+
+    Databases and templates are searched with these letters, results are stored under
+    them, alignments must begin with them and features are made of them. Letters without
+    a residue of their own are unknown, modified residues have their parent's letter.
+    """
+    return one_letter_sequence(residue_codes(polymer), polymer.kind)
+
+
 def one_letter_sequence(codes: tuple[str, ...], kind: PolymerKind) -> str:
     """Returns the sequence that MSAs and templates are aligned with.
 

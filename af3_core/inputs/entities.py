@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from af3_core.chemistry.dictionary import Components
-from af3_core.chemistry.residues import one_letter_sequence, residue_codes
+from af3_core.chemistry.residues import query_sequence
 from af3_core.inputs.a3m import find_a3m_problem
 from af3_core.inputs.chemistry import check_component, check_smiles
 from af3_core.inputs.entry import (
@@ -250,9 +250,7 @@ def _read_alignment(
     text, place = read_text_or_link(fields, key, links)
     if not text or place is None:
         return text
-    # A modified residue stands in the alignment with its parent's letter.
-    query = one_letter_sequence(residue_codes(polymer), polymer.kind)
-    problem = find_a3m_problem(text, query, polymer.kind)
+    problem = find_a3m_problem(text, query_sequence(polymer), polymer.kind)
     if problem is not None:
         hint = "" if place.path.endswith("Path") else f" (a path goes into {key}Path)"
         raise place.refuse(problem + (hint if text[0] != ">" else ""))

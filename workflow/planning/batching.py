@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from af3_core.chemistry.residues import query_sequence
 from af3_core.features.assembly import ChemistryError, is_unknown
 from af3_core.features.chains import chains_of
 from af3_core.job import InputError, Job, Ligand, Polymer, job_digest, sanitise_name
@@ -129,7 +130,7 @@ def _dropped_chains(job: Job) -> Iterator[str]:
 
 def _is_monotonous(polymer: Polymer) -> bool:
     """Whether all its residues may be of one kind."""
-    return bool(polymer.modifications) or len(set(polymer.sequence)) == 1
+    return bool(polymer.modifications) or len(set(query_sequence(polymer))) == 1
 
 
 def _without_evidence[Entity: (Polymer, Ligand)](entity: Entity) -> Entity:

@@ -54,10 +54,10 @@ def template_query(need: ChainNeeds, search: Search) -> TemplateQuery:
     """
     polymer = need.polymer
     if polymer.unpaired_msa:
-        return TemplateQuery(polymer.sequence, parse_a3m(polymer.unpaired_msa))
+        return TemplateQuery(need.query, parse_a3m(polymer.unpaired_msa))
     if polymer.unpaired_msa is not None:
-        return TemplateQuery(polymer.sequence, Msa(("query",), (polymer.sequence,)))
-    return TemplateQuery(polymer.sequence, _unpaired(polymer, search))
+        return TemplateQuery(need.query, Msa(("query",), (need.query,)))
+    return TemplateQuery(need.query, _unpaired(need, search))
 
 
 def evidence_keys(job: Job, settings: Settings) -> list[Key]:
@@ -72,7 +72,7 @@ def evidence_keys(job: Job, settings: Settings) -> list[Key]:
 def _keys(need: ChainNeeds, search: Search) -> Iterator[Key]:
     for role in _roles(need):
         for database in with_role(databases_of(search), role):
-            yield hits_key(need.polymer.sequence, database, search.profile)
+            yield hits_key(need.query, database, search.profile)
     databases = template_databases(search)
     if need.search_templates and databases is not None:
         query = template_query(need, search)
@@ -135,11 +135,9 @@ def _complete(need: ChainNeeds, search: Search) -> Polymer:
     polymer, store = need.polymer, Store(search.store)
     found: dict[str, object] = {}
     if need.search_unpaired:
-        found["unpaired_msa"] = format_a3m(_unpaired(polymer, search))
+        found["unpaired_msa"] = format_a3m(_unpaired(need, search))
     if need.search_paired:
-        paired = paired_msa(
-            polymer.sequence, databases_of(search), store, search.profile
-        )
+        paired = paired_msa(need.query, databases_of(search), store, search.profile)
         found["paired_msa"] = format_a3m(paired)
     if need.search_templates:
         databases = template_databases(search)
@@ -153,8 +151,7 @@ def _complete(need: ChainNeeds, search: Search) -> Polymer:
     return replace(polymer, **found)
 
 
-def _unpaired(polymer: Polymer, search: Search) -> Msa:
+def _unpaired(need: ChainNeeds, search: Search) -> Msa:
     databases, store = databases_of(search), Store(search.store)
-    return unpaired_msa(
-        polymer.sequence, polymer.kind, databases, store, search.profile
-    )
+    kind = need.polymer.kind
+    return unpaired_msa(need.query, kind, databases, store, search.profile)

@@ -1,0 +1,26 @@
+"""Which letters a chain is searched with; the cases are the official pipeline's."""
+
+import pytest
+
+from af3_core.chemistry.residues import query_sequence
+from af3_core.job import Modification, Polymer, PolymerKind
+
+
+@pytest.mark.parametrize(
+    ("kind", "sequence", "modifications", "query"),
+    [
+        ("protein", "MKUBZJOX", {}, "MKXXXXXX"),
+        ("protein", "QAYGK", {"PCA": 1}, "EAYGK"),
+        ("protein", "QAYGK", {"2OP": 5}, "QAYGX"),
+        ("protein", "GAYGK", {"ACE": 1}, "XAYGK"),
+        ("protein", "QAXGK", {"SEP": 3}, "QASGK"),
+        ("protein", "QAYGK", {"MYOWN": 2}, "QXYGK"),
+        ("rna", "GCAGR", {"6MZ": 3, "PSU": 1}, "UCNGN"),
+        ("dna", "GCATN", {"5CM": 2}, "GCATN"),
+    ],
+)
+def test_a_chain_is_searched_with_the_letters_of_its_residues(
+    kind: PolymerKind, sequence: str, modifications: dict[str, int], query: str
+) -> None:
+    changes = tuple(Modification(*pair) for pair in modifications.items())
+    assert query_sequence(Polymer(kind, ("A",), sequence, changes)) == query
