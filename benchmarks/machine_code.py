@@ -20,7 +20,7 @@ from kernels import attention_triton as attention
 from kernels import transition_triton as transition
 from kernels.devices import card_of
 from kernels.flash import flash_attention
-from kernels.launch import Launch
+from kernels.launch import COMPILER_OPTIONS, Launch
 from kernels.swiglu import gated_transition
 
 CAPABILITIES = ((8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
@@ -94,11 +94,8 @@ def _compile(
     compiled = triton.compile(
         source,
         target=GPUTarget("cuda", 10 * major + minor, 32),
-        options={
-            "num_warps": launch.num_warps,
-            "num_stages": launch.num_stages,
-            "enable_fp_fusion": True,
-        },
+        options=COMPILER_OPTIONS
+        | {"num_warps": launch.num_warps, "num_stages": launch.num_stages},
     )
     usage, assembly = _disassemble(compiled.asm["cubin"])
     blocks = ("BLOCK_QUERIES", "BLOCK_KEYS", "BLOCK_ROWS", "BLOCK_HIDDEN")

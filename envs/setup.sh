@@ -29,7 +29,7 @@ find_python() {
 # Every cluster job starts Python four times, and may not write beside its modules.
 export UV_COMPILE_BYTECODE=1
 "$uv" sync --quiet --locked --python "$(find_python)" "$@"
-# JAX's CUDA plugin without CUDA, in a folder of its own: the tests lower programs for
-# GPUs with it. Inside .venv it would complain of a missing driver at every start.
+# XLA's compiler for GPUs, in a folder of its own: the tests compile for cards that are
+# not here. Inside .venv it would complain of a missing driver at every start.
 exec "$uv" pip install --quiet --no-deps --python .venv/bin/python \
     --target .venv/lowering --requirement tests/kernels/lowering.txt

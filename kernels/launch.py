@@ -9,6 +9,14 @@ from kernels.devices import Device, card_of, why_no_dtype
 
 # Triton 3.9's; a newer card waits for a newer Triton.
 OLDEST_CAPABILITY, NEWEST_CAPABILITY = (8, 0), (12, 1)
+COMPILER_OPTIONS = {
+    # Said, because Triton's own default is about to change.
+    "enable_fp_fusion": True,
+    # XLA assembles what Triton writes, with an assembler of its own: PTX 8.8 is the
+    # newest that CUDA 12.9's takes, and the oldest that knows every card up to 12.1.
+    # Triton's default is what the newest assembler in its wheel takes.
+    "ptx_version": 88,
+}
 
 
 class Launch(NamedTuple):
@@ -73,8 +81,7 @@ def call_triton(
         grid=launch.grid,
         num_warps=launch.num_warps,
         num_stages=launch.num_stages,
-        # Said, because Triton's own default is about to change.
-        backend_options={"enable_fp_fusion": True},
+        backend_options=COMPILER_OPTIONS,
         compute_capability=10 * major + minor,
         **arrays,
         **launch.scalars,

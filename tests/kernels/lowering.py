@@ -10,18 +10,23 @@ import itertools
 import json
 import math
 import re
+import subprocess
 import sys
+import tempfile
 import types
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 PLUGIN = Path(sys.prefix) / "lowering"
+PTXAS = PLUGIN / "nvidia/cuda_nvcc/bin/ptxas"
 
 _TENSOR = re.compile(r"tensor<((?:\d+x)+)(bf16|f16|f32)>")
 _CALL = re.compile(r"custom_call @(\S+?)\(")
+# From the first directive to the last brace of text; what follows is binary.
+_PTX = re.compile(rb"\.version [\t\n\r -~]*\}")
 _OPAQUE = re.compile(r'opaque = "((?:[^"\\]|\\.)*)"')
 
 
@@ -29,11 +34,21 @@ def count_calls(program: str) -> dict[str, int]:
     """Custom calls by target; those of Triton by the name of the kernel."""
     counts = Counter(_CALL.findall(program))
     del counts["triton_kernel_call_ffi"]
-    for literal in _OPAQUE.findall(program):
-        call = zlib.decompress(_bytes_of(literal))
+    for call in _triton_calls(program):
         names = (b"flash_attention", b"gated_transition")
         counts.update(name.decode() for name in names if name in call)
     return dict(counts)
+
+
+def _triton_calls(program: str) -> Iterator[bytes]:
+    """What jax-triton hands to XLA for each kernel: its PTX and how to launch it."""
+    for literal in _OPAQUE.findall(program):
+        yield zlib.decompress(_bytes_of(literal))
+
+
+def ptx_of(program: str) -> list[str]:
+    """The PTX of each Triton kernel called in a program."""
+    return [_PTX.search(call)[0].decode() for call in _triton_calls(program)]
 
 
 def _bytes_of(literal: str) -> bytes:
@@ -93,6 +108,37 @@ def _logits(program: str, shape: Any, arguments: dict[str, Any]) -> list[str]:
     ]
 
 
+def assemble_kernels() -> dict[str, str]:
+    """What XLA's assembler has against a kernel, by card: nothing if all is well."""
+    from benchmarks.shapes import af3_shapes, input_shapes
+    from kernels import attention
+
+    shape = af3_shapes(256)[0]
+    found = {}
+    for capability in ((8, 0), (9, 0), (10, 0), (12, 0)):
+        # A new function each time: JAX does not trace the same one twice.
+        call = _with_keywords(functools.partial(attention, backend="triton"))
+        program = _lower(call, input_shapes(shape, "bfloat16"), capability=capability)
+        (ptx,) = ptx_of(program)
+        found["{}.{}".format(*capability)] = assemble(ptx)
+    return found
+
+
+def assemble(ptx: str) -> str:
+    """Why the assembler that XLA calls refuses `ptx`; nothing when it does not."""
+    target = re.search(r"\.target (\w+)", ptx)[1]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "kernel.ptx"
+        source.write_text(ptx)
+        result = subprocess.run(
+            [PTXAS, f"--gpu-name={target}", f"--output-file={folder}/cubin", source],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    return f"{result.stdout}ended with {result.returncode}" * bool(result.returncode)
+
+
 def lower_model(num_tokens: int = 1024) -> dict[str, Any]:
     """The whole network of the published size, with each fused backend."""
     import jax
@@ -129,18 +175,22 @@ def lower_model(num_tokens: int = 1024) -> dict[str, Any]:
     return found
 
 
-def _lower(function: Callable[..., Any], *arguments: Any) -> str:
+def _lower(
+    function: Callable[..., Any],
+    *arguments: Any,
+    capability: tuple[int, int] = (8, 0),
+) -> str:
     import jax
 
     from kernels import Device, lowering_for
 
-    with lowering_for(Device("cuda", (8, 0))):
+    with lowering_for(Device("cuda", capability)):
         traced = jax.jit(function).trace(*arguments)
         return traced.lower(lowering_platforms=("cuda",)).as_text()
 
 
 def main() -> None:
-    """Prints the findings of one of the two functions above."""
+    """Prints the findings of one of the functions above."""
     sys.path.append(str(PLUGIN))
     from jax._src.cudnn import fused_attention_stablehlo
 
@@ -148,7 +198,11 @@ def main() -> None:
     fused_attention_stablehlo.cuda_versions = types.SimpleNamespace(
         cudnn_get_version=lambda: 91_100
     )
-    functions = {"attentions": lower_attentions, "model": lower_model}
+    functions = {
+        "attentions": lower_attentions,
+        "kernels": assemble_kernels,
+        "model": lower_model,
+    }
     print(json.dumps(functions[sys.argv[1]]()))
 
 

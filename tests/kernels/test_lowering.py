@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,19 @@ def lowered(what: str) -> dict[str, Any]:
     )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("capability", ("8.0", "9.0", "10.0", "12.0"))
+def test_the_assembler_of_xla_takes_what_triton_writes(capability) -> None:
+    assert lowered("kernels")[capability] == ""
+
+
+def test_compiler_and_assembler_are_those_of_a_gpu_machine() -> None:
+    repository = Path(__file__).parents[2]
+    pins = (repository / "envs/pins/inference-cuda.txt").read_text()
+    locked = {line.partition(" ;")[0] for line in pins.splitlines()}
+    wanted = (repository / "tests/kernels/lowering.txt").read_text().splitlines()
+    assert {line for line in wanted if not line.startswith("#")} <= locked
 
 
 SHAPES = ("triangle", "template_triangle", "single", "diffusion", "atom")
