@@ -32,10 +32,11 @@ test-long: setup ## Training, bad jobs under real limits, the demo from a warm c
 test-slurm: setup ## Jobs of the demo on a one-node Slurm, disturbed; needs root and slurm-wlm
 	@$(BIN)/python -m pytest -m slurm -rs tests/slurm
 
-check: setup ## Lint and formatting
+check: setup ## Lint, formatting and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile rules
+	@$(BIN)/basedpyright
 
 fmt: setup ## Format
 	@$(BIN)/ruff check --fix .
