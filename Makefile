@@ -43,7 +43,7 @@ fmt: setup ## Format
 	@$(BIN)/ruff format .
 	@$(BIN)/snakefmt Snakefile rules
 
-pins: setup ## Export the lock file for conda environments
+pins: setup ## Export the lock file for conda environments, and its licences for NOTICE
 	@for extra in core "inference-cuda --extra cuda"; do \
 	    set -- $$extra; name=$$1; shift; \
 	    uv export --quiet --locked --no-dev --no-emit-project --no-hashes --no-header \
