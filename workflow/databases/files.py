@@ -4,22 +4,23 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyhmmer.easel import Alphabet, DigitalSequenceBlock, SequenceFile
 
 from af3_core.job import InputError
+from af3_core.search.settings import Role
 from workflow.databases.catalogue import TOOLS, Database, Shard
-from workflow.databases.template_store import PackedStructures
+from workflow.databases.template_store import PackedStructures, Readable
 
 BLOCK_BYTES = 16 << 20
 LONGEST_PROTEIN = 100_000
 _HEADER = re.compile(rb"^>[^\n]*\n?", re.MULTILINE)
 _NO_RESIDUE = b" \t\r\n"
 
-_NAMES = (
+_NAMES: tuple[tuple[str, str, Role], ...] = (
     ("uniref90", "uniref90", "unpaired"),
     ("small_bfd", "small_bfd", "unpaired"),
     ("bfd-first_non_consensus", "small_bfd", "unpaired"),
@@ -69,18 +70,25 @@ def read_records(path: Path, chunk_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
     Raises:
         InputError: the file is not there or does not begin with `>`.
     """
-    rest = b""
     try:
         with path.open("rb") as file:
-            while piece := file.read(chunk_bytes):
-                rest += piece
-                cut = rest.rfind(b"\n>") + 1
-                if cut:
-                    yield _checked(rest[:cut], path)
-                    rest = rest[cut:]
+            yield from split_records(file, path, chunk_bytes)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(str(path), "file", reason, "a readable FASTA file") from error
+
+
+def split_records(
+    file: Readable, path: Path, chunk_bytes: int = BLOCK_BYTES
+) -> Iterator[bytes]:
+    """What is read from an open file, likewise; errors name it `path`."""
+    rest = b""
+    while piece := file.read(chunk_bytes):
+        rest += piece
+        cut = rest.rfind(b"\n>") + 1
+        if cut:
+            yield _checked(rest[:cut], path)
+            rest = rest[cut:]
     if rest:
         yield _checked(rest, path)
 
@@ -140,23 +148,43 @@ def digitise(records: bytes, alphabet: Alphabet, path: Path) -> DigitalSequenceB
 
 def count_file(path: Path) -> Shard:
     """Digest and sizes of a FASTA file."""
+    return count_records(read_records(path), path)
+
+
+def count_records(pieces: Iterable[bytes], path: Path) -> Shard:
+    """Digest and sizes of a file from pieces of whole records, as they come."""
     count = _Count()
-    for records in read_records(path):
+    for records in pieces:
         count.add(records)
     return count.shard(path)
 
 
 def make_database(
-    name: str, role: str, paths: list[Path], *, version: str = "", url: str = ""
+    name: str, role: Role, paths: list[Path], *, version: str = "", url: str = ""
 ) -> Database:
     """Reads all files of a database once: digest, number of sequences, residues."""
-    whole, shards = _Count(), []
+    whole, shards = hashlib.sha256(), []
     for path in paths:
-        count = _Count()
-        for records in read_records(path):
-            count.add(records)
-            whole.hash.update(records)
-        shards.append(count.shard(path))
+
+        def read(path: Path = path) -> Iterator[bytes]:
+            for records in read_records(path):
+                whole.update(records)
+                yield records
+
+        shards.append(count_records(read(), path))
+    return database_of(name, role, shards, whole.hexdigest(), version=version, url=url)
+
+
+def database_of(
+    name: str,
+    role: Role,
+    shards: Sequence[Shard],
+    digest: str,
+    *,
+    version: str = "",
+    url: str = "",
+) -> Database:
+    """A database of counted files; `digest` is of all of them, one after the other."""
     sequences = sum(shard.sequences for shard in shards)
     residues = sum(shard.residues for shard in shards)
     return Database(
@@ -165,7 +193,7 @@ def make_database(
         tool=TOOLS[role][0],
         version=version,
         url=url,
-        digest=whole.hash.hexdigest(),
+        digest=digest,
         z=residues / 1e6 if role == "rna" else float(sequences),
         max_sequences=None,
         flags="",
@@ -213,7 +241,7 @@ def _digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def find_databases(folder: Path) -> list[tuple[str, str, list[Path]]]:
+def find_databases(folder: Path) -> list[tuple[str, Role, list[Path]]]:
     """Databases in a folder, known by their files' names: name, role, files.
 
     Shards are named as AlphaFold 3 has them, `NAME-00000-of-00005`; a whole file
@@ -236,6 +264,19 @@ def find_databases(folder: Path) -> list[tuple[str, str, list[Path]]]:
             _require_all_shards(shards or matching)
             found.append((name, role, shards or matching))
     return found
+
+
+def find_role(file_name: str) -> tuple[str, Role]:
+    """The name and role of the database that a file is known to be.
+
+    Raises:
+        InputError: its name is not known.
+    """
+    for prefix, name, role in _NAMES:
+        if file_name.startswith(prefix):
+            return name, role
+    known = ", ".join(prefix for prefix, _, _ in _NAMES)
+    raise InputError(file_name, "name", file_name, f"a name that begins with {known}")
 
 
 def _require_all_shards(paths: list[Path]) -> None:

@@ -19,6 +19,7 @@ from functools import cached_property, lru_cache
 from itertools import batched
 from multiprocessing import get_context
 from pathlib import Path, PurePath
+from typing import Protocol
 
 import zstandard
 
@@ -49,6 +50,14 @@ _TABLES = """
 """
 _FORMAT = "foldmill templates 1"
 _BATCH = 32  # files of a tar held at a time, per worker
+
+
+class Readable(Protocol):
+    """What bytes can be read from: an open file, or a stream that is unpacked."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -219,9 +228,11 @@ class _Packed:
 
 
 def pack_structures(
-    source: Path, target: Path, *, workers: int = 1
+    source: Path | Readable, target: Path, *, workers: int = 1
 ) -> PackedStructures:
     """Packs a folder or tar of mmCIF files into one store.
+
+    A tar may be an open stream, read once from its beginning to its end.
 
     Files that cannot be used are left out and listed in `problems`.
 
@@ -274,15 +285,19 @@ def _insert(database: sqlite3.Connection, name: str, packed: _Packed) -> None:
     )
 
 
-def _list_files(source: Path) -> Iterator[tuple[str, bytes | Path]]:
+def _list_files(source: Path | Readable) -> Iterator[tuple[str, bytes | Path]]:
     """Names of mmCIF files, with contents or paths, in a fixed order."""
-    if source.is_dir():
+    if isinstance(source, Path) and source.is_dir():
         for path in sorted(source.rglob("*")):
             if path.name.lower().endswith(_SUFFIXES):
                 yield path.name, path
         return
     try:
-        with tarfile.open(source) as archive:
+        with (
+            tarfile.open(source)
+            if isinstance(source, Path)
+            else tarfile.open(fileobj=source, mode="r|")
+        ) as archive:
             for member in archive:
                 name = PurePath(member.name).name
                 if member.isfile() and name.lower().endswith(_SUFFIXES):
