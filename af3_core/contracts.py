@@ -1,430 +1,386 @@
 """The tables that cross from one stage to the next, declared once.
 
-A `Contract` is the exact schema of a Parquet file: column names, types, units and
-keys, and a version that grows whenever a column changes or its numbers would. The
-contract's name and version travel in the file's metadata, units in each field's.
+A class is a table's columns and its rows, a `Contract` its name, key and a version that
+grows whenever a column changes or its numbers would. Name and version travel in the
+file's metadata, meaning and unit of a column in its field's.
 """
 
-from dataclasses import dataclass
+from typing import Annotated, Any
 
 import pyarrow as pa
 
+from af3_core.columns import (
+    Bool,
+    Bytes,
+    Contract,
+    Double,
+    Float,
+    Floats,
+    Int,
+    Int64,
+    Ints,
+    LargeText,
+    Seed,
+    Seeds,
+    Shape,
+    Text,
+    Texts,
+    UInt8s,
+    UInt16s,
+    column,
+    row,
+)
 
-class ContractError(TypeError):
-    """A table is not what its contract says. A developer has to mend it."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column. `unit` is "" where there is none to state."""
-
-    name: str
-    type: pa.DataType
-    doc: str
-    unit: str = ""
-    nullable: bool = False
-
-
-@dataclass(frozen=True)
-class Contract:
-    """The schema of one kind of table."""
-
-    name: str
-    version: int
-    key: tuple[str, ...]
-    """Columns whose values together name a row; no two rows share them."""
-    columns: tuple[Column, ...]
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The Arrow schema with name, version, key and units as metadata."""
-        fields = [
-            pa.field(
-                c.name, c.type, c.nullable, metadata={"unit": c.unit, "doc": c.doc}
-            )
-            for c in self.columns
-        ]
-        return pa.schema(
-            fields,
-            metadata={
-                "contract": self.name,
-                "version": str(self.version),
-                "key": ",".join(self.key),
-            },
+Regions = Annotated[
+    list[dict[str, Any]],
+    pa.list_(
+        pa.struct(
+            [
+                ("start", pa.int64()),
+                ("end", pa.int64()),
+                ("row", pa.string()),
+                ("score", pa.float32()),
+                ("p_value", pa.float64()),
+            ]
         )
-
-    def table(self, rows: list[dict[str, object]]) -> pa.Table:
-        """Makes a table from rows; a missing or extra column is an error."""
-        names = {c.name for c in self.columns}
-        for row in rows:
-            if row.keys() != names:
-                raise ContractError(
-                    f"{self.name}: row has columns {sorted(row.keys() ^ names)} "
-                    "too many or too few"
-                )
-        return pa.Table.from_pylist(rows, schema=self.schema)
-
-    def check(self, table: pa.Table, *, where: str) -> pa.Table:
-        """Returns the table if it fulfils the contract, else raises ContractError."""
-        wanted = self.schema
-        if not table.schema.equals(wanted, check_metadata=False):
-            raise ContractError(
-                f"{where}: found schema\n{table.schema.remove_metadata()}\n"
-                f"wanted {self.name} version {self.version}\n"
-                f"{wanted.remove_metadata()}"
-            )
-        metadata = table.schema.metadata or {}
-        found = (metadata.get(b"contract"), metadata.get(b"version"))
-        if found != (self.name.encode(), str(self.version).encode()):
-            raise ContractError(
-                f"{where}: holds {found}, wanted {self.name} version {self.version}"
-            )
-        for column in self.columns:
-            if not column.nullable and table[column.name].null_count:
-                raise ContractError(f"{where}: nulls in column {column.name}")
-        if self.key and table.num_rows:
-            keys = table.select(self.key)
-            if keys.group_by(list(self.key)).aggregate([]).num_rows != keys.num_rows:
-                raise ContractError(f"{where}: rows share the key {self.key}")
-        return table
-
-
-_TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int32(), pa.float32(), pa.bool_()
-_JOB = Column("job_id", _TEXT, "first 16 hex digits of the job's content digest")
-_SEED = Column("seed", pa.uint32(), "model seed")
-_SAMPLE = Column("sample", _INT, "0-based diffusion sample of the seed")
-_SEQUENCE = Column("sequence_id", _TEXT, "16 hex digits: molecule type and sequence")
-
-JOBS = Contract(
-    "jobs",
-    1,
-    ("job_id",),
-    (
-        _JOB,
-        Column("name", _TEXT, "unique label, safe as a file name"),
-        Column("source", _TEXT, "input file as the user named it"),
-        Column("num_tokens", _INT, "tokens before padding"),
-        Column("seeds", pa.list_(pa.uint32()), "model seeds"),
-        Column("json", _TEXT, "the whole job as AlphaFold 3 JSON"),
     ),
-)
+]
 
-CHAINS = Contract(
-    "chains",
-    1,
-    ("job_id", "entity_index"),
-    (
-        _JOB,
-        Column("entity_index", _INT, "0-based position among the job's entities"),
-        Column("kind", _TEXT, "protein, rna, dna or ligand"),
-        Column("chain_ids", pa.list_(_TEXT), "one id per copy"),
-        Column("sequence_id", _TEXT, "see search; null for ligands", nullable=True),
-        Column(
-            "sequence", _TEXT, "letters as searched; null for ligands", nullable=True
-        ),
-        Column("search_unpaired", _BOOL, "no unpaired MSA was given"),
-        Column("search_paired", _BOOL, "no paired MSA was given"),
-        Column("template_id", _TEXT, "template search; null if none", "", True),
-    ),
-)
 
-OUTCOMES = Contract(
-    "outcomes",
-    1,
-    ("stage", "batch_id", "item"),
-    (
-        Column("stage", _TEXT, "plan, search, templates, featurise, predict, …"),
-        Column("batch_id", _TEXT, "the batch that did the work"),
-        Column("item", _TEXT, "what the stage counts: a sequence, job or job.seed"),
-        Column("job_id", _TEXT, "job the item belongs to, if one", nullable=True),
-        Column("status", _TEXT, "done, failed or skipped"),
-        Column("seconds", _FLOAT, "wall time of the item", "s"),
-        Column("cause", _TEXT, "failure category; null when done", nullable=True),
-        Column("evidence", _TEXT, "what was seen; null when done", nullable=True),
-        Column("remedy", _TEXT, "what to do; null when done", nullable=True),
-    ),
-)
+@row
+class JobRow:
+    """A job of the plan."""
 
-FEATURES = Contract(
-    "features",
-    1,
-    ("array",),
-    (
-        Column("array", _TEXT, "path in Features, such as tokens.residue_type"),
-        Column("dtype", _TEXT, "NumPy's name of the element type, or text"),
-        Column("shape", pa.list_(pa.int64()), "unpadded shape"),
-        Column("data", pa.large_binary(), "little-endian, C order; text as JSON"),
-    ),
-)
+    job_id: Text = column("first 16 hex digits of the job's content digest")
+    name: Text = column("unique label, safe as a file name")
+    source: Text = column("input file as the user named it")
+    num_tokens: Int = column("tokens before padding")
+    seeds: Seeds = column("model seeds")
+    json: Text = column("the whole job as AlphaFold 3 JSON")
 
-PREDICTIONS = Contract(
-    "predictions",
-    1,
-    ("job_id", "seed", "sample"),
-    (
-        _JOB,
-        _SEED,
-        _SAMPLE,
-        Column("positions", pa.list_(_FLOAT), "a × 3, atoms of the job's layout", "Å"),
-        Column("atom_plddt", pa.list_(_FLOAT), "a, 0–100"),
-        Column("pae", pa.list_(pa.uint16()), "n × n, C order", "0.1 Å"),
-        Column("contact_probs", pa.list_(pa.uint8()), "n × n, C order", "0.01"),
-        Column("ptm", _FLOAT, "0–1; NaN if no token has a frame"),
-        Column("iptm", _FLOAT, "0–1; null for a single chain", nullable=True),
-        Column("ranking_score", _FLOAT, "AF3's ranking score"),
-        Column("has_clash", _BOOL, "AF3's clash criterion"),
-        Column("fraction_disordered", _FLOAT, "0–1; 0 without protein"),
-        Column("chain_ptm", pa.list_(_FLOAT), "per chain"),
-        Column("chain_iptm", pa.list_(_FLOAT), "per chain; NaN for a single chain"),
-        Column("chain_pair_iptm", pa.list_(_FLOAT), "chains × chains, C order"),
-        Column("chain_pair_actifptm", pa.list_(_FLOAT), "chains × chains"),
-        Column("chain_pair_pae_min", pa.list_(_FLOAT), "chains × chains", "Å"),
-        Column("chain_pair_pde_min", pa.list_(_FLOAT), "chains × chains", "Å"),
-        Column("chain_pair_pde_mean", pa.list_(_FLOAT), "chains × chains", "Å"),
-        Column("provenance", _TEXT, "JSON: weights, code, backend, device, digests"),
-    ),
-)
 
-PROVENANCE = Contract(
-    "provenance",
-    1,
-    ("job_id", "seed"),
-    (
-        _JOB,
-        _SEED,
-        Column("weights", _TEXT, "SHA-256 of the checkpoint"),
-        Column("network", _TEXT, "JSON: recycles, diffusion steps, samples"),
-        Column("precision", _TEXT, "float32 or bfloat16"),
-        Column("backends", _TEXT, "JSON: operation to what computed it"),
-        Column("foldmill", _TEXT, "version"),
-        Column("source", _TEXT, "digest of the code"),
-        Column("jax", _TEXT, "version"),
-        Column("device", _TEXT, "kind of device"),
-        Column("driver", _TEXT, "of the device", nullable=True),
-        Column("rung", _TEXT, "how much memory was saved; see docs/failures.md"),
-        Column("bucket", _INT, "tokens after padding"),
-        Column("features", _TEXT, "digest of what the features were made from"),
-        Column("search_profile", _TEXT, "E-value convention: paper or server"),
-        Column("search_engines", _TEXT, "JSON: role to program"),
-        Column("databases", _TEXT, "JSON: name to digest"),
-    ),
-)
+JOBS = Contract(JobRow, "jobs", 1, ("job_id",))
+
+
+@row
+class ChainRow:
+    """An entity of a job, and what has to be searched for it."""
+
+    job_id: Text = column("first 16 hex digits of the job's content digest")
+    entity_index: Int = column("0-based position among the job's entities")
+    kind: Text = column("protein, rna, dna or ligand")
+    chain_ids: Texts = column("one id per copy")
+    sequence_id: Text | None = column("see search; null for ligands")
+    sequence: Text | None = column("letters as searched; null for ligands")
+    search_unpaired: Bool = column("no unpaired MSA was given")
+    search_paired: Bool = column("no paired MSA was given")
+    template_id: Text | None = column("template search; null if none")
+
+
+CHAINS = Contract(ChainRow, "chains", 1, ("job_id", "entity_index"))
+
+
+@row
+class OutcomeRow:
+    """What became of an item of a stage."""
+
+    stage: Text = column("plan, search, templates, featurise, predict, …")
+    batch_id: Text = column("the batch that did the work")
+    item: Text = column("what the stage counts: a sequence, job or job.seed")
+    job_id: Text | None = column("job the item belongs to, if one")
+    status: Text = column("done, failed or skipped")
+    seconds: Float = column("wall time of the item", "s")
+    cause: Text | None = column("failure category; null when done")
+    evidence: Text | None = column("what was seen; null when done")
+    remedy: Text | None = column("what to do; null when done")
+
+
+OUTCOMES = Contract(OutcomeRow, "outcomes", 1, ("stage", "batch_id", "item"))
+
+
+@row
+class FeatureRow:
+    """An array of a job's features."""
+
+    array: Text = column("path in Features, such as tokens.residue_type")
+    dtype: Text = column("NumPy's name of the element type, or text")
+    shape: Shape = column("unpadded shape")
+    data: Bytes = column("little-endian, C order; text as JSON")
+
+
+FEATURES = Contract(FeatureRow, "features", 1, ("array",))
+
+
+@row
+class PredictionRow:
+    """A predicted sample, its a atoms and n tokens."""
+
+    job_id: Text = column("first 16 hex digits of the job's content digest")
+    seed: Seed = column("model seed")
+    sample: Int = column("0-based diffusion sample of the seed")
+    positions: Floats = column("a × 3, atoms of the job's layout", "Å")
+    atom_plddt: Floats = column("a, 0–100")
+    pae: UInt16s = column("n × n, C order", "0.1 Å")
+    contact_probs: UInt8s = column("n × n, C order", "0.01")
+    ptm: Float = column("0–1; NaN if no token has a frame")
+    iptm: Float | None = column("0–1; null for a single chain")
+    ranking_score: Float = column("AF3's ranking score")
+    has_clash: Bool = column("AF3's clash criterion")
+    fraction_disordered: Float = column("0–1; 0 without protein")
+    chain_ptm: Floats = column("per chain")
+    chain_iptm: Floats = column("per chain; NaN for a single chain")
+    chain_pair_iptm: Floats = column("chains × chains, C order")
+    chain_pair_actifptm: Floats = column("chains × chains")
+    chain_pair_pae_min: Floats = column("chains × chains", "Å")
+    chain_pair_pde_min: Floats = column("chains × chains", "Å")
+    chain_pair_pde_mean: Floats = column("chains × chains", "Å")
+    provenance: Text = column("JSON: weights, code, backend, device, digests")
+
+
+PREDICTIONS = Contract(PredictionRow, "predictions", 1, ("job_id", "seed", "sample"))
+
+
+@row
+class ProvenanceRow:
+    """What made the prediction of a (job, seed)."""
+
+    job_id: Text = column("first 16 hex digits of the job's content digest")
+    seed: Seed = column("model seed")
+    weights: Text = column("SHA-256 of the checkpoint")
+    network: Text = column("JSON: recycles, diffusion steps, samples")
+    precision: Text = column("float32 or bfloat16")
+    backends: Text = column("JSON: operation to what computed it")
+    foldmill: Text = column("version of Foldmill")
+    source: Text = column("digest of the code")
+    jax: Text = column("version of JAX")
+    device: Text = column("kind of device")
+    driver: Text | None = column("version of the device's driver")
+    rung: Text = column("how much memory was saved; see docs/failures.md")
+    bucket: Int = column("tokens after padding")
+    features: Text = column("digest of what the features were made from")
+    search_profile: Text = column("E-value convention: paper or server")
+    search_engines: Text = column("JSON: role to program")
+    databases: Text = column("JSON: name to digest")
+
+
+PROVENANCE = Contract(ProvenanceRow, "provenance", 1, ("job_id", "seed"))
+
+
+@row
+class TimingRow:
+    """One phase of an item that a predict batch worked on."""
+
+    batch_id: Text = column("the batch that did the work")
+    process: Int = column("of the batch, counted from 0; a restart is a new one")
+    item: Text = column("job.seed")
+    phase: Text = column("load, compute or finish")
+    start: Double = column("since the first began, pauses left out", "s")
+    end: Double = column("since the first began, pauses left out", "s")
+    bucket: Int = column("tokens after padding")
+    num_tokens: Int = column("tokens before padding; -1 if never loaded")
+    rung: Text = column("planned, or how memory was saved")
+    failed: Bool = column("the item did not get through")
+    compiled: Bool = column("the network was made ready in this phase")
+    from_cache: Bool = column("compiled before, and read from disk")
+    device: Text = column("kind of device")
+    node: Text = column("host, and which of its devices")
+    canary: Text = column("what the device showed before it was trusted")
+    canary_seconds: Double = column("time of the canary's product of matrices", "s")
+
 
 TIMINGS = Contract(
-    "timings",
-    2,
-    ("batch_id", "process", "item", "phase", "start"),
-    (
-        Column("batch_id", _TEXT, "the batch that did the work"),
-        Column("process", _INT, "of the batch, from 0, each begun anew"),
-        Column("item", _TEXT, "job.seed"),
-        Column("phase", _TEXT, "load, compute or finish"),
-        Column("start", pa.float64(), "since the first began, pauses left out", "s"),
-        Column("end", pa.float64(), "likewise", "s"),
-        Column("bucket", _INT, "tokens after padding"),
-        Column("num_tokens", _INT, "tokens before padding; -1 if never loaded"),
-        Column("rung", _TEXT, "planned, or how memory was saved"),
-        Column("failed", _BOOL, "the item did not get through"),
-        Column("compiled", _BOOL, "the network was made ready in this phase"),
-        Column("from_cache", _BOOL, "compiled before, and read from disk"),
-        Column("device", _TEXT, "kind of device"),
-        Column("node", _TEXT, "and which of its devices"),
-        Column("canary", _TEXT, "what the device showed before it was trusted"),
-        Column("canary_seconds", pa.float64(), "of its timed product", "s"),
-    ),
+    TimingRow, "timings", 2, ("batch_id", "process", "item", "phase", "start")
 )
 
-RELAXED = Contract(
-    "relaxed",
-    1,
-    ("job_id", "seed", "sample"),
-    (
-        _JOB,
-        _SEED,
-        _SAMPLE,
-        Column("status", _TEXT, "relaxed, not_converged, refused or failed"),
-        Column("reason", _TEXT, "one sentence where not relaxed", nullable=True),
-        Column("positions", pa.list_(_FLOAT), "a × 3; null if none", "Å", True),
-        Column("energy_before", pa.float64(), "potential", "kJ/mol", True),
-        Column("energy_after", pa.float64(), "potential", "kJ/mol", True),
-        Column("clashes_before", _INT, "heavy-atom clashes; see relax", "", True),
-        Column("clashes_after", _INT, "likewise", "", True),
-        Column("bond_violations_before", _INT, "bonds off by > 0.15 Å", "", True),
-        Column("bond_violations_after", _INT, "likewise", "", True),
-        Column("angle_violations_before", _INT, "angles off by > 18°", "", True),
-        Column("angle_violations_after", _INT, "likewise", "", True),
-        Column("chirality_errors_before", _INT, "inverted centres", "", True),
-        Column("chirality_errors_after", _INT, "likewise", "", True),
-        Column("rmsd", _FLOAT, "heavy atoms, before to after", "Å", True),
-        Column("seconds", _FLOAT, "wall time", "s"),
-        Column("treatments", _TEXT, "JSON: CHAIN/NUMBER of what is not Amber's to how"),
-        Column("hydrogen_names", pa.list_(_TEXT), "h; null unless kept", "", True),
-        Column("hydrogen_parents", pa.list_(_INT), "h, rows of atoms", "", True),
-        Column("hydrogen_positions", pa.list_(_FLOAT), "h × 3", "Å", True),
-    ),
-)
 
-SCORES = Contract(
-    "scores",
-    1,
-    ("job_id", "seed", "sample"),
-    (
-        _JOB,
-        _SEED,
-        _SAMPLE,
-        Column("name", _TEXT, "the job's label"),
-        Column("rank", _INT, "1 is the best sample of the job"),
-        Column("num_tokens", _INT, "tokens before padding"),
-        Column("num_chains", _INT, "chains, ligands and ions"),
-        Column("ranking_score", _FLOAT, "AF3's ranking score"),
-        Column("ptm", _FLOAT, "0–1"),
-        Column("iptm", _FLOAT, "0–1; null for a single chain", nullable=True),
-        Column("mean_plddt", _FLOAT, "mean over atoms, 0–100"),
-        Column("has_clash", _BOOL, "AF3's clash criterion"),
-        Column("fraction_disordered", _FLOAT, "0–1; 0 without protein"),
-        Column("clashes", _INT, "heavy-atom clashes of the prediction"),
-        Column("bond_violations", _INT, "bonds off by > 0.15 Å"),
-        Column("angle_violations", _INT, "angles off by > 18°"),
-        Column("chirality_errors", _INT, "stereocentres of the wrong hand"),
-        Column("ipsae", _FLOAT, "highest of all interfaces", "", True),
-        Column("pdockq2", _FLOAT, "highest of all interfaces", "", True),
-        Column("ilis", _FLOAT, "highest of all interfaces", "", True),
-        Column("relax_status", _TEXT, "see relaxed; null if not asked for", "", True),
-        Column("relaxed_clashes", _INT, "clashes after relaxation", "", True),
-        Column("ligands_checked", _INT, "by PoseBusters; ions are not"),
-        Column("ligands_valid", _INT, "pass every check, every hand right"),
-        Column("ligand_checks", _TEXT, "JSON: chain to what failed and why"),
-        Column("reference", _TEXT, "what was compared with, if given", "", True),
-        Column("lddt", _FLOAT, "to the reference, heavy atoms, 0–1", "", True),
-        Column("lddt_ca", _FLOAT, "likewise, C-alpha and C1'", "", True),
-        Column("tm_score", _FLOAT, "to the reference, 0–1", "", True),
-        Column("rmsd", _FLOAT, "C-alpha and C1', superposed", "Å", True),
-        Column("dockq", _FLOAT, "mean over the reference's interfaces", "", True),
-        Column("ligand_rmsd", _FLOAT, "mean, pockets superposed", "Å", True),
-        Column("reference_chains", _TEXT, "JSON: its chains to ours", "", True),
-        Column("chain_ids", pa.list_(_TEXT), "chains in order of output"),
-        Column("chain_plddt", pa.list_(_FLOAT), "mean over atoms, per chain"),
-        Column("chain_ptm", pa.list_(_FLOAT), "per chain"),
-        Column("chain_iptm", pa.list_(_FLOAT), "per chain; NaN for a single chain"),
-    ),
-)
+@row
+class RelaxedRow:
+    """A sample after relaxation, its a heavy atoms and h hydrogens."""
+
+    job_id: Text = column("first 16 hex digits of the job's content digest")
+    seed: Seed = column("model seed")
+    sample: Int = column("0-based diffusion sample of the seed")
+    status: Text = column("relaxed, not_converged, refused or failed")
+    reason: Text | None = column("one sentence where not relaxed")
+    positions: Floats | None = column("a × 3; null if none", "Å")
+    energy_before: Double | None = column("potential", "kJ/mol")
+    energy_after: Double | None = column("potential", "kJ/mol")
+    clashes_before: Int | None = column("heavy-atom clashes; see relax")
+    clashes_after: Int | None = column("heavy-atom clashes; see relax")
+    bond_violations_before: Int | None = column("bonds off by > 0.15 Å")
+    bond_violations_after: Int | None = column("bonds off by > 0.15 Å")
+    angle_violations_before: Int | None = column("angles off by > 18°")
+    angle_violations_after: Int | None = column("angles off by > 18°")
+    chirality_errors_before: Int | None = column("inverted stereocentres")
+    chirality_errors_after: Int | None = column("inverted stereocentres")
+    rmsd: Float | None = column("heavy atoms, before to after", "Å")
+    seconds: Float = column("wall time", "s")
+    treatments: Text = column("JSON: CHAIN/NUMBER of residues Amber lacks to treatment")
+    hydrogen_names: Texts | None = column("h; null unless kept")
+    hydrogen_parents: Ints | None = column("h, rows of atoms")
+    hydrogen_positions: Floats | None = column("h × 3", "Å")
+
+
+RELAXED = Contract(RelaxedRow, "relaxed", 1, ("job_id", "seed", "sample"))
+
+
+@row
+class ScoreRow:
+    """A sample and all numbers that describe it."""
+
+    job_id: Text = column("first 16 hex digits of the job's content digest")
+    seed: Seed = column("model seed")
+    sample: Int = column("0-based diffusion sample of the seed")
+    name: Text = column("the job's label")
+    rank: Int = column("1 is the best sample of the job")
+    num_tokens: Int = column("tokens before padding")
+    num_chains: Int = column("chains, ligands and ions")
+    ranking_score: Float = column("AF3's ranking score")
+    ptm: Float = column("0–1")
+    iptm: Float | None = column("0–1; null for a single chain")
+    mean_plddt: Float = column("mean over atoms, 0–100")
+    has_clash: Bool = column("AF3's clash criterion")
+    fraction_disordered: Float = column("0–1; 0 without protein")
+    clashes: Int = column("heavy-atom clashes of the prediction")
+    bond_violations: Int = column("bonds off by > 0.15 Å")
+    angle_violations: Int = column("angles off by > 18°")
+    chirality_errors: Int = column("inverted stereocentres")
+    ipsae: Float | None = column("highest of all interfaces")
+    pdockq2: Float | None = column("highest of all interfaces")
+    ilis: Float | None = column("highest of all interfaces")
+    relax_status: Text | None = column("see relaxed; null if not asked for")
+    relaxed_clashes: Int | None = column("clashes after relaxation")
+    ligands_checked: Int = column("by PoseBusters; ions are not")
+    ligands_valid: Int = column("pass every check; all stereocentres right")
+    ligand_checks: Text = column("JSON: chain to what failed and why")
+    reference: Text | None = column("what was compared with, if given")
+    lddt: Float | None = column("to the reference, heavy atoms, 0–1")
+    lddt_ca: Float | None = column("to the reference, C-alpha and C1', 0–1")
+    tm_score: Float | None = column("to the reference, 0–1")
+    rmsd: Float | None = column("C-alpha and C1', superposed", "Å")
+    dockq: Float | None = column("mean over the reference's interfaces")
+    ligand_rmsd: Float | None = column("mean, pockets superposed", "Å")
+    reference_chains: Text | None = column("JSON: its chains to ours")
+    chain_ids: Texts = column("chains in order of output")
+    chain_plddt: Floats = column("mean over atoms, per chain")
+    chain_ptm: Floats = column("per chain")
+    chain_iptm: Floats = column("per chain; NaN for a single chain")
+
+
+SCORES = Contract(ScoreRow, "scores", 1, ("job_id", "seed", "sample"))
+
+
+@row
+class InterfaceRow:
+    """Two chains of a sample that touch, or may."""
+
+    job_id: Text = column("first 16 hex digits of the job's content digest")
+    seed: Seed = column("model seed")
+    sample: Int = column("0-based diffusion sample of the seed")
+    chain_1: Text = column("chain id")
+    chain_2: Text = column("chain id")
+    iptm: Float = column("AF3's chain-pair ipTM, 0–1")
+    actifptm: Float | None = column("ipTM of the tokens in contact, 0–1")
+    pae_min: Float = column("lowest PAE from chain_1 to chain_2", "Å")
+    ipsae: Float | None = column("from chain_1 to chain_2, polymers only")
+    ipsae_max: Float | None = column("of both directions")
+    ipsae_d0chn: Float | None = column("ipSAE scaled by chain lengths")
+    ipsae_d0dom: Float | None = column("ipSAE scaled by good residues")
+    pdockq: Float | None = column("0–0.742, polymers only")
+    pdockq2: Float | None = column("0–1.31, polymers only")
+    lis: Float = column("local interaction score, 0–1")
+    clis: Float = column("LIS over contacts, 0–1")
+    ilis: Float = column("geometric mean of LIS and cLIS")
+    contacts: Int = column("residue or ligand-atom pairs within 5 Å")
+    interface_plddt: Float | None = column("mean over residues in contact")
+    interface_pae: Float | None = column("mean over contacts", "Å")
+    buried_area: Float = column("of each chain in the other", "Å²")
+    dockq: Float | None = column("to the reference, 0–1")
+    fnat: Float | None = column("the reference's contacts found, 0–1")
+    interface_rmsd: Float | None = column("backbone, superposed", "Å")
+    ligand_rmsd: Float | None = column("shorter chain, longer superposed", "Å")
+
 
 INTERFACES = Contract(
-    "interfaces",
-    1,
-    ("job_id", "seed", "sample", "chain_1", "chain_2"),
-    (
-        _JOB,
-        _SEED,
-        _SAMPLE,
-        Column("chain_1", _TEXT, "chain id"),
-        Column("chain_2", _TEXT, "chain id"),
-        Column("iptm", _FLOAT, "AF3's chain-pair ipTM, 0–1"),
-        Column("actifptm", _FLOAT, "ipTM of what is in contact, 0–1", "", True),
-        Column("pae_min", _FLOAT, "lowest PAE from chain_1 to chain_2", "Å"),
-        Column("ipsae", _FLOAT, "from chain_1 to chain_2, polymers only", "", True),
-        Column("ipsae_max", _FLOAT, "of both directions", "", True),
-        Column("ipsae_d0chn", _FLOAT, "ipSAE scaled by chain lengths", "", True),
-        Column("ipsae_d0dom", _FLOAT, "ipSAE scaled by good residues", "", True),
-        Column("pdockq", _FLOAT, "0–0.742, polymers only", "", True),
-        Column("pdockq2", _FLOAT, "0–1.31, polymers only", "", True),
-        Column("lis", _FLOAT, "local interaction score, 0–1"),
-        Column("clis", _FLOAT, "LIS over contacts, 0–1"),
-        Column("ilis", _FLOAT, "geometric mean of LIS and cLIS"),
-        Column("contacts", _INT, "residue or ligand-atom pairs within 5 Å"),
-        Column("interface_plddt", _FLOAT, "of what is in contact", "", True),
-        Column("interface_pae", _FLOAT, "mean over contacts", "Å", True),
-        Column("buried_area", _FLOAT, "of each chain in the other", "Å²"),
-        Column("dockq", _FLOAT, "to the reference, 0–1", "", True),
-        Column("fnat", _FLOAT, "the reference's contacts found, 0–1", "", True),
-        Column("interface_rmsd", _FLOAT, "backbone, superposed", "Å", True),
-        Column("ligand_rmsd", _FLOAT, "shorter chain, longer superposed", "Å", True),
-    ),
+    InterfaceRow, "interfaces", 1, ("job_id", "seed", "sample", "chain_1", "chain_2")
 )
 
-SHARD_HITS = Contract(
-    "shard_hits",
-    1,
-    (),
-    (
-        Column("name", _TEXT, "database sequence"),
-        Column("description", _TEXT, "rest of its header; may be empty"),
-        Column("score", _FLOAT, "of the whole database sequence", "bit"),
-        Column("e_value", pa.float64(), "of the whole database sequence"),
-        Column(
-            "regions",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("start", pa.int64()),
-                        ("end", pa.int64()),
-                        ("row", pa.string()),
-                        ("score", _FLOAT),
-                        ("p_value", pa.float64()),
-                    ]
-                )
-            ),
-            "aligned regions, in order",
-        ),
-        Column("num_hits", pa.int64(), "hits in the shard, kept or not"),
-    ),
-)
+
+@row
+class ShardHitRow:
+    """A hit of a sequence in one part of a database."""
+
+    name: Text = column("database sequence")
+    description: Text = column("rest of its header; may be empty")
+    score: Float = column("of the whole database sequence", "bit")
+    e_value: Double = column("of the whole database sequence")
+    regions: Regions = column("aligned regions, in order")
+    num_hits: Int64 = column("hits in the shard, kept or not")
+
+
+SHARD_HITS = Contract(ShardHitRow, "shard_hits", 1, ())
+
+
+@row
+class MsaHitRow:
+    """An aligned region of a database, as it enters an alignment."""
+
+    sequence_id: Text = column("16 hex digits: molecule type and sequence")
+    database_digest: Text = column("16 hex digits of the database's SHA-256")
+    rank: Int = column("1-based place in the alignment, best first")
+    target: Text = column("name of the database sequence")
+    description: Text = column("rest of its header; may be empty")
+    start: Int = column("1-based first residue; after end on a reverse strand")
+    end: Int = column("1-based last residue")
+    row: LargeText = column("A3M; for RNA the bare subsequence")
+    score: Float = column("of the whole database sequence", "bit")
+    e_value: Double = column("of the whole database sequence")
+    region_score: Float = column("of the aligned region", "bit")
+    region_e_value: Double = column("of the region; 0 for RNA")
+    engine: Text = column("tool and version that found it")
+    profile: Text = column("E-value convention: paper or server")
+
 
 MSA_HITS = Contract(
-    "msa_hits",
-    1,
-    ("sequence_id", "database_digest", "rank"),
-    (
-        _SEQUENCE,
-        Column("database_digest", _TEXT, "16 hex digits of the database's SHA-256"),
-        Column("rank", _INT, "1-based place in the alignment, best first"),
-        Column("target", _TEXT, "name of the database sequence"),
-        Column("description", _TEXT, "rest of its header; may be empty"),
-        Column("start", _INT, "1-based first residue; after end on a reverse strand"),
-        Column("end", _INT, "1-based last residue"),
-        Column("row", pa.large_string(), "A3M; for RNA the bare subsequence"),
-        Column("score", _FLOAT, "of the whole database sequence", "bit"),
-        Column("e_value", pa.float64(), "of the whole database sequence"),
-        Column("region_score", _FLOAT, "of the aligned region", "bit"),
-        Column("region_e_value", pa.float64(), "of the region; 0 for RNA"),
-        Column("engine", _TEXT, "tool and version that found it"),
-        Column("profile", _TEXT, "E-value convention: paper or server"),
-    ),
+    MsaHitRow, "msa_hits", 1, ("sequence_id", "database_digest", "rank")
 )
 
-ALIGNMENTS = Contract(
-    "alignments",
-    1,
-    ("sequence_id", "pairing", "rank"),
-    (
-        _SEQUENCE,
-        Column("pairing", _TEXT, "unpaired (without repeats) or paired"),
-        Column("rank", _INT, "1-based row of the alignment; 1 is the query"),
-        Column("description", _TEXT, "header of the row"),
-        Column("species", _TEXT, "UniProt's mnemonic; empty if unknown"),
-        Column("row", pa.large_string(), "A3M"),
-        Column("profile", _TEXT, "E-value convention: paper or server"),
-    ),
-)
 
-TEMPLATES = Contract(
-    "templates",
-    1,
-    ("sequence_id", "rank"),
-    (
-        _SEQUENCE,
-        Column("rank", _INT, "1-based, best first"),
-        Column("pdb_id", _TEXT, "lower case"),
-        Column("chain_id", _TEXT, "author's chain id (auth_asym_id)"),
-        Column("release_date", _TEXT, "ISO 8601"),
-        Column("mmcif", pa.large_string(), "the chain with its coordinates"),
-        Column("query_indices", pa.list_(_INT), "0-based residues of the query"),
-        Column("template_indices", pa.list_(_INT), "residues they align with"),
-        Column("engine", _TEXT, "tool and version that found it"),
-    ),
-)
+@row
+class AlignmentRow:
+    """A row of an alignment that a job was given."""
 
-CONTRACTS = {
+    sequence_id: Text = column("16 hex digits: molecule type and sequence")
+    pairing: Text = column("unpaired (without repeats) or paired")
+    rank: Int = column("1-based row of the alignment; 1 is the query")
+    description: Text = column("header of the row")
+    species: Text = column("UniProt's mnemonic; empty if unknown")
+    row: LargeText = column("A3M")
+    profile: Text = column("E-value convention: paper or server")
+
+
+ALIGNMENTS = Contract(AlignmentRow, "alignments", 1, ("sequence_id", "pairing", "rank"))
+
+
+@row
+class TemplateRow:
+    """A template of a sequence."""
+
+    sequence_id: Text = column("16 hex digits: molecule type and sequence")
+    rank: Int = column("1-based, best first")
+    pdb_id: Text = column("lower case")
+    chain_id: Text = column("author's chain id (auth_asym_id)")
+    release_date: Text = column("ISO 8601")
+    mmcif: LargeText = column("the chain with its coordinates")
+    query_indices: Ints = column("0-based residues of the query")
+    template_indices: Ints = column("residues they align with")
+    engine: Text = column("tool and version that found it")
+
+
+TEMPLATES = Contract(TemplateRow, "templates", 1, ("sequence_id", "rank"))
+
+
+CONTRACTS: dict[str, Contract[Any]] = {
     c.name: c
     for c in (
         JOBS,

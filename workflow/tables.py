@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from af3_core.contracts import Contract, ContractError
+from af3_core.columns import Contract, ContractError
 
 _COMPRESSION = "zstd"
 _LIST_ENCODINGS = {

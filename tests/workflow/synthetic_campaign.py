@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from af3_core.columns import Column, Contract
 from af3_core.contracts import (
     CHAINS,
     FEATURES,
@@ -19,8 +20,6 @@ from af3_core.contracts import (
     RELAXED,
     SCORES,
     TIMINGS,
-    Column,
-    Contract,
 )
 from af3_core.msa import GAP
 from af3_core.structures.mmcif_origin import WeightsOrigin

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from af3_core.contracts import ContractError
+from af3_core.columns import ContractError
 from tests.workflow.report_page import (
     head_of,
     head_of_page,

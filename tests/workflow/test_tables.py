@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from af3_core.contracts import INTERFACES, OUTCOMES, Contract, ContractError
+from af3_core.columns import Contract, ContractError
+from af3_core.contracts import INTERFACES, OUTCOMES, OutcomeRow
 from workflow.running.items import outcome
 from workflow.tables import (
     concatenate,
@@ -42,7 +43,7 @@ def test_a_table_of_another_contract_is_refused(tmp_path: Path) -> None:
 
 def test_a_table_of_another_version_is_refused(tmp_path: Path) -> None:
     write_table(tmp_path / "x.parquet", OUTCOMES, outcomes("a"))
-    newer = Contract("outcomes", 99, OUTCOMES.key, OUTCOMES.columns)
+    newer = Contract(OutcomeRow, "outcomes", 99, OUTCOMES.key)
     with pytest.raises(ContractError, match="version 99"):
         read_table(tmp_path / "x.parquet", newer)
 

@@ -12,12 +12,8 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int, UInt16
 from numpy import ndarray
 
-from af3_core.contracts import (
-    CHAINS,
-    INTERFACES,
-    SCORES,
-    Contract,
-)
+from af3_core.columns import Contract
+from af3_core.contracts import CHAINS, INTERFACES, SCORES
 from af3_core.structures.structure import Structure, moved, select
 from af3_core.structures.superposition import superpose
 from workflow.report.encode import encode_matrix, pack_sections

@@ -12,14 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from af3_core.contracts import (
-    CHAINS,
-    JOBS,
-    OUTCOMES,
-    SCORES,
-    Contract,
-    ContractError,
-)
+from af3_core.columns import Contract, ContractError
+from af3_core.contracts import CHAINS, JOBS, OUTCOMES, SCORES
 from af3_core.job import InputError
 
 

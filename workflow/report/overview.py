@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-from af3_core.contracts import INTERFACES, RELAXED, SCORES, Column
+from af3_core.columns import Column
+from af3_core.contracts import INTERFACES, RELAXED, SCORES
 from workflow.report.jobs import Campaign, JobRow, failures_by_cause
 
 _LABELS = {

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from jaxtyping import Float, UInt16
 from numpy import ndarray
 
-from af3_core.contracts import PREDICTIONS, RELAXED, Column, ContractError
+from af3_core.columns import Column, ContractError
+from af3_core.contracts import PREDICTIONS, RELAXED
 from workflow.campaign import RESULTS, prediction_path
 from workflow.report.jobs import JobRow, read_columns
 from workflow.results.relaxed import read_relaxed

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import batched, islice
 from pathlib import Path
 
-from af3_core.contracts import ContractError
+from af3_core.columns import ContractError
 from af3_core.structures.mmcif_origin import USAGE, WeightsOrigin
 from workflow.campaign import FOLDERS, RESULTS
 from workflow.report.details import (

@@ -15,7 +15,8 @@ from typing import Literal
 
 import pyarrow as pa
 
-from af3_core.contracts import OUTCOMES, Contract
+from af3_core.columns import Contract
+from af3_core.contracts import OUTCOMES
 from workflow.campaign import outcomes_path, split_item
 from workflow.running.attempts import Attempts, begin_attempts, close_journal
 from workflow.running.failures import ITEM_ERRORS, Failure, classify

@@ -22,7 +22,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from af3_core.contracts import CONTRACTS, Contract, ContractError
+from af3_core.columns import Contract, ContractError
+from af3_core.contracts import CONTRACTS
 from workflow.store.pack import find_packed, list_packed, write_pack
 from workflow.tables import replacing
 

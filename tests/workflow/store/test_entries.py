@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from af3_core.contracts import SHARD_HITS, ContractError
+from af3_core.columns import ContractError
+from af3_core.contracts import SHARD_HITS
 from af3_core.search.hits import BestHits, Hit, Region
 from workflow.searching.hit_tables import shard_table
 from workflow.store.__main__ import main
