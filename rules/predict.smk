@@ -20,7 +20,7 @@ rule featurise:
         contract=version_of("features"),
     shell:
         "python -m workflow.running.supervise featurise --batch {wildcards.batch} --attempt"
-        " {resources.attempt} 2>> {log}"
+        " {resources.attempt} --minutes {resources.runtime} 2>> {log}"
 
 
 rule predict:
@@ -47,4 +47,4 @@ rule predict:
         settings=settings_of("predict", SETTINGS),
     shell:
         "python -m workflow.running.supervise predict --batch {wildcards.batch} --attempt"
-        " {resources.attempt} 2>> {log}"
+        " {resources.attempt} --minutes {resources.runtime} 2>> {log}"

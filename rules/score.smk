@@ -21,7 +21,7 @@ rule relax:
         settings=settings_of("relax", SETTINGS),
     shell:
         "python -m workflow.running.supervise relax --batch {wildcards.batch} --attempt"
-        " {resources.attempt} --threads {threads} 2>> {log}"
+        " {resources.attempt} --minutes {resources.runtime} --threads {threads} 2>> {log}"
 
 
 rule score:
@@ -49,7 +49,7 @@ rule score:
         settings=settings_of("score", SETTINGS),
     shell:
         "python -m workflow.running.supervise score --batch {wildcards.batch} --attempt"
-        " {resources.attempt} 2>> {log}"
+        " {resources.attempt} --minutes {resources.runtime} 2>> {log}"
 
 
 rule export:
@@ -73,4 +73,4 @@ rule export:
         settings=settings_of("export", SETTINGS),
     shell:
         "python -m workflow.running.supervise export --batch {wildcards.batch} --attempt"
-        " {resources.attempt} 2>> {log}"
+        " {resources.attempt} --minutes {resources.runtime} 2>> {log}"

@@ -8,6 +8,7 @@ With an attempt it runs under the supervisor, as that submission of the batch.
 import argparse
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -46,6 +47,9 @@ def make(item: Item) -> pa.Table:
             raise RuntimeError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal…")
         case "slow":
             time.sleep(600)
+        case "child":  # as MMseqs2 does
+            subprocess.Popen(["sleep", "600"], start_new_session=True)
+            time.sleep(600)
     return OUTCOMES.table([outcome("test", "batch", item.name)])
 
 
@@ -63,6 +67,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch", required=True)
     parser.add_argument("--attempt", type=int)
+    parser.add_argument("--minutes", type=float)
     arguments = parser.parse_args()
     if arguments.attempt is None:
         work_through_batch(arguments.batch)
@@ -71,7 +76,8 @@ def main() -> int:
     command = [sys.executable, "-X", "faulthandler", "-m", module]
     command += ["--batch", arguments.batch]
     path = journal_path(STAGE, arguments.batch)
-    return supervise(command, Journal(path, arguments.attempt))
+    journal = Journal(path, arguments.attempt)
+    return supervise(command, journal, minutes=arguments.minutes)
 
 
 if __name__ == "__main__":

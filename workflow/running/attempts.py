@@ -4,8 +4,8 @@ Ties the ladder (what to try) to the journal (what was tried) and to the exit st
 by which a step asks its supervisor for a new process or another submission.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from workflow.running.failures import Failure, failure
@@ -69,25 +69,36 @@ class Attempts:
     submission: int
     abandoned: Failure | None
     """Set where the supervisor has ended all work on the batch."""
+    interrupted: Mapping[str, int] = field(default_factory=dict)
+    """How many submissions ended while an item was in flight, by its key."""
     has_unified_memory: bool = False
     _failed_here: set[str] = field(default_factory=set)
     _finished: set[str] = field(default_factory=set)
+    _waiting: set[str] = field(default_factory=set)
+    """What this process has yet to begin."""
 
     def action(self, item: Work) -> Action:
         """What to do with an item that is not done."""
         if self.abandoned is not None:
             return GiveUp()
-        return next_action(
+        action = next_action(
             self.trials.get(key_of(item.name, item.made_from), ()),
             rungs=self.rungs,
             submission=self.submission,
         )
+        if isinstance(action, Run) and self._num_interrupted(item) > 1:
+            return replace(action, alone=True)
+        return action
+
+    def _num_interrupted(self, item: Work) -> int:
+        return self.interrupted.get(key_of(item.name, item.made_from), 0)
 
     def next_group[Item: Work](self, items: Sequence[Item]) -> Group[Item] | None:
         """What to work on now; None when this process can do no more.
 
-        Fast rungs come first. What has to be alone comes last, one by one, so that
-        whatever it does to the process, everything else is done by then.
+        Fast rungs come first; within them, what was in flight when an earlier
+        submission ended comes last. What has to be alone comes after everything else,
+        one by one, so that whatever it does to the process, the rest is done by then.
         """
         runs = {
             item: action
@@ -96,14 +107,14 @@ class Attempts:
             and isinstance(action := self.action(item), Run)
             and not self._needs_new_process(item, action)
         }
+        self._waiting = {item.name for item in runs}
         together = [item for item in runs if not runs[item].alone]
         if not together:
-            alone = list(runs)[:1]
+            alone = sorted(runs, key=self._num_interrupted)[:1]
             return Group(tuple(alone), runs[alone[0]].rung, True) if alone else None
         rung = min((runs[item].rung for item in together), key=RUNGS.index)
-        return Group(
-            tuple(item for item in together if runs[item].rung == rung), rung, False
-        )
+        chosen = [item for item in together if runs[item].rung == rung]
+        return Group(tuple(sorted(chosen, key=self._num_interrupted)), rung, False)
 
     def _needs_new_process(self, item: Work, run: Run) -> bool:
         unified = run.rung == "unified_memory" and not self.has_unified_memory
@@ -111,7 +122,15 @@ class Attempts:
 
     def began(self, item: Work, group: Group) -> None:
         """Notes that an item is in flight."""
-        self._note("began", item, group)
+        self._waiting.discard(item.name)
+        self.journal.note(
+            "began",
+            item.name,
+            item.made_from,
+            group.rung,
+            alone=group.alone,
+            last=not self._waiting,
+        )
 
     def done(self, item: Work, group: Group, event: Event = "done") -> None:
         """Notes that an item is committed, or will be with its batch: `passed`."""
@@ -203,6 +222,7 @@ def begin_attempts(
         dict(history.trials),
         history.submission,
         history.abandoned,
+        history.interrupted,
         has_unified_memory,
     )
 

@@ -1,7 +1,5 @@
 """Sorts what can go wrong with one item into causes, each with what to do about it.
 
-`ITEM_ERRORS` is what an item may raise without stopping its batch. Anything else
-(a broken contract, a bug in the batch's own code) ends the step with a traceback.
 `classify` judges an exception; `classify_death` judges a process that was killed or
 crashed, by its exit status and its last words. docs/failures.md is the same for users.
 """
@@ -9,25 +7,29 @@ crashed, by its exit status and its last words. docs/failures.md is the same for
 import errno
 import re
 import signal
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from af3_core.contracts import ContractError
 from af3_core.job import InputError
 
-ITEM_ERRORS = (
-    ValueError,
-    RuntimeError,
-    OSError,
-    MemoryError,
-    ArithmeticError,
-    LookupError,
-)
-
 Cause = Literal[
-    *("input", "conformer", "template", "gpu_memory", "host_memory", "time_limit"),
-    *("preemption", "lost_node", "device", "disk", "unknown"),
+    "input",
+    "conformer",
+    "template",
+    "gpu_memory",
+    "host_memory",
+    "time_limit",
+    "preemption",
+    "lost_node",
+    "device",
+    "backend",
+    "disk",
+    "defect",
+    "unknown",
 ]
 REMEDIES: dict[Cause, str] = {
     "input": (
@@ -46,8 +48,8 @@ REMEDIES: dict[Cause, str] = {
         " then `foldmill retry`."
     ),
     "time_limit": (
-        "Give the rule more runtime, or a partition with a longer limit;"
-        " then `foldmill retry`."
+        "Give the rule more runtime, or a partition with a longer limit; then"
+        " `foldmill retry`. If others of its size took seconds, change the input."
     ),
     "preemption": "Nothing is wrong with the item; `foldmill retry`.",
     "lost_node": (
@@ -55,8 +57,10 @@ REMEDIES: dict[Cause, str] = {
         " then `foldmill retry`."
     ),
     "device": "Exclude the node named in the evidence; then `foldmill retry`.",
+    "backend": "Set `predict.attention` to xla; then `foldmill retry`.",
     "disk": "Free disk space or mend the file system; then `foldmill retry`.",
-    "unknown": ("See the step's log; if the input looks right, report it as a defect."),
+    "defect": "Report it, with the traceback in the step's log and the job's input.",
+    "unknown": "See the step's log; if the input looks right, report it as a defect.",
 }
 """What a user can do when the step itself could not help."""
 
@@ -72,6 +76,10 @@ class Failure:
 
 class DeviceError(RuntimeError):
     """The device, not the item, is at fault; see `workflow.running.canary`."""
+
+
+class BackendError(RuntimeError):
+    """A kernel cannot be used on this device, and the campaign asks for that one."""
 
 
 def failure(cause: Cause, evidence: str) -> Failure:
@@ -118,6 +126,13 @@ _GPU_MEMORY = (
     *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
     *("hipErrorOutOfMemory", "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
 )
+_BACKEND = (
+    # NVIDIA's assembler, the loader of what it made, and Triton's compiler.
+    *("ptxas", "CUDA_ERROR_INVALID_PTX", "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"),
+    *("CUDA_ERROR_NO_BINARY_FOR_GPU", "CUDA_ERROR_INVALID_IMAGE", "no kernel image"),
+    *("Failed to load in-memory CUBIN", "out of resource: shared memory"),
+    *("triton.compiler", "triton.runtime", "CUDNN_STATUS_NOT_SUPPORTED"),
+)
 _DEVICE = (
     *("CUDA_ERROR", "hipError", "CUBLAS_STATUS", "cublas error", "CUDNN_STATUS"),
     *("illegal memory access", "unspecified launch failure", "uncorrectable ECC"),
@@ -125,15 +140,37 @@ _DEVICE = (
     *("Unable to initialize backend", "No visible GPU", "fell off the bus"),
 )
 
+
+def _is_of_backend(error: BaseException) -> bool:
+    """By the kind of the exception too: Triton's say little themselves."""
+    said = f"{type(error).__module__}.{type(error).__name__}: {error}"
+    return any(phrase.casefold() in said.casefold() for phrase in _BACKEND)
+
+
+_DEFECTS = (
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    AssertionError,
+    NameError,
+    NotImplementedError,
+    ContractError,
+)
+"""What a sound program raises for no input, whatever it is."""
+
 # In this order: a CUDA error that says "out of memory" is one of memory.
 _SIGNS = (
     _Sign("template", _is_of_template),
     _Sign("input", lambda error: isinstance(error, InputError)),
     _Sign("device", lambda error: isinstance(error, DeviceError)),
+    _Sign("backend", lambda error: isinstance(error, BackendError)),
+    _Sign("defect", lambda error: isinstance(error, _DEFECTS)),
     _Sign("host_memory", _is_of_host_memory),
     _Sign("disk", _is_of_disk),
     _Sign("host_memory", _says(*_HOST_MEMORY)),
     _Sign("gpu_memory", _says(*_GPU_MEMORY)),
+    _Sign("backend", _is_of_backend),
     _Sign("device", _says(*_DEVICE)),
     _Sign("conformer", _says("conformer")),
     _Sign("template", _says("template")),
@@ -141,9 +178,17 @@ _SIGNS = (
 
 
 def classify(error: BaseException) -> Failure:
-    """The failure that an exception stands for."""
+    """The failure that an exception stands for.
+
+    The evidence of what nobody foresaw ends with the line of ours that raised it.
+    """
     cause = next((sign.cause for sign in _SIGNS if sign.matches(error)), "unknown")
-    return failure(cause, f"{type(error).__name__}: {error}")
+    evidence = f"{type(error).__name__}: {error}"
+    if cause in ("defect", "unknown"):
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [(frame.filename, str(frame.lineno)) for frame in reversed(frames)]
+        evidence = f"{evidence[:400]}{_where(places)}"
+    return failure(cause, evidence)
 
 
 _LAST_WORDS: tuple[tuple[Cause, str], ...] = (
@@ -155,8 +200,10 @@ _LAST_WORDS: tuple[tuple[Cause, str], ...] = (
         r"|Thread creation via pthread_create\(\) failed",
     ),
     ("gpu_memory", r"RESOURCE_EXHAUSTED|CUDA_ERROR_OUT_OF_MEMORY"),
+    ("backend", "|".join(map(re.escape, _BACKEND))),
     ("device", "|".join(_DEVICE)),
     ("disk", r"No space left on device|Disk quota exceeded"),
+    ("defect", rf"^(\w+\.)*({'|'.join(e.__name__ for e in _DEFECTS)})\b"),
     ("conformer", r'File ".*/conformers\.py"'),
     ("template", r'File ".*/templates/\w+\.py"'),
 )
@@ -173,13 +220,13 @@ def classify_death(status: int, last_words: str, *, oom_kills: int = 0) -> Failu
             memory meanwhile.
     """
     name = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-    evidence = f"the process ended with {name}{_where(last_words)}"
+    evidence = f"the process ended with {name}{_where(_places(last_words))}"
     if said := _said(last_words):
         evidence += f"; last words: {said[-250:]}"
     if oom_kills:
         return failure("host_memory", f"{evidence} (the kernel's out-of-memory killer)")
     for cause, pattern in _LAST_WORDS:
-        if re.search(pattern, last_words, re.IGNORECASE):
+        if re.search(pattern, last_words, re.IGNORECASE | re.MULTILINE):
             return failure(cause, evidence)
     if status == -signal.SIGKILL:
         return failure("host_memory", f"{evidence} (SIGKILL: most likely for memory)")
@@ -188,15 +235,21 @@ def classify_death(status: int, last_words: str, *, oom_kills: int = 0) -> Failu
     return failure("unknown", evidence)
 
 
-def _where(last_words: str) -> str:
-    """The innermost line of our own code in a stack that Python left."""
-    frames = re.findall(r'File "([^"]+)", line (\d+)', last_words)
+def _places(last_words: str) -> list[tuple[str, str]]:
+    """File and line of every call in a stack that Python left, innermost first."""
+    found = re.findall(r'File "([^"]+)", line (\d+)', last_words)
     # A fatal signal's stack has the innermost call first, an exception's has it last.
     is_fatal = "most recent call first" in last_words
-    ours = [f for f in frames if re.search(r"/(af3_core|kernels|workflow)/", f[0])]
-    if not ours:
+    return found if is_fatal else found[::-1]
+
+
+def _where(places: Sequence[tuple[str, str]]) -> str:
+    """The innermost line of our own code."""
+    ours = r"/(af3_core|kernels|workflow)/"
+    found = next((p for p in places if re.search(ours, p[0])), None)
+    if found is None:
         return ""
-    path, line = ours[0] if is_fatal else ours[-1]
+    path, line = found
     return f" in {'/'.join(Path(path).parts[-3:])}:{line}"
 
 

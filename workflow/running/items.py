@@ -6,7 +6,6 @@ made from something else is made again. What was tried before decides what is tr
 now: see `workflow.running.attempts`.
 """
 
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from af3_core.columns import Contract
 from af3_core.contracts import OUTCOMES
 from workflow.campaign import outcomes_path, split_item
 from workflow.running.attempts import Attempts, begin_attempts, close_journal
-from workflow.running.failures import ITEM_ERRORS, Failure, classify
+from workflow.running.failures import Failure
+from workflow.running.guard import Guard, log
 from workflow.settings import digest_of
 from workflow.tables import (
     is_current,
@@ -41,6 +41,9 @@ class Item:
     path: Path
     contract: Contract
     made_from: str
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def is_done(self) -> bool:
@@ -115,7 +118,7 @@ def work_through(
         stage: name of the stage.
         batch: id of the batch.
         items: in the order they are worked on.
-        make: computes an item's table; may raise any of `ITEM_ERRORS`.
+        make: computes an item's table; whatever it raises becomes the item's row.
         blocked: unfinished items or jobs of the stage before.
 
     Raises:
@@ -161,12 +164,10 @@ def _go_through[Work: (Item, Task)](
         for item in group.items:
             began = time.monotonic()
             attempts.began(item, group)
-            try:
+            with Guard(f"{stage} {item.name}") as guard:
                 work(item)
-            except ITEM_ERRORS as error:
-                why = classify(error)
-                log(f"{stage} {item.name} failed: {why.cause}: {why.evidence}")
-                attempts.failed(item, group, why)
+            if guard.failure is not None:
+                attempts.failed(item, group, guard.failure)
             else:
                 attempts.done(item, group, success)
                 done.add(item.name)
@@ -252,8 +253,3 @@ class Progress:
     def _write(self) -> None:
         with replacing(self.path) as temporary:
             temporary.write_text(f"{self.done} {self.total}\n", encoding="ascii")
-
-
-def log(message: str) -> None:
-    """One line with the time, to the step's log."""
-    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)

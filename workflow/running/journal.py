@@ -8,8 +8,9 @@ was in flight when the last process died, and how often what was tried.
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +43,10 @@ class Line:
     """What the item is made from: other inputs are another story."""
     rung: Rung = "planned"
     alone: bool = False
+    last: bool = False
+    """No other item waits for this one to end."""
+    patience: float = 0.0
+    """Seconds that it may take at least, however little time its job has."""
     cause: Cause | None = None
     evidence: str = ""
     attempt: int = 1
@@ -49,6 +54,7 @@ class Line:
     restarts: int = 0
     """How often the scheduler has put this submission back into its queue."""
     process: str = ""
+    """Whose item this is: host and number of a process."""
     time: float = 0.0
 
 
@@ -61,8 +67,8 @@ class History:
 
     trials: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
     """By item and what it is made from; see `key_of`."""
-    open: tuple[Line, ...] = ()
-    """Items in flight, as they began."""
+    interrupted: Mapping[str, int] = field(default_factory=dict)
+    """How many submissions ended while an item was in flight."""
     attempt: int = 1
     submission: int = 0
     """How often the batch has been postponed."""
@@ -73,6 +79,11 @@ class History:
 def key_of(item: str, made_from: str) -> str:
     """Names an item and what it is made from."""
     return f"{item} {made_from}"
+
+
+def name_process(number: int) -> str:
+    """A process of this host, as the journal names it."""
+    return f"{os.uname().nodename}:{number}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,8 @@ class Journal:
         self, event: Event, *, why: Failure | None = None, restarts: int = 0
     ) -> None:
         """Appends a line about the batch."""
-        self._append(event, why, restarts=restarts)
+        cause, evidence = (why.cause, why.evidence) if why else (None, "")
+        self._append(Line(event, cause=cause, evidence=evidence, restarts=restarts))
 
     def note(
         self,
@@ -96,22 +108,38 @@ class Journal:
         rung: Rung,
         *,
         alone: bool = False,
+        last: bool = False,
+        patience: float = 0.0,
         why: Failure | None = None,
     ) -> None:
-        """Appends a line about an item."""
-        about = {"item": item, "made_from": made_from, "rung": rung, "alone": alone}
-        self._append(event, why, **about)
+        """Appends a line about an item of this process."""
+        self._append(
+            Line(
+                event,
+                item,
+                made_from,
+                rung,
+                alone,
+                last,
+                patience,
+                why.cause if why else None,
+                why.evidence if why else "",
+            )
+        )
 
-    def _append(self, event: Event, why: Failure | None, **details: object) -> None:
+    def end(self, event: Event, began: Line, why: Failure) -> None:
+        """Appends how an item ended that another process had in flight."""
+        self._append(
+            replace(began, event=event, cause=why.cause, evidence=why.evidence)
+        )
+
+    def _append(self, line: Line) -> None:
         """Appends one line and waits until it is on disk."""
-        line = Line(
-            event,
-            cause=why.cause if why else None,
-            evidence=why.evidence if why else "",
+        line = replace(
+            line,
             attempt=self.attempt,
-            process=f"{os.uname().nodename}:{os.getpid()}",
+            process=line.process or name_process(os.getpid()),
             time=round(time.time(), 3),
-            **details,
         )
         shown = {
             name: value
@@ -136,15 +164,55 @@ def journal_path(stage: str, batch: str) -> Path:
 
 def read_lines(path: Path) -> list[Line]:
     """All whole lines of a journal; none where there is no journal."""
-    if not path.is_file():
-        return []
-    lines = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            lines.append(Line(**json.loads(text)))
-        except (json.JSONDecodeError, TypeError):
-            continue  # torn
-    return lines
+    return Follower(path, from_start=True).new_lines()
+
+
+class Follower:
+    """Reads what is appended to a journal from now on, or from its start."""
+
+    def __init__(self, path: Path, *, from_start: bool = False) -> None:
+        self.path = path
+        self._offset = 0 if from_start else _size(path)
+        self._rest = b""
+
+    def new_lines(self) -> list[Line]:
+        """The whole lines since it was last asked; torn ones are passed over."""
+        if _size(self.path) == self._offset:
+            return []
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        self._offset += len(data)
+        *texts, self._rest = (self._rest + data).split(b"\n")
+        return [line for text in texts if (line := _read_line(text)) is not None]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _read_line(text: bytes) -> Line | None:
+    try:
+        return Line(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
+
+
+def in_flight(lines: Iterable[Line], process: str) -> list[Line]:
+    """The items that a process has begun and not ended, as they began."""
+    open_: dict[str, Line] = {}
+    for line in lines:
+        if line.process != process or not line.item:
+            continue
+        key = key_of(line.item, line.made_from)
+        if line.event == "began":
+            open_[key] = line
+        else:
+            open_.pop(key, None)
+    return list(open_.values())
 
 
 def read_history(lines: Iterable[Line]) -> History:
@@ -155,7 +223,8 @@ def read_history(lines: Iterable[Line]) -> History:
     Snakemake lived on and submitted the batch again, or the scheduler did.
     """
     trials: dict[str, list[Trial]] = {}
-    open_: dict[str, Line] = {}
+    interrupted: Counter[str] = Counter()
+    open_: dict[tuple[str, str], Line] = {}
     attempt, submission, abandoned = 1, 0, None
     for line in lines:
         key = key_of(line.item, line.made_from)
@@ -163,17 +232,22 @@ def read_history(lines: Iterable[Line]) -> History:
             case "launched":
                 attempt, abandoned = line.attempt, None
                 is_again = line.attempt > 1 or line.restarts > 0
-                for name, began in open_.items() if is_again else ():
-                    lost = _trial(began, _lost(began), submission)
-                    trials.setdefault(name, []).append(lost)
+                for (_, name), began in open_.items():
+                    interrupted[name] += 1
+                    if is_again:
+                        lost = _trial(began, _lost(began), submission)
+                        trials.setdefault(name, []).append(lost)
                 open_.clear()
             case "began":
-                open_[key] = line
-            case "done" | "passed" | "stopped":
-                open_.pop(key, None)
+                open_[line.process, key] = line
+            case "done" | "passed":
+                open_.pop((line.process, key), None)
+            case "stopped":
+                open_.pop((line.process, key), None)
+                interrupted[key] += 1
             case "failed" | "died":
-                trial = _trial(open_.pop(key, line), line, submission)
-                trials.setdefault(key, []).append(trial)
+                began = open_.pop((line.process, key), line)
+                trials.setdefault(key, []).append(_trial(began, line, submission))
             case "abandoned":
                 abandoned = failure(line.cause or "unknown", line.evidence)
             case "postponed":
@@ -183,10 +257,11 @@ def read_history(lines: Iterable[Line]) -> History:
                 open_.clear()
             case "reset":
                 trials, submission, abandoned = {}, 0, None
+                interrupted.clear()
                 open_.clear()
     return History(
         {key: tuple(found) for key, found in trials.items()},
-        tuple(open_.values()),
+        interrupted,
         attempt,
         submission,
         abandoned,

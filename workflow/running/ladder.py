@@ -31,7 +31,7 @@ MAX_RESTARTS = 2
 
 MAX_TRIALS = 12
 """A bound for whatever mixture of causes."""
-_CAUSES_WITH_REMEDY = ("gpu_memory", "host_memory", "device", "disk")
+_CAUSES_WITH_REMEDY = ("gpu_memory", "host_memory", "time_limit", "device", "disk")
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,9 @@ def next_action(
         return Run(higher, alone=last.alone or last.died, new_process=new_process)
     if last.cause == "host_memory" and not last.alone:
         return Run(_gentlest(rungs), alone=True, new_process=True)
+    if last.cause == "time_limit" and not last.alone:
+        # Gentler rungs are slower.
+        return Run(_known(last.rung, rungs), alone=True, new_process=True)
     if last.cause == "device" and _restarts(trials, submission) <= MAX_RESTARTS:
         return Run(
             _known(last.rung, rungs), alone=last.alone or last.died, new_process=True

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from workflow.running.failures import ITEM_ERRORS, Failure, classify
+from workflow.running.failures import Failure
+from workflow.running.guard import Guard
 
 _MOST_UNDER_WAY = 4
 
@@ -46,9 +47,8 @@ def stream[Item, Loaded, Computed](
 ) -> Iterator[Passage[Item]]:
     """Takes items through the phases, in order, and yields each when it is finished.
 
-    An item that fails in any phase is yielded with its failure; the others go on.
-    Whatever is not one of `ITEM_ERRORS` is raised. What the caller does between two
-    items does not keep the device waiting.
+    An item that fails in any phase is yielded with its failure; the others go on. What
+    the caller does between two items does not keep the device waiting.
     """
     with _Lane() as loader, _Lane() as device, _Lane() as finisher:
 
@@ -100,10 +100,9 @@ def _attempt[Item, Result](
     if passage.failure is not None:
         return None
     start = time.monotonic()
-    try:
-        return function(*arguments)
-    except ITEM_ERRORS as error:
-        passage.failure = classify(error)
-        return None
-    finally:
-        passage.spans[phase] = (start, time.monotonic())
+    result = None
+    with Guard(f"{phase} {passage.item}") as guard:
+        result = function(*arguments)
+    passage.failure = guard.failure
+    passage.spans[phase] = (start, time.monotonic())
+    return result

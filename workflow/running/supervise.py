@@ -1,11 +1,12 @@
 """Runs a step in a process of its own, and deals with that process's death.
 
-    python -m workflow.running.supervise STAGE --batch ID [--attempt N] [OPTION …]
+    python -m workflow.running.supervise STAGE --batch ID [--attempt N] [--minutes M] …
 
-A segmentation fault, the kernel's out-of-memory killer or a poisoned device context
-ends a process, not the batch: the item in flight is blamed in the journal and the step
-starts again, which tries it last and alone, and in the end leaves it as a row.
-Exit status 75 asks Snakemake to submit the batch again, with more memory and time.
+A segmentation fault, the kernel's out-of-memory killer, a poisoned device context or an
+item that does not end takes a process, not the batch: the item in flight is blamed in
+the journal and the step starts again, which tries it last and alone, and in the end
+leaves it as a row. Exit status 75 asks Snakemake to submit the batch again, with more
+memory and time.
 """
 
 import argparse
@@ -31,11 +32,12 @@ from workflow.running.attempts import (
 )
 from workflow.running.failures import Failure, classify_death, failure
 from workflow.running.journal import (
-    Event,
+    Follower,
     Journal,
     Line,
+    in_flight,
     journal_path,
-    read_history,
+    name_process,
     read_lines,
 )
 from workflow.running.ladder import RETRIES
@@ -58,6 +60,21 @@ _OUT_OF_TIME = signal.SIGUSR2
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, _OUT_OF_TIME)
 _LAST_LINES = 60
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+_SET_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
+_POLL_SECONDS = 0.05
+_SECONDS_BETWEEN_READS = 0.5
+"""Of the journal, to see what is in flight."""
+
+_SHARE_OF_ITEM = 0.25
+"""The share of a job's time after which an item for which others wait is ended. What a
+job asks for is far more than its items take, but for predictions: see the next."""
+_SHARES: Mapping[str, float | None] = {
+    # Half as much again as the plan reckons for all items together.
+    "predict": 0.5,
+    # All sequences of a batch go through a database at once.
+    "search": None,
+    "templates": None,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,12 +85,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("stage")
     parser.add_argument("--batch", required=True)
     parser.add_argument("--attempt", type=int, default=1)
+    parser.add_argument("--minutes", type=float, help="that the job may take")
     arguments, rest = parser.parse_known_args(argv)
     module = f"workflow.{arguments.stage}"
     command = [sys.executable, "-X", "faulthandler", "-m", module]
     command += ["--batch", arguments.batch, *rest]
     path = journal_path(arguments.stage, arguments.batch)
-    return supervise(command, Journal(path, arguments.attempt))
+    return supervise(
+        command,
+        Journal(path, arguments.attempt),
+        minutes=arguments.minutes,
+        share_of_item=_SHARES.get(arguments.stage, _SHARE_OF_ITEM),
+    )
 
 
 @dataclass(frozen=True)
@@ -85,28 +108,48 @@ class Ended:
     oom_kills: int = 0
     stopped: Failure | None = None
     """Set where it was told to end."""
+    overdue: Failure | None = None
+    """Set where it was ended because an item did not end."""
+    in_flight: tuple[Line, ...] = ()
+    """The items that it had begun and not ended."""
+    has_moved: bool = False
+    """It had brought an item to its end."""
 
 
-def supervise(command: Sequence[str], journal: Journal) -> int:
+def supervise(
+    command: Sequence[str],
+    journal: Journal,
+    *,
+    minutes: float | None = None,
+    share_of_item: float | None = _SHARE_OF_ITEM,
+) -> int:
     """Runs a command until it has dealt with every item of a batch.
+
+    Args:
+        command: the step.
+        journal: where the step says what it does.
+        minutes: that the job may take; Slurm is asked where it is not given.
+        share_of_item: of that time, for an item for which others wait; no limit if
+            None.
 
     Returns:
         The step's exit status: 0 when what became of every item is written.
     """
     journal.write("launched", restarts=_num_restarts(journal))
+    _prctl(_SET_SUBREAPER, 1)
     stop = Stop.install(is_last_attempt=journal.attempt > RETRIES)
+    time_of_job = None if share_of_item is None else find_time_of_job(minutes)
     environment: Mapping[str, str] = {}
     num_idle = 0
     while True:
-        num_lines = len(read_lines(journal.path))
-        ended = run_once(command, environment, stop)
+        patience = Patience(journal.path, time_of_job, share_of_item or 0.0)
+        ended = run_once(command, environment, stop, patience)
         environment = UNIFIED_MEMORY if ended.status == EXIT_UNIFIED else {}
         if ended.status == 0:
             return 0
-        lines = read_lines(journal.path)
-        open_items = read_history(lines).open
         if ended.stopped is not None:
-            _note(journal, "stopped", open_items, ended.stopped)
+            for began in ended.in_flight:
+                journal.end("stopped", began, ended.stopped)
             if not stop.is_deadline:
                 return 128 + signal.SIGTERM
             return _abandon(command, journal, ended.stopped)
@@ -116,12 +159,80 @@ def supervise(command: Sequence[str], journal: Journal) -> int:
         why = _judge(ended)
         if not is_request:
             _say(f"{why.cause}: {why.evidence}")
-            _note(journal, "died", open_items, why)
-        has_moved = any(line.event == "done" for line in lines[num_lines:])
-        is_blamed = bool(open_items) or is_request and why.cause != "device"
-        num_idle = 0 if has_moved or is_blamed else num_idle + 1
-        if _is_hopeless(ended, open_items) or num_idle >= _MAX_IDLE_STARTS:
+            for began in ended.in_flight:
+                journal.end("died", began, why)
+        is_blamed = bool(ended.in_flight) or is_request and why.cause != "device"
+        num_idle = 0 if ended.has_moved or is_blamed else num_idle + 1
+        if _is_hopeless(ended) or num_idle >= _MAX_IDLE_STARTS:
             return _end(command, journal, ended, why)
+
+
+@dataclass(frozen=True)
+class JobTime:
+    """When a job began and has to end, in seconds since the epoch."""
+
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.end - self.start
+
+    @property
+    def deadline(self) -> float:
+        """When to end what is under way, so that there is time to say so."""
+        return self.end - min(120.0, 0.1 * self.seconds)
+
+
+def find_time_of_job(minutes: float | None = None) -> JobTime | None:
+    """The time that this job has; None where nobody says."""
+    if minutes is not None:
+        now = time.time()
+        return JobTime(now, now + 60 * minutes)
+    job = this_slurm_job()
+    return None if job is None else JobTime(job.start, job.end)
+
+
+class Patience:
+    """How long a process may take over an item before the item is called hung.
+
+    Counted from the last word of the process in the journal, for where several items
+    are under way each waits for those before it. An item for which no other waits may
+    take what is left of the job's time.
+    """
+
+    def __init__(self, journal: Path, job: JobTime | None, share: float) -> None:
+        self.job, self.share = job, share
+        self.lines: list[Line] = []
+        self._follower = Follower(journal)
+        self._heard = self._asked = time.monotonic()
+
+    def listen(self, process: str) -> None:
+        """Reads what the process has written since."""
+        self._asked = time.monotonic()
+        lines = [x for x in self._follower.new_lines() if x.process == process]
+        if lines:
+            self._heard = self._asked
+            self.lines += lines
+
+    def overdue(self, process: str) -> Failure | None:
+        """Why the process has to end now; None: it may go on."""
+        if self.job is None:
+            return None
+        if time.monotonic() - self._asked < _SECONDS_BETWEEN_READS:
+            return None
+        self.listen(process)
+        items = in_flight(self.lines, process)
+        waited = self._asked - self._heard
+        allowed = max([self.share * self.job.seconds, *(x.patience for x in items)])
+        if not items or waited < allowed:
+            return None
+        is_only = len(items) == 1 and items[0].last
+        if is_only and time.time() < self.job.deadline:
+            return None
+        names = ", ".join(line.item for line in items)
+        return failure("time_limit", f"{names} did not end within {waited:.0f} s")
 
 
 def _num_restarts(journal: Journal) -> int:
@@ -132,15 +243,18 @@ def _num_restarts(journal: Journal) -> int:
 
 
 def _judge(ended: Ended) -> Failure:
+    if ended.overdue is not None:
+        return ended.overdue
     if ended.status == EXIT_DEVICE:
         said = [line for line in ended.last_words.splitlines() if line.strip()]
         return failure("device", said[-1] if said else "the device was refused")
     return classify_death(ended.status, ended.last_words, oom_kills=ended.oom_kills)
 
 
-def _is_hopeless(ended: Ended, open_items: Sequence[Line]) -> bool:
+def _is_hopeless(ended: Ended) -> bool:
     """A refused device, or a step that ended by itself without taking up an item."""
-    return ended.status == EXIT_DEVICE or (ended.status in (1, 2) and not open_items)
+    has_ended_itself = ended.status in (1, 2) and not ended.in_flight
+    return ended.status == EXIT_DEVICE or has_ended_itself
 
 
 def _end(command: Sequence[str], journal: Journal, ended: Ended, why: Failure) -> int:
@@ -159,13 +273,7 @@ def _end(command: Sequence[str], journal: Journal, ended: Ended, why: Failure) -
 def _abandon(command: Sequence[str], journal: Journal, why: Failure) -> int:
     """Has the step write a row for everything that is not done."""
     journal.write("abandoned", why=why)
-    return run_once(command, {}, Stop()).status
-
-
-def _note(journal: Journal, event: Event, items: Sequence[Line], why: Failure) -> None:
-    for began in items:
-        item, made_from, rung = began.item, began.made_from, began.rung
-        journal.note(event, item, made_from, rung, alone=began.alone, why=why)
+    return run_once(command, {}, Stop(), Patience(journal.path, None, 0.0)).status
 
 
 @dataclass
@@ -182,7 +290,8 @@ class Stop:
         The last submission of a batch ends itself a little before its limit, so that
         what it could not finish becomes rows. Those before leave that to the next.
         """
-        stop = cls(_deadline() if is_last_attempt else None)
+        job = find_time_of_job() if is_last_attempt else None
+        stop = cls(None if job is None else job.deadline)
 
         def note(number: int, frame: FrameType | None) -> None:
             stop.signals.append(number)
@@ -216,15 +325,16 @@ def _why_stopped(number: int) -> Failure:
     return failure("preemption", f"{name}: cancelled or pre-empted")
 
 
-def _deadline() -> float | None:
-    job = this_slurm_job()
-    return None if job is None else job.end - min(120.0, 0.1 * (job.end - job.start))
-
-
 def run_once(
-    command: Sequence[str], environment: Mapping[str, str], stop: Stop
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    stop: Stop,
+    patience: Patience,
 ) -> Ended:
-    """Runs a process to its end, or ends it when told to; passes on what it says."""
+    """Runs a process to its end, or ends it when told to; passes on what it says.
+
+    Nothing that the process started outlives it.
+    """
     oom_kills = _oom_kills()
     process = subprocess.Popen(
         command,
@@ -232,29 +342,43 @@ def run_once(
         env={**os.environ, **environment},
         preexec_fn=_die_with_parent,
     )
+    name = name_process(process.pid)
     last_lines: deque[bytes] = deque(maxlen=_LAST_LINES)
     relay = threading.Thread(target=_relay, args=(process.stderr, last_lines))
     relay.start()
-    stopped = None
+    stopped = overdue = None
     while process.poll() is None:
-        stopped = stop.reason
-        if stopped is not None:
+        stopped, overdue = stop.reason, patience.overdue(name)
+        if stopped is not None or overdue is not None:
             _end_process(process)
             break
-        time.sleep(0.05)
+        time.sleep(_POLL_SECONDS)
     status = process.wait()
+    _end_orphans()
     relay.join(timeout=_GRACE)
-    if stopped is None and -status in _STOPS:
+    if stopped is None and -status in _STOPS and overdue is None:
         # The signal was sent to the whole job, and reached the step first.
         time.sleep(0.1)
         stopped = stop.reason or _why_stopped(-status)
-    words = b"".join(last_lines).decode(errors="replace")
-    return Ended(status, words, _oom_kills() - oom_kills, stopped)
+    patience.listen(name)
+    return Ended(
+        status,
+        b"".join(last_lines).decode(errors="replace"),
+        _oom_kills() - oom_kills,
+        stopped,
+        None if stopped else overdue,
+        tuple(in_flight(patience.lines, name)),
+        any(line.event in ("done", "passed") for line in patience.lines),
+    )
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, value)
 
 
 def _die_with_parent() -> None:
     """In the child: whatever ends the supervisor ends the step."""
-    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+    _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _end_process(process: subprocess.Popen[bytes]) -> None:
@@ -263,6 +387,15 @@ def _end_process(process: subprocess.Popen[bytes]) -> None:
         process.wait(_GRACE)
     except subprocess.TimeoutExpired:
         process.kill()
+
+
+def _end_orphans() -> None:
+    """Ends what a step has left running: as their reaper, this process inherits it."""
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    while children.exists() and (numbers := children.read_text("ascii").split()):
+        for number in numbers:
+            os.kill(int(number), signal.SIGKILL)
+            os.waitpid(int(number), 0)
 
 
 def _relay(source: IO[bytes], last_lines: deque[bytes]) -> None:

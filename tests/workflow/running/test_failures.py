@@ -1,12 +1,20 @@
 """Causes, by what JAX, CUDA, Python and the kernel really say."""
 
 import errno
+import re
 import signal
 
 import pytest
 
+from af3_core.contracts import ContractError
 from af3_core.job import InputError
-from workflow.running.failures import CAUSES, REMEDIES, classify, classify_death
+from workflow.running.failures import (
+    CAUSES,
+    REMEDIES,
+    classify,
+    classify_death,
+    failure,
+)
 
 SAID = [
     # XLA on a GPU: jax#22755, jax#13428, graphcast#18, equinox#737.
@@ -44,7 +52,17 @@ SAID = [
     ),
     (ValueError("no conformer of component XYZ"), "conformer"),
     (ValueError("template 1abc has no release date"), "template"),
-    (KeyError("x"), "unknown"),
+    # Kernels that cannot be assembled, loaded or given what they ask for.
+    (RuntimeError("INTERNAL: ptxas exited with non-zero error code 65280"), "backend"),
+    (RuntimeError("CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image"), "backend"),
+    (RuntimeError("out of resource: shared memory, Required: 240000"), "backend"),
+    # What no input can excuse.
+    *((kind("conformer"), "defect") for kind in (TypeError, KeyError, IndexError)),
+    (AttributeError("'NoneType' object has no attribute 'template'"), "defect"),
+    (AssertionError(), "defect"),
+    (ContractError("scores: no column x"), "defect"),
+    (ValueError("x"), "unknown"),
+    (UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid"), "unknown"),
 ]
 
 
@@ -72,7 +90,9 @@ DEATHS = [
     (-signal.SIGSEGV, "", "unknown"),
     (-signal.SIGABRT, "CUDA_ERROR_ILLEGAL_ADDRESS", "device"),
     (-signal.SIGBUS, "", "disk"),
-    (1, "TypeError: a defect", "unknown"),
+    (1, "Traceback…\n  x\nTypeError: a defect", "defect"),
+    (1, "jax.errors.Odd: not a TypeError", "unknown"),
+    (-signal.SIGABRT, "ptxas fatal: Unresolved extern function", "backend"),
 ]
 
 
@@ -91,6 +111,14 @@ def test_the_kernels_own_count_settles_what_a_kill_was_for() -> None:
 def test_the_evidence_names_the_line_of_ours_that_was_running() -> None:
     evidence = classify_death(-signal.SIGSEGV, SEGFAULT_IN_RDKIT).evidence
     assert "SIGSEGV in af3_core/chemistry/conformers.py:123" in evidence
+
+
+def test_the_evidence_of_a_defect_is_where_it_was_raised() -> None:
+    with pytest.raises(AttributeError) as error:
+        failure("input", None)
+    found = classify(error.value)
+    assert found.cause == "defect"
+    assert re.search(r"in workflow/\w+/failures\.py:\d+$", found.evidence)
 
 
 def test_every_cause_has_a_remedy() -> None:

@@ -58,12 +58,16 @@ def test_an_item_whose_job_failed_before_is_skipped(items: list[Item]) -> None:
     assert rows[1]["cause"] == "conformer"
 
 
-def test_a_defect_of_our_own_is_not_taken_for_a_bad_item(items: list[Item]) -> None:
+def test_a_defect_of_our_own_is_a_row_and_its_traceback_is_in_the_log(
+    items: list[Item], capsys: pytest.CaptureFixture[str]
+) -> None:
     def make(item: Item) -> pa.Table:
-        return INCOMPLETE
+        return INCOMPLETE if item.name == "b" else table_of(item)
 
-    with pytest.raises(TypeError):
-        work_through("test", "batch", items, make)
+    rows = work_through("test", "batch", items, make)
+    assert [row["cause"] for row in rows] == [None, "defect", None]
+    assert "ContractError" in str(rows[1]["evidence"])
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
 INCOMPLETE = pa.table({"stage": ["test"]})
@@ -80,7 +84,7 @@ INCOMPLETE = pa.table({"stage": ["test"]})
         (OSError(28, "No space left on device"), "disk"),
         (ValueError("no conformer of component XYZ"), "conformer"),
         (RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS"), "device"),
-        (KeyError("x"), "unknown"),
+        (KeyError("x"), "defect"),
     ],
 )
 def test_a_failure_is_sorted_by_its_cause(error: Exception, cause: str) -> None:

@@ -1,5 +1,6 @@
 """The journal: survives torn lines, and tells a lost job from a stopped one."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,18 @@ import pytest
 from tests.workflow.kill_campaign import count_done
 from workflow.running.failures import failure
 from workflow.running.journal import (
+    Follower,
     History,
     Journal,
+    Line,
+    in_flight,
     key_of,
+    name_process,
     read_history,
     read_lines,
 )
+
+WHY = failure("unknown", "")
 
 
 @pytest.fixture
@@ -22,6 +29,11 @@ def journal(tmp_path: Path) -> Journal:
 
 def history(journal: Journal) -> History:
     return read_history(read_lines(journal.path))
+
+
+def open_items(journal: Journal, process: str = name_process(os.getpid())) -> list[str]:
+    """What a process, this one by default, has in flight."""
+    return [line.item for line in in_flight(read_lines(journal.path), process)]
 
 
 def again(journal: Journal, attempt: int) -> Journal:
@@ -39,7 +51,34 @@ def test_an_item_that_began_and_did_not_end_is_open(journal: Journal) -> None:
     journal.note("began", "a", "v1", "planned")
     journal.note("began", "b", "v1", "planned")
     journal.note("done", "a", "v1", "planned")
-    assert [line.item for line in history(journal).open] == ["b"]
+    assert open_items(journal) == ["b"]
+
+
+def test_each_of_two_processes_answers_for_the_items_that_it_began(
+    journal: Journal,
+) -> None:
+    """A job whose driver was killed runs on beside the one of the next driver."""
+    other = name_process(1)
+    journal.end("began", Line("began", "a", "v1", process=other), WHY)
+    journal.note("began", "a", "v1", "planned")
+    journal.note("began", "b", "v1", "planned")
+    journal.note("done", "a", "v1", "planned")
+    assert open_items(journal) == ["b"] and open_items(journal, other) == ["a"]
+
+
+def test_a_follower_gives_every_line_once_and_torn_ones_when_they_are_whole(
+    journal: Journal,
+) -> None:
+    journal.note("began", "a", "v1", "planned")
+    follower = Follower(journal.path)
+    assert follower.new_lines() == []
+    journal.note("done", "a", "v1", "planned")
+    with journal.path.open("a") as file:
+        file.write('\n{"event": "clo')
+        file.flush()
+        assert [line.event for line in follower.new_lines()] == ["done"]
+        file.write('sed"}\n')
+    assert [line.event for line in follower.new_lines()] == ["closed"]
 
 
 def test_a_job_lost_while_the_campaign_lived_is_held_against_its_item(
@@ -65,13 +104,15 @@ def test_a_campaign_that_was_killed_whole_blames_nobody(journal: Journal) -> Non
         again(journal, 1).note("began", "a", "v1", "planned")
     again(journal, 1)
     assert not history(journal).trials
+    assert history(journal).interrupted == {key_of("a", "v1"): 5}
 
 
 def test_an_item_that_was_told_to_stop_is_not_blamed(journal: Journal) -> None:
     journal.note("began", "a", "v1", "planned")
     journal.note("stopped", "a", "v1", "planned", why=failure("time_limit", ""))
     again(journal, 2)
-    assert not history(journal).trials and not history(journal).open
+    assert not history(journal).trials and not open_items(journal)
+    assert history(journal).interrupted == {key_of("a", "v1"): 1}
 
 
 def test_other_inputs_of_an_item_are_another_story(journal: Journal) -> None:
@@ -96,7 +137,7 @@ def test_a_torn_line_takes_no_other_with_it(journal: Journal) -> None:
         file.write('\n{"event": "don')
     journal.note("done", "a", "v1", "planned")
     assert count_done(journal.path) == {key_of("a", "v1"): 1}
-    assert not history(journal).open
+    assert not open_items(journal)
 
 
 def test_trials_keep_the_rung_and_company_in_which_they_began(

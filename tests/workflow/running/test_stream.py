@@ -34,12 +34,13 @@ def test_a_failure_in_any_phase_stays_with_its_item(phase: str) -> None:
     ]
 
 
-def test_a_defect_of_our_own_ends_the_batch() -> None:
+def test_a_defect_of_our_own_stays_with_its_item_too() -> None:
     def broken(item: int) -> int:
-        raise AssertionError("a bug")
+        assert item != 2, "a bug"
+        return item
 
-    with pytest.raises(AssertionError):
-        list(stream([1], Phases(broken, nothing, nothing)))
+    passages = list(stream([1, 2, 3], Phases(broken, nothing, nothing)))
+    assert [p.failure and p.failure.cause for p in passages] == [None, "defect", None]
 
 
 def wait(item: int, value: object = None) -> int:

@@ -14,7 +14,7 @@ import pytest
 from af3_core.contracts import OUTCOMES
 from tests.workflow.campaigns import ROOT
 from tests.workflow.crashing_step import STAGE
-from tests.workflow.kill_campaign import count_done
+from tests.workflow.kill_campaign import count_done, processes_in
 from tests.workflow.running.test_scheduler import RUNNING, TIMED_OUT
 from workflow.campaign import outcomes_path
 from workflow.running.attempts import EXIT_POSTPONE
@@ -59,14 +59,22 @@ def slurm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None
     return says
 
 
-def launch(batch: str, attempt: int = 1, memory: int | None = None) -> int:
-    """Supervises one submission of a batch, under a limit of memory in bytes."""
+def launch(
+    batch: str,
+    attempt: int = 1,
+    *,
+    memory: int | None = None,
+    minutes: float | None = None,
+) -> int:
+    """Supervises one submission of a batch, under a limit of memory in bytes, in a job
+    of so many minutes."""
+    options = [] if minutes is None else ["--minutes", str(minutes)]
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
     return subprocess.run(
-        command(batch, attempt),
+        [*command(batch, attempt), *options],
         preexec_fn=limit if memory else None,
         timeout=120,
         check=False,
@@ -85,7 +93,7 @@ def test_what_crashes_is_quarantined_and_the_rest_is_done_once() -> None:
     assert results(batch) == {
         **{name: ("done", None) for name in ("well1", "well2", "well3", "once")},
         "segfault": ("failed", "unknown"),
-        "defect": ("failed", "unknown"),
+        "defect": ("failed", "defect"),
         "bad": ("failed", "input"),
     }
     done = count_done(journal_path(STAGE, batch))
@@ -98,6 +106,49 @@ def test_what_crashes_is_quarantined_and_the_rest_is_done_once() -> None:
     }
     assert "tried 2 times" in evidence["segfault"] and "SIGSEGV" in evidence["segfault"]
     assert "TypeError: a bug of our own" in evidence["defect"]
+
+
+def test_an_item_that_does_not_end_stops_no_other_of_the_first_submission() -> None:
+    """Also beside one that exhausts memory and one with a defect."""
+    batch = "well1,slow,memory,defect,well2"
+    memory = 4 * 2**30
+    assert launch(batch, memory=memory, minutes=0.5) == EXIT_POSTPONE
+    done = count_done(journal_path(STAGE, batch))
+    assert done == {key_of(name, "v1"): 1 for name in ("well1", "well2")}
+    for attempt in range(2, RETRIES + 2):
+        status = launch(batch, attempt, memory=memory, minutes=0.3)
+    assert status == 0
+    assert results(batch) == {
+        "well1": ("done", None),
+        "well2": ("done", None),
+        "slow": ("failed", "time_limit"),
+        "memory": ("failed", "host_memory"),
+        "defect": ("failed", "defect"),
+    }
+    assert count_done(journal_path(STAGE, batch)) == done
+
+
+def test_what_was_in_flight_when_a_submission_ended_goes_last_in_the_next() -> None:
+    """However the submission ended, and whether or not Snakemake lived on."""
+    batch = "slow,well1,well2"
+    for attempt, end in ((1, os.kill), (2, os.killpg)):
+        process = subprocess.Popen(command(batch, attempt), start_new_session=True)
+        _wait_for(batch, "began", "slow", attempt)
+        end(process.pid, signal.SIGTERM if end is os.kill else signal.SIGKILL)
+        process.wait(20)
+    began = [
+        x.item for x in read_lines(journal_path(STAGE, batch)) if x.event == "began"
+    ]
+    assert began == ["slow", "well1", "well2", "slow"]
+
+
+def test_nothing_that_a_step_started_outlives_it() -> None:
+    process = subprocess.Popen(command("child", 1))
+    _wait_for("child", "began", "child", 1)
+    time.sleep(0.5)
+    process.terminate()
+    process.wait(20)
+    assert not [said for said in processes_in(Path.cwd()) if "sleep" in said]
 
 
 def test_what_more_memory_or_another_node_may_help_is_submitted_again() -> None:

@@ -1,0 +1,45 @@
+"""The one place where whatever an item raises becomes its failure.
+
+Everything that is done for one item, from its key to its commit, is done inside a
+`Guard`, in every stage. What is raised there stops this item and no other; a defect of
+our own is told from the user's errors, and its traceback goes to the step's log.
+"""
+
+import sys
+import time
+import traceback
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+from workflow.running.failures import Failure, classify
+
+_ENDS_THE_STEP = (SystemExit, KeyboardInterrupt, GeneratorExit)
+
+
+class Guard(AbstractContextManager["Guard"]):
+    """Keeps what its block raises as a failure, unless it is to end the step."""
+
+    failure: Failure | None = None
+    """Why the block did not come to its end; None if it did."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if error is None or isinstance(error, _ENDS_THE_STEP):
+            return False
+        self.failure = classify(error)
+        log(f"{self.name} failed: {self.failure.cause}: {self.failure.evidence}")
+        if self.failure.cause in ("defect", "unknown"):
+            traceback.print_exception(error)
+        return True
+
+
+def log(message: str) -> None:
+    """One line with the time, to the step's log."""
+    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
