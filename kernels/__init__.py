@@ -3,15 +3,16 @@
 Backends that need more (CUDA, Triton) say so when they are asked for.
 """
 
-from kernels.api import attention, gated_transition
+from kernels.api import attention, gated_transition, triangle_multiplication
 from kernels.devices import Device, current_device, lowering_for
 from kernels.dispatch import (
     BACKENDS,
     TRANSITION_BACKENDS,
+    TRIANGLE_BACKENDS,
     Backend,
+    FusedBackend,
     Preference,
     Spec,
-    TransitionBackend,
     backends_used,
     choose_backend,
     explain,
@@ -19,20 +20,24 @@ from kernels.dispatch import (
 )
 from kernels.hazards import Hazard, hazards_of, require_safe
 from kernels.operands import Mask
-from kernels.spec import AttentionSpec, TransitionSpec
+from kernels.spec import AttentionSpec, TransitionSpec, TriangleSpec
+from kernels.triangle import TriangleWeights
 
 __all__ = [
     "BACKENDS",
     "TRANSITION_BACKENDS",
+    "TRIANGLE_BACKENDS",
     "AttentionSpec",
     "Backend",
     "Device",
+    "FusedBackend",
     "Hazard",
     "Mask",
     "Preference",
     "Spec",
-    "TransitionBackend",
     "TransitionSpec",
+    "TriangleSpec",
+    "TriangleWeights",
     "attention",
     "backends_used",
     "choose_backend",
@@ -43,4 +48,5 @@ __all__ = [
     "lowering_for",
     "record_choices",
     "require_safe",
+    "triangle_multiplication",
 ]

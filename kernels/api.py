@@ -4,9 +4,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from kernels.devices import current_device
-from kernels.dispatch import Preference, TransitionBackend, dispatch
+from kernels.dispatch import FusedBackend, Preference, dispatch
 from kernels.operands import Mask, gather_operands
-from kernels.spec import spec_of, transition_spec_of
+from kernels.spec import spec_of, transition_spec_of, triangle_spec_of
+from kernels.triangle import TriangleWeights, check_triangle
 
 
 def attention(
@@ -55,7 +56,7 @@ def gated_transition(
     expand: Float[Array, "c twice_f"],
     contract: Float[Array, "f d"],
     *,
-    backend: TransitionBackend = "auto",
+    backend: FusedBackend = "auto",
 ) -> Float[Array, "*batch d"]:
     """SwiGLU transition (silu(x Wa) · x Wb) Wc. AF3 SI Algorithm 11, lines 2-4.
 
@@ -79,3 +80,35 @@ def gated_transition(
         )
     spec = transition_spec_of(x, expand, contract, current_device())
     return dispatch(spec, backend).run(x, expand, contract, spec=spec)
+
+
+def triangle_multiplication(
+    pair: Float[Array, "*batch n n c"],
+    mask: Bool[Array, "*batch n n"],
+    weights: TriangleWeights,
+    *,
+    outgoing: bool,
+    channels_at_once: int | None = None,
+    backend: FusedBackend = "auto",
+) -> Float[Array, "*batch n n c"]:
+    """pair + its triangle update by products of edges. AF3 SI Algorithms 12 and 13.
+
+    Edges where `mask` is False count as zero in the products; their own update is
+    computed like any other. Matrix products take the dtype of pair, layer norms are
+    float32. `channels_at_once`, a divisor of the hidden channels, bounds memory: no
+    more channels of the projected edges are alive at a time (default: all).
+
+    Raises ValueError when shapes do not fit, or when `backend` is named and cannot
+    run; the message is the reason.
+    """
+    if channels_at_once is None:
+        channels_at_once = weights.output.shape[0]
+    check_triangle(pair, mask, weights, channels_at_once)
+    spec = triangle_spec_of(
+        pair,
+        weights,
+        outgoing=outgoing,
+        channels_at_once=channels_at_once,
+        device=current_device(),
+    )
+    return dispatch(spec, backend).run(pair, mask, weights, spec=spec)

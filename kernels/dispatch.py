@@ -21,14 +21,17 @@ from kernels import (
     transition_naive,
     transition_triton,
     transition_xla,
+    triangle_naive,
+    triangle_xla,
 )
-from kernels.spec import AttentionSpec, TransitionSpec
+from kernels.spec import AttentionSpec, TransitionSpec, TriangleSpec
 
 Backend = Literal["auto", "naive", "xla", "cudnn", "triton"]
-TransitionBackend = Literal["auto", "naive", "xla", "triton"]
+FusedBackend = Literal["auto", "naive", "xla", "triton"]
+"""Of the operations that cuDNN does not have."""
 Preference = Backend | tuple[Backend, ...]
 """A backend, or several of which the first that does not refuse is taken."""
-Spec = AttentionSpec | TransitionSpec
+Spec = AttentionSpec | TransitionSpec | TriangleSpec
 
 _RECORD: contextvars.ContextVar[dict[Spec, str] | None] = contextvars.ContextVar(
     "_RECORD", default=None
@@ -44,7 +47,7 @@ class Implementation(NamedTuple):
     run: Callable[..., Array]
 
 
-# Both in order of preference. "auto" never reaches `naive`, for xla refuses nothing.
+# All in order of preference. "auto" never reaches `naive`, for xla refuses nothing.
 BACKENDS: dict[str, Implementation] = {
     "triton": Implementation(attention_triton.unsupported, attention_triton.run),
     "cudnn": Implementation(attention_cudnn.unsupported, attention_cudnn.run),
@@ -56,9 +59,14 @@ TRANSITION_BACKENDS: dict[str, Implementation] = {
     "xla": Implementation(transition_xla.unsupported, transition_xla.run),
     "naive": Implementation(transition_naive.unsupported, transition_naive.run),
 }
+TRIANGLE_BACKENDS: dict[str, Implementation] = {
+    "xla": Implementation(triangle_xla.unsupported, triangle_xla.run),
+    "naive": Implementation(triangle_naive.unsupported, triangle_naive.run),
+}
 TABLES: dict[type, dict[str, Implementation]] = {
     AttentionSpec: BACKENDS,
     TransitionSpec: TRANSITION_BACKENDS,
+    TriangleSpec: TRIANGLE_BACKENDS,
 }
 
 

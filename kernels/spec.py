@@ -1,4 +1,4 @@
-"""The facts of one attention that decide where it can run: no arrays, all hashable."""
+"""The facts of one call that decide where it can run: no arrays, all hashable."""
 
 import math
 from typing import NamedTuple
@@ -7,6 +7,7 @@ from jaxtyping import Array
 
 from kernels.devices import Device
 from kernels.operands import Operands
+from kernels.triangle import TriangleWeights
 
 Shape = tuple[int, ...]
 
@@ -85,6 +86,32 @@ class TransitionSpec(NamedTuple):
         )
 
 
+class TriangleSpec(NamedTuple):
+    """Shape, direction, dtype and device of one call of `triangle_multiplication`."""
+
+    batch: Shape
+    num_tokens: int
+    num_channels: int
+    num_hidden: int
+    channels_at_once: int
+    outgoing: bool
+    dtype: str
+    device: Device
+
+    @property
+    def operation(self) -> str:
+        """What the log and error messages call it."""
+        return "triangle multiplication"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.dtype} batch {list(self.batch)}, {self.num_tokens} tokens,"
+            f" {self.num_channels} → {self.num_hidden} channels,"
+            f" {self.channels_at_once} at once,"
+            f" {'outgoing' if self.outgoing else 'incoming'} on {self.device}"
+        )
+
+
 def spec_of(operands: Operands, device: Device) -> AttentionSpec:
     """The facts about `operands` that a backend may refuse."""
     q, k = operands.q, operands.k
@@ -118,6 +145,27 @@ def transition_spec_of(
         num_hidden=contract.shape[0],
         num_outputs=contract.shape[1],
         dtype=x.dtype.name,
+        device=device,
+    )
+
+
+def triangle_spec_of(
+    pair: Array,
+    weights: TriangleWeights,
+    *,
+    outgoing: bool,
+    channels_at_once: int,
+    device: Device,
+) -> TriangleSpec:
+    """The facts about a triangle multiplication that a backend may refuse."""
+    return TriangleSpec(
+        batch=pair.shape[:-3],
+        num_tokens=pair.shape[-2],
+        num_channels=pair.shape[-1],
+        num_hidden=weights.output.shape[0],
+        channels_at_once=channels_at_once,
+        outgoing=outgoing,
+        dtype=pair.dtype.name,
         device=device,
     )
 
