@@ -147,7 +147,7 @@ class ProvenanceRow:
     job_id: Text = column("first 16 hex digits of the job's content digest")
     seed: Seed = column("model seed")
     weights: Text = column("SHA-256 of the checkpoint")
-    network: Text = column("JSON: recycles, diffusion steps, samples")
+    network: Text = column("JSON: recycles, steps, samples, noise buckets")
     precision: Text = column("float32 or bfloat16")
     backends: Text = column("JSON: operation to what computed it")
     foldmill: Text = column("version of Foldmill")

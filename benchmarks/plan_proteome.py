@@ -24,7 +24,7 @@ from pathlib import Path
 
 import yaml
 
-from af3_core.features.tokens import AF3_BUCKETS
+from af3_core.features.buckets import AF3_BUCKETS
 from benchmarks.proteome import draw_lengths, draw_proteome, write_json_files
 from workflow.planning.buckets import CostModel, bucket_for, padding_waste
 from workflow.planning.forecast import Forecast, read_forecast

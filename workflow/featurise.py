@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from af3_core.chemistry.dictionary import Components
 from af3_core.contracts import FEATURES
-from af3_core.features.featurise import Fallback, embed_references, featurise
-from af3_core.features.values import Features
+from af3_core.features.featurise import embed_references, featurise
+from af3_core.features.options import AS_PUBLISHED, FeatureOptions
 from af3_core.job import Job
 from workflow.campaign import features_path, split_item
 from workflow.running.features_file import features_table
@@ -34,39 +34,27 @@ from workflow.step import (
 def features_key(row: Row, settings: Settings) -> str:
     """Names everything a job's features are made from."""
     keys = [key.digest for key in evidence_keys(job_of(row), settings)]
-    return digest_of(FEATURES.version, row["json"], keys)
+    chosen = settings.feature_options()
+    return digest_of(FEATURES.version, row["json"], keys, repr(chosen))
 
 
-def make_features(job: Job, search: Mapping[str, object]) -> pa.Table:
+def make_features(
+    job: Job, search: Mapping[str, object], options: FeatureOptions = AS_PUBLISHED
+) -> pa.Table:
     """Features and the conformers of every seed, as rows of the contract.
 
     `search` says what alignments and templates come from.
-
-    Raises:
-        ValueError: a residue has neither a conformer nor coordinates. AlphaFold 3
-            would put all its atoms in one place.
     """
     components = Components.load(job.user_ccd)
-    features = featurise(job, components)
+    features = featurise(job, components, options)
     positions = {}
     for seed in job.seeds:
-        positions[seed], fallbacks = embed_references(features, components, seed)
-        for f in fallbacks:
-            residue = f"chain {f.chain_id}, residue {f.residue_id} ({f.code})"
-            log(f"{job.name}: no conformer of {residue}; {f.source} stands in")
-            if f.source == "none" and _num_atoms(features, f) > 1:
-                raise ValueError(
-                    f"no conformer of {residue}: RDKit finds none with seed {seed},"
-                    " and the component brings no coordinates"
-                )
+        positions[seed], fallbacks = embed_references(
+            features, components, seed, options.conformers
+        )
+        for fallback in fallbacks:
+            log(f"{job.name}, seed {seed}: {fallback}")
     return features_table(features, positions, search)
-
-
-def _num_atoms(features: Features, residue: Fallback) -> int:
-    atoms = features.atoms
-    chain = features.chains.chain_id.index(residue.chain_id)
-    is_of = (atoms.chain_index == chain) & (atoms.residue_id == residue.residue_id)
-    return int(is_of.sum())
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -87,9 +75,12 @@ def featurise_batch(batch: str) -> None:
         for job_id, row in sorted(rows.items())
     ]
 
+    options = settings.feature_options()
+
     def make(item: Item) -> pa.Table:
         job = job_of(rows[item.name])
-        return make_features(add_evidence(job, settings), search_facts(job, settings))
+        facts = search_facts(job, settings)
+        return make_features(add_evidence(job, settings), facts, options)
 
     commit_outcomes("featurise", batch, work_through("featurise", batch, items, make))
 

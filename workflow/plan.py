@@ -9,10 +9,11 @@ file, field, value and what is allowed), `forecast.json` (what it all will take)
 """
 
 import argparse
+import functools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,9 +21,10 @@ import pyarrow.parquet as pq
 from af3_core.chemistry.dictionary import Components
 from af3_core.contracts import CHAINS, JOBS
 from af3_core.features.featurise import count_tokens
+from af3_core.features.options import FeatureOptions
 from af3_core.inputs.chemistry import standard_components
 from af3_core.inputs.files import find_inputs, iterate_jobs
-from af3_core.job import InputError, Job, write_job
+from af3_core.job import MAX_SEED, InputError, Job, write_job
 from workflow.campaign import PLAN
 from workflow.databases.catalogue import SEARCHED, Database, read_manifest
 from workflow.manifest import (
@@ -81,11 +83,13 @@ def make_plan(
     costs = find_costs(settings.plan, campaign_timings())
     jobs: dict[str, PlannedJob] = {}
     refusals: list[Refusal] = []
+    count = functools.partial(_count, options=settings.feature_options())
     for path, read in _read_inputs(settings):
         try:
             if isinstance(read, InputError):
                 raise read
-            job = plan_job(str(path), read, _count, settings.predict.max_tokens)
+            read = _with_seeds(read, str(path), settings.predict.num_seeds)
+            job = plan_job(str(path), read, count, settings.predict.max_tokens)
             _claim_name(job, jobs)
         except InputError as error:
             refusals.append(Refusal(str(path), error))
@@ -108,8 +112,25 @@ def _read_inputs(settings: Settings) -> Iterator[tuple[Path, Job | InputError]]:
     files, errors = find_inputs(settings.inputs)
     yield from ((Path(error.file), error) for error in errors)
     for file in files:
-        for read in iterate_jobs(file):
+        for read in iterate_jobs(file, settings.predict.seeds):
             yield file, read
+
+
+def _with_seeds(job: Job, source: str, num_seeds: int | None) -> Job:
+    """The job with as many seeds as `predict.num_seeds` says, from its own one on.
+
+    Raises:
+        InputError: it states several seeds, or they would be too large.
+    """
+    if num_seeds is None:
+        return job
+    first = job.seeds[0]
+    if len(job.seeds) > 1 or first + num_seeds - 1 > MAX_SEED:
+        shown = ", ".join(map(str, job.seeds[:5]))
+        allowed = "one seed, from which predict.num_seeds counts on"
+        where = f"{job.name}: modelSeeds"
+        raise InputError(source, where, shown, f"{allowed}, up to {MAX_SEED}")
+    return replace(job, seeds=tuple(range(first, first + num_seeds)))
 
 
 def _claim_name(job: PlannedJob, jobs: dict[str, PlannedJob]) -> None:
@@ -126,12 +147,12 @@ def _claim_name(job: PlannedJob, jobs: dict[str, PlannedJob]) -> None:
         raise InputError(job.source, "name", job.name, allowed)
 
 
-def _count(job: Job) -> int:
+def _count(job: Job, options: FeatureOptions) -> int:
     """Tokens of a job; impossible chemistry is the user's to mend."""
     components = standard_components()
     if job.user_ccd is not None:
         components = Components.load(job.user_ccd)
-    return count_tokens(job, components)
+    return count_tokens(job, components, options)
 
 
 def _targets(databases: Iterable[Database]) -> list[SearchTarget]:

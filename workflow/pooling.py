@@ -45,7 +45,7 @@ def provenance_of(items: Iterable[Item]) -> pa.Table:
 def _columns(path: Path) -> dict[str, object]:
     column = pq.read_table(path, columns=["provenance"], partitioning=None)
     facts = json.loads(column["provenance"][0].as_py())
-    network = ("num_recycles", "num_diffusion_steps", "num_samples")
+    network = ("num_recycles", "num_diffusion_steps", "num_samples", "noise_buckets")
     same = ("weights", "precision", "foldmill", "source", "jax", "device", "driver")
     search = facts["search"]
     return {

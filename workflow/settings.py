@@ -7,15 +7,26 @@ the nearest known one. Relative paths are relative to the folder the workflow ru
 import difflib
 import hashlib
 import json
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from af3_core.job import InputError
+from af3_core.features.buckets import RELEASE_BUCKETS
+from af3_core.job import MAX_SEED, InputError
+
+if TYPE_CHECKING:
+    from af3_core.features.options import FeatureOptions
 
 Positive = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 type TrunkFile = Literal["embeddings", "distogram"]
+
+
+def _check_date(text: str) -> str:
+    date.fromisoformat(text)
+    return text
 
 
 class _Block(BaseModel):
@@ -38,10 +49,20 @@ class Search(_Block):
     profile: Literal["paper", "server"] = "paper"
     batch_size: Positive = 200
     threads: Positive = 2
-    max_template_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = (
-        "2021-09-30"
-    )
+    max_template_date: Annotated[
+        str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_check_date)
+    ] = "2021-09-30"
     stage_to: str | None = None
+
+
+class Features(_Block):
+    """What the network reads of a job, where AlphaFold 3 leaves a choice."""
+
+    template_positions: Literal["alphafold3", "own"] = "alphafold3"
+    resolve_msa_overlaps: bool = True
+    fix_standalone_glycans: bool = False
+    conformer_max_iterations: Annotated[int, Field(ge=0)] | None = None
+    conformer_seconds: Positive = 300
 
 
 class Model(_Block):
@@ -51,11 +72,20 @@ class Model(_Block):
     num_recycles: Annotated[int, Field(ge=0)] | None = None
     num_diffusion_steps: Positive | None = None
     num_samples: Positive | None = None
+    noise_buckets: Literal["3.0.5", "3.0.4"] | tuple[Positive, ...] = "3.0.5"
+
+    @property
+    def drawn_sizes(self) -> tuple[int, ...]:
+        """AlphaFold 3's padded sizes, for which its random numbers are drawn."""
+        named = self.noise_buckets
+        return RELEASE_BUCKETS[named] if isinstance(named, str) else named
 
 
 class Predict(_Block):
-    """How it is computed, and how much goes into one cluster job."""
+    """How it is computed, how often, and how much goes into one cluster job."""
 
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1,)
+    num_seeds: Positive | None = None
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     attention: Literal["auto", "naive", "xla", "cudnn", "triton"] = "auto"
     buckets: tuple[Positive, ...] | None = None
@@ -106,11 +136,30 @@ class Settings(_Block):
     inputs: tuple[Path, ...]
     plan: Plan = Plan()
     search: Search
+    features: Features = Features()
     model: Model
     predict: Predict = Predict()
     relax: Relax = Relax()
     score: Score = Score()
     export: Export = Export()
+
+    def feature_options(self) -> "FeatureOptions":
+        """What was chosen about features."""
+        # RDKit, which it brings, takes longer to import than all the rest.
+        from af3_core.chemistry.conformers import ConformerLimits
+        from af3_core.features.options import FeatureOptions
+
+        chosen = self.features
+        return FeatureOptions(
+            resolve_msa_overlaps=chosen.resolve_msa_overlaps,
+            fix_standalone_glycans=chosen.fix_standalone_glycans,
+            template_positions=chosen.template_positions,
+            conformers=ConformerLimits(
+                max_iterations=chosen.conformer_max_iterations,
+                max_seconds=chosen.conformer_seconds,
+                max_date=date.fromisoformat(self.search.max_template_date),
+            ),
+        )
 
 
 def check_settings(raw: object, *, source: str) -> Settings:

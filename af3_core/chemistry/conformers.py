@@ -2,22 +2,26 @@
 
 AF3 SI 2.8. A conformer is made by RDKit's ETKDGv3; where that fails the dictionary's
 ideal coordinates stand in, then those of a deposited structure if the component has
-not been revised since the training cut-off, then the origin. Everything random of a
-residue comes from one NumPy stream, in the order of the tokens.
+not been revised since a date, then the origin. Everything random of a residue comes
+from one NumPy stream, in the order of the tokens.
 """
 
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from rdkit import Chem, rdBase
-from rdkit.Chem import rdDistGeom
+from rdkit import Chem
 
+from af3_core.chemistry import embedding
 from af3_core.chemistry.component import Component
 from af3_core.chemistry.molecules import (
     atomic_number,
@@ -26,7 +30,29 @@ from af3_core.chemistry.molecules import (
 )
 
 TRAINING_CUT_OFF = date(2021, 9, 30)
-"""Deposited coordinates of components revised since then are not used."""
+LARGE_MOLECULE = 600
+"""From this many atoms on, hydrogens among them, a process of its own embeds."""
+
+
+@dataclass(frozen=True)
+class ConformerLimits:
+    """How hard conformers are looked for, and what may stand in for one."""
+
+    max_iterations: int | None = None
+    """Attempts at each; None for RDKit's own number."""
+    max_seconds: int = 300
+    """For each; after them the job is given up, not the conformer."""
+    max_date: date = TRAINING_CUT_OFF
+    """Deposited coordinates of components revised since then are not used."""
+
+
+LIMITS = ConformerLimits()
+"""AlphaFold 3's, and a limit of time."""
+
+
+class ConformerError(ValueError):
+    """No answer of RDKit; the message says what to do."""
+
 
 Source = Literal["ETKDGv3", "ideal", "deposited", "none"]
 """Where a conformer comes from; none means all atoms in one place."""
@@ -121,22 +147,37 @@ class Conformer:
 
 
 def embed_all(
-    references: Sequence[Reference], poses: Sequence[Pose], *, threads: int = 1
+    references: Sequence[Reference],
+    poses: Sequence[Pose],
+    limits: ConformerLimits,
+    *,
+    threads: int = 1,
 ) -> list[Conformer]:
-    """Makes the conformer of every residue."""
+    """Makes the conformer of every residue.
+
+    Raises:
+        ConformerError: RDKit takes too long for one of them.
+    """
+    each = [limits] * len(poses)
     if threads == 1:
-        return [embed(*pair) for pair in zip(references, poses, strict=True)]
+        return list(map(embed, references, poses, each))
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(embed, references, poses))
+        return list(pool.map(embed, references, poses, each))
 
 
-def embed(reference: Reference, pose: Pose) -> Conformer:
-    """Makes one conformer, centred, turned and moved by its pose."""
+def embed(
+    reference: Reference, pose: Pose, limits: ConformerLimits = LIMITS
+) -> Conformer:
+    """Makes one conformer, centred, turned and moved by its pose.
+
+    Raises:
+        ConformerError: RDKit takes too long.
+    """
     positions, source = None, "ETKDGv3"
     if reference.molecule is not None and pose.conformer_seed is not None:
-        positions = _embed_molecule(reference.molecule, pose.conformer_seed)
+        positions = _embed_molecule(reference, pose.conformer_seed, limits)
     if positions is None:
-        by_component, source = fallback_positions(reference.component)
+        by_component, source = fallback_positions(reference.component, limits.max_date)
         index = {n: i for i, n in enumerate(reference.component.atom_names)}
         positions = by_component[[index[name] for name in reference.rows]]
     positions = positions.astype(np.float32)
@@ -145,26 +186,68 @@ def embed(reference: Reference, pose: Pose) -> Conformer:
     return Conformer(placed, source)
 
 
-def _embed_molecule(molecule: Chem.Mol, seed: int) -> np.ndarray | None:
-    parameters = rdDistGeom.ETKDGv3()
-    parameters.randomSeed = seed
-    copy = Chem.Mol(molecule)
-    with rdBase.BlockLogs():
-        conformer_id = rdDistGeom.EmbedMolecule(copy, parameters)
-    if conformer_id < 0:
+def _embed_molecule(
+    reference: Reference, seed: int, limits: ConformerLimits
+) -> np.ndarray | None:
+    molecule = reference.molecule
+    assert molecule is not None
+    is_large = molecule.GetNumAtoms() >= LARGE_MOLECULE
+    began = time.monotonic()
+    found = (_embed_apart if is_large else _embed_here)(molecule, seed, limits)
+    if not found and time.monotonic() - began >= limits.max_seconds:
+        found = None
+    if found is None:
+        raise ConformerError(
+            f"RDKit looks for a conformer of {reference.component.code} "
+            f"({molecule.GetNumAtoms()} atoms) for more than {limits.max_seconds} s "
+            "(features.conformer_seconds)"
+        )
+    return np.frombuffer(found, "<f8").reshape(-1, 3) if found else None
+
+
+def _embed_here(molecule: Chem.Mol, seed: int, limits: ConformerLimits) -> bytes:
+    return embedding.embed_molecule(
+        molecule,
+        seed,
+        max_iterations=limits.max_iterations,
+        max_seconds=limits.max_seconds,
+    )
+
+
+def _embed_apart(
+    molecule: Chem.Mol, seed: int, limits: ConformerLimits
+) -> bytes | None:
+    """The same in another process; None if it had to be stopped."""
+    limit = -1 if limits.max_iterations is None else limits.max_iterations
+    try:
+        done = subprocess.run(
+            [sys.executable, str(Path(embedding.__file__)), str(seed), str(limit)],
+            input=molecule.ToBinary(Chem.PropertyPickleOptions.NoProps),
+            capture_output=True,
+            timeout=limits.max_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
         return None
-    return copy.GetConformer(conformer_id).GetPositions()
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip()[-300:]
+        raise ConformerError(
+            f"RDKit ended with status {done.returncode} over a molecule of "
+            f"{molecule.GetNumAtoms()} atoms: {said}"
+        )
+    return done.stdout
 
 
 def fallback_positions(
-    component: Component,
+    component: Component, max_date: date = TRAINING_CUT_OFF
 ) -> tuple[Float[np.ndarray, "a 3"], Source]:
     """Returns coordinates from the dictionary for want of a conformer, Å.
 
-    Unknown coordinates become 0.
+    Unknown coordinates become 0. Deposited ones are used if the component was last
+    revised before `max_date`.
     """
     positions, source = component.ideal_positions, "ideal"
-    is_old = component.modified is not None and component.modified < TRAINING_CUT_OFF
+    is_old = component.modified is not None and component.modified < max_date
     if component.deposited_positions is not None and is_old:
         positions, source = component.deposited_positions, "deposited"
     if np.isnan(positions).all():

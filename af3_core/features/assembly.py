@@ -35,6 +35,8 @@ class Assembly:
     """Between residues; bonds within a residue are the component's."""
     carboxyl_ends: frozenset[Residue]
     """Residues within a chain that keep OXT because it is bonded."""
+    keeps_free_sugars: bool
+    """Sugars that are bonded to nothing keep O1."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,14 @@ class _Skeleton:
         return replace(self, chains=chains, atoms=atoms, bonds=bonds)
 
 
-def assemble(job: Job, components: Components) -> Assembly:
+def assemble(
+    job: Job, components: Components, fix_standalone_glycans: bool = False
+) -> Assembly:
     """Decides which chains and bonds of a job are predicted.
+
+    Args:
+        fix_standalone_glycans: sugars that are bonded to nothing keep O1, which those
+            in training never had.
 
     Raises:
         ChemistryError: an unknown component or atom, or nothing is left to predict.
@@ -72,7 +80,8 @@ def assemble(job: Job, components: Components) -> Assembly:
     skeleton = _Skeleton(chains, _skeleton_atoms(chains, job, components), job.bonds)
     skeleton = skeleton.keep_atoms(lambda chain, *_: not is_unknown(chain))
     skeleton = skeleton.keep_atoms(_is_heavy_and_standard(components))
-    skeleton = skeleton.keep_atoms(_is_not_leaving(skeleton, components))
+    is_kept = _is_not_leaving(skeleton, components, fix_standalone_glycans)
+    skeleton = skeleton.keep_atoms(is_kept)
     if not skeleton.chains:
         raise ChemistryError("no chain has a known residue, nothing can be predicted")
     kept = {c.chain_id for c in skeleton.chains}
@@ -89,6 +98,7 @@ def assemble(job: Job, components: Components) -> Assembly:
             for residue, names in skeleton.atoms.items()
             if "OXT" in names and residue[0] in kept
         ),
+        keeps_free_sugars=fix_standalone_glycans,
     )
 
 
@@ -175,11 +185,12 @@ def _is_heavy_and_standard(
 
 
 def _is_not_leaving(
-    skeleton: _Skeleton, components: Components
+    skeleton: _Skeleton, components: Components, keep_free: bool
 ) -> Callable[[Chain, int, str], bool]:
-    """Glycans lose O1 unless it is bonded, standing alone or not."""
+    """Glycans lose O1 unless it is bonded; `keep_free`: or no atom of them is."""
     bonds = _glycan_bonds(skeleton, components)
     bonded = {(a.chain_id, a.residue_id, a.atom_name) for b in bonds for a in b}
+    bonded_residues = {(chain_id, residue_id) for chain_id, residue_id, _ in bonded}
     any_bonded_o1 = any(name == "O1" for *_, name in bonded)
 
     def is_kept(chain: Chain, residue_id: int, name: str) -> bool:
@@ -188,8 +199,11 @@ def _is_not_leaving(
         code = chain.codes[residue_id - 1]
         if name not in ("O1", "OXT", "OP3") or not components.is_glycan(code):
             return True
-        if not any_bonded_o1:
+        if not any_bonded_o1 and not keep_free:
             return name != "O1"
+        is_free = (chain.chain_id, residue_id) not in bonded_residues
+        if keep_free and chain.kind == "ligand" and is_free:
+            return True
         dropped = {"ligand": "O1", "protein": "OXT", "rna": "OP3", "dna": "OP3"}
         is_bonded_ligand_atom = (
             chain.kind == "ligand" and (chain.chain_id, residue_id, name) in bonded
@@ -247,7 +261,14 @@ def dropped_atoms(
     if chain.kind in ("rna", "dna"):
         return frozenset() if residue_id == 1 else frozenset({"OP3"})
     if chain.smiles is None and components.is_glycan(chain.codes[residue_id - 1]):
-        o1 = BondAtom(chain.chain_id, residue_id, "O1")
         bonds = (*assembly.polymer_ligand_bonds, *assembly.ligand_ligand_bonds)
-        return frozenset() if any(o1 in bond for bond in bonds) else frozenset({"O1"})
+        bonded = {
+            atom.atom_name
+            for bond in bonds
+            for atom in bond
+            if (atom.chain_id, atom.residue_id) == (chain.chain_id, residue_id)
+        }
+        if "O1" in bonded or (assembly.keeps_free_sugars and not bonded):
+            return frozenset()
+        return frozenset({"O1"})
     return frozenset()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int
 
-from af3_core.chemistry.conformers import draw_poses, embed_all
+from af3_core.chemistry.conformers import LIMITS, ConformerLimits, draw_poses, embed_all
 from af3_core.chemistry.dictionary import Components
 from af3_core.chemistry.residues import STANDARD_CODES, is_one_token
 from af3_core.features.assembly import Assembly, assemble, is_unknown
@@ -19,6 +19,7 @@ from af3_core.features.chain_inputs import chain_inputs
 from af3_core.features.chains import chains_of
 from af3_core.features.frames import find_frames
 from af3_core.features.msa import msa_features
+from af3_core.features.options import AS_PUBLISHED, FeatureOptions
 from af3_core.features.reference import (
     Residues,
     find_residues,
@@ -33,7 +34,9 @@ from af3_core.job import Job
 _PURINES = frozenset({"A", "G", "DA", "DG"})
 
 
-def count_tokens(job: Job, components: Components) -> int:
+def count_tokens(
+    job: Job, components: Components, options: FeatureOptions = AS_PUBLISHED
+) -> int:
     """Counts the tokens of a job without embedding anything.
 
     Plain polymers are counted without reading the component dictionary.
@@ -49,24 +52,26 @@ def count_tokens(job: Job, components: Components) -> int:
     num_residues = sum(len(c.codes) for c in chains if not is_unknown(c))
     if is_plain and num_residues:
         return num_residues
-    return tokenise(assemble(job, components), components).num_tokens
+    assembly = assemble(job, components, options.fix_standalone_glycans)
+    return tokenise(assembly, components).num_tokens
 
 
 def featurise(
-    job: Job, components: Components, *, resolve_msa_overlaps: bool = True
+    job: Job, components: Components, options: FeatureOptions = AS_PUBLISHED
 ) -> Features:
     """Computes everything of a job that does not depend on a seed.
 
     Args:
         job: with MSAs and templates, which may be empty but not None.
         components: the dictionary with the job's own components.
-        resolve_msa_overlaps: drop unpaired rows that are also paired rows.
+        options: what may be chosen.
 
     Raises:
         ChemistryError: an unknown component or atom, or nothing to predict.
+        ConformerError: RDKit takes too long for a ligand.
         ValueError: an MSA or template is missing or does not fit its chain.
     """
-    assembly = assemble(job, components)
+    assembly = assemble(job, components, options.fix_standalone_glycans)
     table = tokenise(assembly, components)
     tokens, chains, atoms = _tokens(table), _chains(table), _atoms(table)
     residues = find_residues(tokens, chains, atoms, components)
@@ -74,13 +79,13 @@ def featurise(
     inputs = chain_inputs(job, table)
     return Features(
         tokens=tokens,
-        msa=msa_features(inputs, resolve_overlaps=resolve_msa_overlaps),
-        templates=template_features(inputs),
+        msa=msa_features(inputs, resolve_overlaps=options.resolve_msa_overlaps),
+        templates=template_features(inputs, positions=options.template_positions),
         reference=reference_atoms(residues),
         atom_mask=table.slot_atoms >= 0,
         pseudo_beta_slot=_pseudo_beta_slots(table, components),
         centre_slot=centre_slot,
-        frames_mask=find_frames(tokens, residues, centre_slot),
+        frames_mask=find_frames(tokens, residues, centre_slot, options.conformers),
         polymer_ligand_bonds=_polymer_ligand_bonds(assembly, table),
         ligand_ligand_bonds=_ligand_ligand_bonds(assembly, table, residues),
         chains=chains,
@@ -101,32 +106,57 @@ class Fallback:
     source: str
     """What stands in: ideal or deposited coordinates, or none."""
 
+    def __str__(self) -> str:
+        """The residue and what became of it, as a sentence."""
+        where = f"chain {self.chain_id}, residue {self.residue_id} ({self.code})"
+        if self.source == "none":
+            return (
+                f"RDKit finds no conformer of {where} and there are no coordinates:"
+                " all its atoms are given to the network in one place, as AlphaFold 3"
+                " does"
+            )
+        return f"RDKit finds no conformer of {where}; its {self.source} one stands in"
+
 
 def reference_positions(
-    features: Features, components: Components, seed: int, *, threads: int = 1
+    features: Features,
+    components: Components,
+    seed: int,
+    limits: ConformerLimits = LIMITS,
+    *,
+    threads: int = 1,
 ) -> Float32[np.ndarray, "n x 3"]:
     """Returns the positions of `embed_references`, Å."""
-    return embed_references(features, components, seed, threads=threads)[0]
+    return embed_references(features, components, seed, limits, threads=threads)[0]
 
 
 def embed_references(
-    features: Features, components: Components, seed: int, *, threads: int = 1
+    features: Features,
+    components: Components,
+    seed: int,
+    limits: ConformerLimits = LIMITS,
+    *,
+    threads: int = 1,
 ) -> tuple[Float32[np.ndarray, "n x 3"], tuple[Fallback, ...]]:
     """Embeds the reference conformer of every residue and ligand. AF3 SI 2.8.
 
     Args:
         components: the same that the features were made with.
         seed: the model seed, 0 to 2³² − 1.
+        limits: how hard conformers are looked for, and what may stand in.
         threads: embeddings at a time; the result does not depend on it.
 
     Returns:
         Positions, Å, and the residues that RDKit could not embed.
+
+    Raises:
+        ConformerError: RDKit takes too long for one of them.
     """
     residues = find_residues(
         features.tokens, features.chains, features.atoms, components
     )
     poses = draw_poses(residues.references, seed)
-    conformers = embed_all(residues.references, poses, threads=threads)
+    conformers = embed_all(residues.references, poses, limits, threads=threads)
     fallbacks = tuple(
         _fallback(features, residues, residue, conformer.source)
         for residue, conformer in enumerate(conformers)

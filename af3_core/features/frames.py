@@ -4,10 +4,12 @@ AF3 SI 4.3.2. Residues of polymers always have a frame. An atom of a ligand has 
 the two atoms nearest to it in the reference conformer are not in line with it.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from af3_core.chemistry.conformers import draw_poses, embed
+from af3_core.chemistry.conformers import LIMITS, ConformerLimits, draw_poses, embed
 from af3_core.features.reference import Residues, place_conformers
 from af3_core.features.values import TokenFeatures
 
@@ -20,16 +22,25 @@ _FAR = 1e8
 
 
 def find_frames(
-    tokens: TokenFeatures, residues: Residues, centre_slot: Int[np.ndarray, "n"]
+    tokens: TokenFeatures,
+    residues: Residues,
+    centre_slot: Int[np.ndarray, "n"],
+    limits: ConformerLimits = LIMITS,
 ) -> Bool[np.ndarray, "n"]:
-    """Decides which tokens have a frame."""
+    """Decides which tokens have a frame.
+
+    Raises:
+        ConformerError: RDKit takes too long for a ligand.
+    """
     has_frame = ~tokens.is_ligand
     ligand_residues = np.unique(residues.of_token[tokens.is_ligand])
     sizes = np.bincount(residues.of_token)
     ligand_residues = [r for r in ligand_residues.tolist() if sizes[r] >= 3]
     if not ligand_residues:
         return has_frame
-    centres = _centre_positions(residues, ligand_residues, centre_slot)
+    # The published code does not limit these attempts, whatever is asked for others.
+    limits = replace(limits, max_iterations=None)
+    centres = _centre_positions(residues, ligand_residues, centre_slot, limits)
     is_known = _is_known(residues, centre_slot)
     for residue in ligand_residues:
         (members,) = np.nonzero(residues.of_token == residue)
@@ -39,13 +50,16 @@ def find_frames(
 
 
 def _centre_positions(
-    residues: Residues, ligand_residues: list[int], centre_slot: Int[np.ndarray, "n"]
+    residues: Residues,
+    ligand_residues: list[int],
+    centre_slot: Int[np.ndarray, "n"],
+    limits: ConformerLimits,
 ) -> Float[np.ndarray, "n 3"]:
     """Embeds the ligands alone, with the numbers they get when all are embedded."""
     poses = draw_poses(residues.references, FRAMES_SEED)
     conformers = [np.zeros((len(r.rows), 3)) for r in residues.references]
     for residue in ligand_residues:
-        placed = embed(residues.references[residue], poses[residue])
+        placed = embed(residues.references[residue], poses[residue], limits)
         conformers[residue] = placed.positions
     positions = place_conformers(residues, conformers)
     return positions[np.arange(len(positions)), centre_slot]

@@ -5,7 +5,7 @@ standard atoms. Chains are put side by side, so one row holds unrelated template
 different chains, which the model keeps apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,11 @@ from numpy import ndarray
 from af3_core.features.chain_inputs import ChainInput
 from af3_core.job import Template
 from af3_core.msa import encode_sequence
-from af3_core.templates.structure import TemplateChain, read_template_chain
+from af3_core.templates.structure import (
+    Position,
+    Positions,
+    read_template_chain,
+)
 
 MAX_TEMPLATES = 4
 SHORTEST_TEMPLATED_CHAIN = 5
@@ -68,10 +72,15 @@ class TemplateArrays:
     atom_positions: Float32[ndarray, "t n x=24 3"]
 
 
-def template_features(chains: Sequence[ChainInput]) -> TemplateArrays:
+def template_features(
+    chains: Sequence[ChainInput], *, positions: Positions = "alphafold3"
+) -> TemplateArrays:
     """Computes the template features of a job, chains in the job's order.
 
     Chains with equal residues share the templates of the first of them.
+
+    Args:
+        positions: how a template's residues are counted to find their atoms.
 
     Raises:
         ValueError: if a template cannot be used; the message names chain and template.
@@ -81,7 +90,7 @@ def template_features(chains: Sequence[ChainInput]) -> TemplateArrays:
     for chain in chains:
         key = (_takes_templates(chain), chain.token_residue_names)
         if key not in first_with:
-            first_with[key] = _chain_templates(chain)
+            first_with[key] = _chain_templates(chain, positions)
         of_chains.append(first_with[key])
     columns = _merged_columns(chains)
     return TemplateArrays(
@@ -118,13 +127,13 @@ def _empty(num_templates: int, num_columns: int) -> TemplateArrays:
     )
 
 
-def _chain_templates(chain: ChainInput) -> TemplateArrays:
+def _chain_templates(chain: ChainInput, positions: Positions) -> TemplateArrays:
     if not _takes_templates(chain):
         return _empty(MAX_TEMPLATES, chain.num_tokens)
     arrays = _empty(MAX_TEMPLATES, chain.num_columns)
     for i, template in enumerate(chain.templates[:MAX_TEMPLATES]):
         try:
-            aligned = align_template(template, chain.num_columns)
+            aligned = align_template(template, chain.num_columns, positions)
         except ValueError as error:
             where = f"template {i + 1} of chain {chain.chain_id}"
             raise ValueError(f"{where} cannot be used: {error}") from error
@@ -134,7 +143,9 @@ def _chain_templates(chain: ChainInput) -> TemplateArrays:
     return arrays
 
 
-def align_template(template: Template, num_residues: int) -> TemplateArrays:
+def align_template(
+    template: Template, num_residues: int, positions: Positions = "alphafold3"
+) -> TemplateArrays:
     """One template over the residues of its query (t = 1).
 
     Raises:
@@ -153,7 +164,7 @@ def align_template(template: Template, num_residues: int) -> TemplateArrays:
     arrays = _empty(1, num_residues)
     arrays.residue_type[0] = classes
     for query, index in pairs:
-        _place_atoms(arrays, query, source, index)
+        _place_atoms(arrays, query, source.atoms(index, positions))
     return arrays
 
 
@@ -180,9 +191,8 @@ def _checked_pairs(
 
 
 def _place_atoms(
-    arrays: TemplateArrays, query: int, source: TemplateChain, index: int
+    arrays: TemplateArrays, query: int, atoms: Mapping[str, Position]
 ) -> None:
-    atoms = source.residues[index].atoms
     slots = _SLOTS_OF_CLASS[arrays.residue_type[0, query]]
     for slot, name in enumerate(slots):
         if name in atoms:

@@ -11,7 +11,6 @@ columns, template residues) are spread over tokens by `column`: all tokens of a
 residue that was split into atoms share one column.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,20 +29,6 @@ from af3_core.features.chains import Chain
 
 NUM_ATOM_SLOTS = 24
 """Slots of a token: the largest standard residue (a nucleotide) has 23 atoms."""
-
-AF3_BUCKETS = (
-    *(128, 256, 384, 512, 768, 1024, 1280, 1536),
-    *(2048, 2560, 3072, 3584, 4096, 4608, 5120),
-)
-"""Padded sizes in tokens that AlphaFold 3's own script uses by default."""
-
-
-def bucket_for(num_tokens: int, buckets: Sequence[int] = AF3_BUCKETS) -> int:
-    """Returns the smallest bucket that holds a job.
-
-    As in AlphaFold 3, a job larger than all buckets gets one of exactly its size.
-    """
-    return next((b for b in sorted(buckets) if b >= num_tokens), num_tokens)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from af3_core.features.tokens import bucket_for
+from af3_core.features.buckets import bucket_for
 from af3_core.model.atoms import (
     AtomCondition,
     AtomConditioning,

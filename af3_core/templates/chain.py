@@ -17,7 +17,7 @@ from af3_core.templates.entry import (
     POLYMERS,
     STANDARD_COMPONENTS,
     Entry,
-    PolymerChain,
+    ReadChain,
     column,
     table,
 )
@@ -58,7 +58,7 @@ def release_date(entry: Entry) -> str | None:
     return min(dates) if dates else None
 
 
-def format_chain(entry: Entry, chain: PolymerChain) -> str:
+def format_chain(entry: Entry, chain: ReadChain) -> str:
     """The text of the chain's own mmCIF file.
 
     Raises:
@@ -222,7 +222,7 @@ def _component_bonds(block: gemmi.cif.Block, order: Sequence[str]) -> Columns:
     }
 
 
-def _sequence(entry: Entry, chain: PolymerChain) -> Columns:
+def _sequence(entry: Entry, chain: ReadChain) -> Columns:
     entity = entry.entity_of[chain.chain_id]
     descriptions = dict(table(entry.block, "_entity", "id", "pdbx_description"))
     size = len(chain.residues)
@@ -272,7 +272,7 @@ class ChainAtoms:
     positions: Float32[ndarray, "a 3"]
 
 
-def read_atoms(entry: Entry, chain: PolymerChain) -> ChainAtoms:
+def read_atoms(entry: Entry, chain: ReadChain) -> ChainAtoms:
     """Atoms in the chain's order; selenium as sulphur, arginines mended.
 
     Raises:
@@ -290,7 +290,7 @@ def read_atoms(entry: Entry, chain: PolymerChain) -> ChainAtoms:
     return ChainAtoms(names, elements, components, positions)
 
 
-def _atom_site(entry: Entry, chain: PolymerChain) -> Columns:
+def _atom_site(entry: Entry, chain: ReadChain) -> Columns:
     read, size = read_atoms(entry, chain), len(chain.atoms)
     residues = [chain.residues[i] for i in chain.residue_of_atom]
     columns = {
@@ -339,7 +339,7 @@ def parent_component(component: str) -> str:
 
 
 def _mend_arginines(
-    entry: Entry, chain: PolymerChain, positions: Float32[ndarray, "a 3"]
+    entry: Entry, chain: ReadChain, positions: Float32[ndarray, "a 3"]
 ) -> list[str]:
     """Atom names, with NH1 and NH2 exchanged where NH2 is the nearer to CD."""
     names = [entry.atoms["label_atom_id"][i] for i in chain.atoms]

@@ -31,6 +31,9 @@ NUCLEIC_ACIDS = frozenset(
     }
 )
 POLYMERS = PEPTIDES | NUCLEIC_ACIDS | {"other"}
+WATERS = frozenset({"HOH", "DOD"})
+_LEFT_OUT = frozenset({"water", "polymer", "?"})
+"""Kinds of chains that are not read: water, and polymers of no stated type."""
 _RNA, _DNA = ("A", "G", "C", "U"), ("DA", "DG", "DC", "DT")
 AMINO_ACIDS = tuple(
     "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR "
@@ -48,6 +51,8 @@ _OPTIONAL_ATOM_ITEMS = (
     *("label_alt_id", "label_entity_id", "occupancy", "B_iso_or_equiv"),
     *("type_symbol", "auth_asym_id", "auth_seq_id", "pdbx_PDB_ins_code"),
 )
+_LIGAND_ITEMS = ("asym_id", "pdb_seq_num", "pdb_ins_code", "mon_id")
+_BRANCH_ITEMS = ("asym_id", "pdb_seq_num", "mon_id")
 _SCHEME_ITEMS = (
     *("asym_id", "seq_id", "pdb_seq_num", "pdb_ins_code", "mon_id", "pdb_strand_id"),
 )
@@ -79,6 +84,8 @@ class Entry:
     """Polymer type, or entity type of what is no polymer, by entity."""
     residues: Mapping[str, Sequence[Residue]]
     """The polymer scheme by chain, alternatives of a residue not yet resolved."""
+    ligands: Mapping[str, Sequence[Residue]]
+    """The residues listed of chains that are no polymers; empty if none are listed."""
     author_ids: Mapping[str, str]
     """The author's name of each chain of the scheme (auth_asym_id)."""
 
@@ -93,8 +100,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class PolymerChain:
-    """One polymer of an entry, alternatives resolved."""
+class ReadChain:
+    """One chain of an entry, alternatives resolved: a polymer or a ligand."""
 
     chain_id: str
     author_id: str
@@ -131,7 +138,10 @@ def read_entry(text: str) -> Entry:
     rows_of: dict[str, list[int]] = {}
     for row, chain_id in enumerate(atoms["label_asym_id"]):
         rows_of.setdefault(chain_id, []).append(row)
-    return Entry(block, atoms, rows_of, entity_of, kind_of, residues, author_ids)
+    return Entry(
+        *(block, atoms, rows_of, entity_of, kind_of),
+        *(residues, _read_ligands(block), author_ids),
+    )
 
 
 def polymer_chains(entry: Entry) -> dict[str, str]:
@@ -150,24 +160,68 @@ def polymer_chains(entry: Entry) -> dict[str, str]:
     return found
 
 
-def read_polymer(entry: Entry, chain_id: str) -> PolymerChain:
-    """One chain's residues and atoms.
+def read_polymer(entry: Entry, chain_id: str) -> ReadChain:
+    """A polymer's residues, unresolved ones too, and its atoms.
 
     Raises:
         ValueError: a residue of the atom table is not in the scheme.
     """
+    chosen = _chosen_atoms(entry, chain_id)
+    residues = _chosen_residues(entry, chain_id, [atoms[0] for atoms in chosen])
+    return _tie(entry, chain_id, residues, chosen)
+
+
+def read_ligand(entry: Entry, chain_id: str) -> ReadChain:
+    """The residues and atoms of a chain that is no polymer.
+
+    Raises:
+        ValueError: a residue of the atom table is not among the listed ones.
+    """
+    chosen = _chosen_atoms(entry, chain_id)
+    first_atoms = [atoms[0] for atoms in chosen]
+    residues = _ligand_residues(entry, chain_id, first_atoms)
+    return _tie(entry, chain_id, residues, chosen)
+
+
+def chains_with_atoms(entry: Entry) -> list[str]:
+    """Chains that are read, in the order of the atom table: all but water.
+
+    Raises:
+        ValueError: one of them holds water, or its atoms do not stand together.
+    """
+    order = entry.atoms["label_asym_id"]
+    kept = [c for c in entry.rows_of if entry.kind(c) not in _LEFT_OUT]
+    for chain_id in kept:
+        rows = entry.rows_of[chain_id]
+        if any(entry.atoms["label_comp_id"][i] == "HOH" for i in rows):
+            raise ValueError(f"chain {chain_id}, which is not water, holds HOH")
+        between = {order[i] for i in range(rows[0], rows[-1])} - {chain_id}
+        if not between.isdisjoint(kept):
+            raise ValueError(f"the atoms of chain {chain_id} do not stand together")
+    return kept
+
+
+def _chosen_atoms(entry: Entry, chain_id: str) -> list[list[int]]:
     columns = entry.atoms
-    spans = _residue_spans(columns, entry.rows_of.get(chain_id, ()))
-    chosen = choose_atoms(
+    return choose_atoms(
         AtomColumns(
             component=columns["label_comp_id"],
             name=columns["label_atom_id"],
             alternative=columns["label_alt_id"],
             occupancy=columns["occupancy"],
         ),
-        spans,
+        _residue_spans(columns, entry.rows_of.get(chain_id, ())),
     )
-    residues = _chosen_residues(entry, chain_id, [atoms[0] for atoms in chosen])
+
+
+def _tie(
+    entry: Entry,
+    chain_id: str,
+    residues: Sequence[Residue],
+    chosen: Sequence[Sequence[int]],
+) -> ReadChain:
+    """Residues with the atoms that were chosen of each."""
+    columns = entry.atoms
     index_of = {
         (r.author_number, r.insertion_code, r.component): i
         for i, r in enumerate(residues)
@@ -179,12 +233,12 @@ def read_polymer(entry: Entry, chain_id: str) -> PolymerChain:
             number = f"{key[0]}{key[1].strip('?')}"
             raise ValueError(
                 f"residue {key[2]} {number} of chain {chain_id} has atoms but does not"
-                " stand in the polymer's sequence"
+                " stand among the residues that the file lists of it"
             )
         residue_of_atom += [index_of[key]] * len(atoms)
-    return PolymerChain(
+    return ReadChain(
         chain_id=chain_id,
-        author_id=entry.author_ids[chain_id],
+        author_id=entry.author_ids.get(chain_id, chain_id),
         kind=entry.kind(chain_id),
         residues=tuple(residues),
         atoms=tuple(i for atoms in chosen for i in atoms),
@@ -273,6 +327,49 @@ def _chosen_residues(
     ]
 
 
+def _ligand_residues(
+    entry: Entry, chain_id: str, first_atoms: Sequence[int]
+) -> list[Residue]:
+    """The residues that a ligand's chain lists; those with atoms if none are listed.
+
+    One whose atoms are of another component is left out, as is water.
+    """
+    keys = [_residue_key(entry.atoms, i) for i in first_atoms]
+    listed = entry.ligands.get(chain_id, ())
+    if not entry.ligands:
+        listed = [Residue(".", *key) for key in keys]
+    labels = entry.atoms["label_seq_id"]
+    chosen = {
+        (number, code): component
+        for i, (number, code, component) in zip(first_atoms, keys, strict=True)
+        if labels[i] == "."
+    }
+    return [
+        residue
+        for residue in listed
+        if residue.component not in WATERS
+        and chosen.get(
+            (residue.author_number, residue.insertion_code), residue.component
+        )
+        == residue.component
+    ]
+
+
+def _read_ligands(block: gemmi.cif.Block) -> dict[str, list[Residue]]:
+    """Listed residues of ligands by chain, glycans before others."""
+    branches = table(block, "_pdbx_branch_scheme", *_BRANCH_ITEMS)
+    codes = column(block, "_pdbx_branch_scheme.pdb_ins_code") or ["."] * len(branches)
+    rows = [(c, n, i, m) for (c, n, m), i in zip(branches, codes, strict=True)]
+    found: dict[str, list[Residue]] = {}
+    for chain_id, number, code, component in (
+        *rows,
+        *table(block, "_pdbx_nonpoly_scheme", *_LIGAND_ITEMS),
+    ):
+        residue = Residue(".", number, "?" if code == "." else code, component)
+        found.setdefault(chain_id, []).append(residue)
+    return found
+
+
 def _chain_entities(
     block: gemmi.cif.Block, atoms: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
@@ -307,9 +404,9 @@ def _guess_kinds(
 
 
 def _guess_kind(rows: Sequence[tuple[str, str]]) -> str:
-    if all(group == "HETATM" for group, _ in rows):
-        return "non-polymer"
     names = [component for _, component in rows]
+    if all(group == "HETATM" for group, _ in rows):
+        return "water" if WATERS.issuperset(names) else "non-polymer"
     if not _GUESSED_PROTEIN.isdisjoint(names):
         return "polypeptide(L)"
     counts = {

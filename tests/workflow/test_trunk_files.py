@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from af3_core.contracts import PREDICTIONS
-from af3_core.features.tokens import bucket_for
+from af3_core.features.buckets import bucket_for
 from af3_core.model.batch import pad
 from af3_core.model.checkpoint import load_checkpoint
 from af3_core.model.config import Runtime

@@ -31,7 +31,7 @@ from af3_core.templates.entry import (
     NUCLEIC_ACIDS,
     PEPTIDES,
     Entry,
-    PolymerChain,
+    ReadChain,
     polymer_chains,
     read_entry,
     read_polymer,
@@ -206,7 +206,7 @@ def describe_chains(entry: Entry) -> dict[str, TemplateChain]:
     return chains
 
 
-def _letters(chain: PolymerChain) -> str:
+def _letters(chain: ReadChain) -> str:
     if chain.kind not in PEPTIDES | NUCLEIC_ACIDS:
         return "X" * len(chain.residues)
     unknown = "X" if chain.kind in PEPTIDES else "N"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from af3_core.features.tokens import AF3_BUCKETS
+from af3_core.features.buckets import AF3_BUCKETS
 from workflow.campaign import PLAN
 from workflow.databases.catalogue import SEARCHED, Database
 from workflow.manifest import Batch, Manifest

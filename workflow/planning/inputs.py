@@ -18,6 +18,9 @@ def inputs_digest(settings: Settings) -> str:
         settings.predict.buckets,
         settings.predict.max_tokens,
         settings.predict.batch_minutes,
+        settings.predict.seeds,
+        settings.predict.num_seeds,
+        settings.features.fix_standalone_glycans,
         *(hashlib.sha256(content).hexdigest() for content in read),
     )
     files, _ = find_inputs(settings.inputs)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float16
 
 from af3_core.contracts import PREDICTIONS
-from af3_core.features.tokens import bucket_for
+from af3_core.features.buckets import bucket_for
 from af3_core.features.values import Features
 from af3_core.model.batch import MAX_MSA_ROWS, Batch, pad
 from af3_core.model.checkpoint import (
@@ -127,7 +127,8 @@ class Worker:
         already = run._cache_size()
         # Random numbers as AlphaFold 3 draws them for its own bucket, so a seed gives
         # the same structure whatever bucket it is computed in.
-        drawn_tokens = np.int32(bucket_for(loaded.features.num_tokens))
+        sizes = self.settings.model.drawn_sizes
+        drawn_tokens = np.int32(bucket_for(loaded.features.num_tokens, sizes))
         began = time.monotonic()
         with record_choices() as choices, watch_compilation() as compilation:
             prediction = jax.block_until_ready(

@@ -80,6 +80,7 @@ def provenance(
         "num_recycles": config.num_recycles,
         "num_diffusion_steps": config.sampler.num_steps,
         "num_samples": config.sampler.num_samples,
+        "noise_buckets": settings.model.noise_buckets,
         "precision": runtime.dtype,
         "attention": runtime.attention_backend,
         "backends": backends,

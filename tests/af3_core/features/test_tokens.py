@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from af3_core.chemistry.dictionary import Components
 from af3_core.features.assembly import assemble
+from af3_core.features.buckets import AF3_BUCKETS, bucket_for
 from af3_core.features.chains import chains_of
-from af3_core.features.tokens import AF3_BUCKETS, TokenTable, bucket_for, tokenise
+from af3_core.features.tokens import TokenTable, tokenise
 from af3_core.job import chain_id_at
 from tests.af3_core.features.feature_examples import job, ligand, protein, rna, smiles
 

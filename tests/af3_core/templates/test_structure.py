@@ -104,7 +104,7 @@ def test_entities_are_guessed_where_none_are_listed() -> None:
         ),
         (
             template_mmcif(backbone("GLY", 1), sequence={1: "ALA"}),
-            "not stand in the polymer's sequence",
+            "not stand among the residues",
         ),
         (
             template_mmcif(backbone("GLY", 1))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from af3_core.features.tokens import AF3_BUCKETS
+from af3_core.features.buckets import AF3_BUCKETS
 from benchmarks.proteome import draw_lengths
 from workflow.planning.buckets import (
     CostModel,
