@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from af3_core.contracts import ContractError
+from af3_core.columns import ContractError
 from af3_core.job import InputError
 
 Cause = Literal[

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from af3_core.contracts import ContractError
+from af3_core.columns import ContractError
 from af3_core.job import InputError
 from workflow.running.failures import (
     CAUSES,
