@@ -49,6 +49,7 @@ from workflow.running.timings import begin_timings
 from workflow.running.trunk_files import is_trunk_file_current
 from workflow.settings import Settings, TrunkFile, digest_of
 from workflow.step import parse_step, read_plan, read_planned_settings, run_step
+from workflow.store.entries import Store
 from workflow.tables import write_table
 
 
@@ -115,7 +116,7 @@ def trust_device(worker: Worker, settings: Settings, key: str) -> Trust:
     versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib")]
     work = digest_of(key, worker.runtime.attention_backend, *versions)
     site = this_site(worker.platform, worker.device, work, settings.predict.dtype)
-    folder = settings.search.store / "canary"
+    folder = Store(settings.search.store).place(Path("canary/records")).parent
     trust = require_trusted(site, folder, lambda: measure(worker.runtime))
     log(f"device {site.kind}: {trust.verdict}; {trust.seconds * 1e3:.2f} ms")
     return trust

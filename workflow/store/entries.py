@@ -6,12 +6,18 @@ page, and is checked on every read: an entry that is damaged, or whose key is no
 one asked for, is as good as absent.
 Claims keep two campaigns from searching the same at the same time; they are hints:
 losing one costs time, never correctness. Works on a network file system.
+
+What is added takes the permissions of the store's own folder, whatever the umask, so
+that a group shares a store by `chmod 2775`. Who may only read a store reads it, and
+keeps what it lacks in a folder of the campaign's own.
 """
 
+import errno
 import hashlib
 import json
 import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -65,36 +71,40 @@ class Store:
     """A folder of entries."""
 
     folder: Path
+    own: Path = Path("store")
+    """Where entries go that the folder does not take."""
 
     def path(self, key: Key) -> Path:
         """Where an entry is or would be."""
-        name = key.digest
-        return self.folder / key.contract.name / name[:2] / f"{name}.parquet"
+        return self.folder / _file_of(key)
 
     def get(self, key: Key) -> pa.Table | None:
         """The entry's table, or None if there is none that is whole and right."""
-        path = self.path(key)
-        table = read_entry(path, key)
-        if table is None and (content := find_packed(path)) is not None:
-            table = read_entry(path, key, content=content)
-        return table
+        for path in self._paths(key):
+            table = read_entry(path, key)
+            if table is None and (content := find_packed(path)) is not None:
+                table = read_entry(path, key, content=content)
+            if table is not None:
+                return table
+        return None
 
     def __contains__(self, key: Key) -> bool:
         """Whether the entry is there, by its footer alone."""
-        path = self.path(key)
-        if _has_key(path, key):
-            return True
-        content = find_packed(path)
-        return content is not None and _has_key(pa.BufferReader(content), key)
+        for path in self._paths(key):
+            content = None if _has_key(path, key) else find_packed(path)
+            source = path if content is None else pa.BufferReader(content)
+            if _has_key(source, key):
+                return True
+        return False
 
     def put(self, key: Key, table: pa.Table) -> None:
         """Adds an entry; if it is there already, it is replaced by an equal one.
 
         Raises:
             ContractError: the table is not what the key's contract says.
-            OSError: the disk is full or the folder cannot be written.
+            OSError: the disk is full or neither folder can be written.
         """
-        path = self.path(key)
+        path = self.place(_file_of(key))
         key.contract.check(table, where=str(path))
         metadata = {**table.schema.metadata, b"key": key.text.encode()}
         with replacing(path) as temporary:
@@ -104,10 +114,32 @@ class Store:
                 compression="zstd",
                 write_page_checksum=True,
             )
+        _share(path, self._root_of(path))
+
+    def place(self, file: Path) -> Path:
+        """Where a file of the store, named relative to it, can be written.
+
+        Its folder is made. In the store, or in the folder of one's own where the store
+        may only be read.
+
+        Raises:
+            OSError: neither can be written.
+        """
+        for root in (self.folder, self.own):
+            try:
+                _make_folders((root / file).parent, root)
+            except OSError as error:
+                if error.errno not in _MAY_NOT or root == self.own:
+                    raise
+                continue
+            if os.access((root / file).parent, os.W_OK | os.X_OK):
+                return root / file
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.own))
 
     def remove(self, key: Key) -> None:
-        """Forgets an entry, if it is there and loose."""
-        self.path(key).unlink(missing_ok=True)
+        """Forgets an entry, if it is there, loose and ours to remove."""
+        for path in self._paths(key):
+            _unlink(path)
 
     def claim(self, key: Key) -> bool:
         """Whether this process is now the one to make the entry.
@@ -116,17 +148,26 @@ class Store:
         back with `release`.
         """
         path = self._claim_path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if _create(path):
+        theirs = self.path(key).with_suffix(".claim")
+        if path != theirs and theirs.exists() and not _is_abandoned(theirs):
+            return False
+        if _create(path, self._root_of(path)):
             return True
         if not _is_abandoned(path):
             return False
         _remove_abandoned(path)
-        return _create(path)
+        return _create(path, self._root_of(path))
 
     def release(self, key: Key) -> None:
         """Gives a claim back, whether or not the entry was made."""
-        self._claim_path(key).unlink(missing_ok=True)
+        _unlink(self._claim_path(key))
+
+    def _paths(self, key: Key) -> Iterator[Path]:
+        for folder in dict.fromkeys((self.folder, self.own)):
+            yield folder / _file_of(key)
+
+    def _root_of(self, path: Path) -> Path:
+        return self.folder if path.is_relative_to(self.folder) else self.own
 
     @contextmanager
     def keep_claims(self, keys: Iterable[Key]) -> Iterator[None]:
@@ -136,7 +177,7 @@ class Store:
         def renew() -> None:
             while not is_over.wait(_RENEW_SECONDS):
                 for key in keys:
-                    _renew(self._claim_path(key))
+                    self._renew(key)
 
         thread = threading.Thread(target=renew, daemon=True)
         thread.start()
@@ -148,8 +189,51 @@ class Store:
             for key in keys:
                 self.release(key)
 
+    def _renew(self, key: Key) -> None:
+        path = self._claim_path(key)
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            _create(path, self._root_of(path))
+
     def _claim_path(self, key: Key) -> Path:
-        return self.path(key).with_suffix(".claim")
+        return self.place(_file_of(key)).with_suffix(".claim")
+
+
+_MAY_NOT = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What is said where something may only be read."""
+
+
+def _file_of(key: Key) -> Path:
+    """An entry's file, relative to its store."""
+    return Path(key.contract.name, key.digest[:2], f"{key.digest}.parquet")
+
+
+def _make_folders(folder: Path, root: Path) -> None:
+    """Makes a folder of a store, with the permissions of the store itself."""
+    if not root.is_dir():
+        root.mkdir(parents=True, exist_ok=True)
+    for parent in reversed([folder, *folder.parents]):
+        if parent.is_relative_to(root) and not parent.is_dir():
+            parent.mkdir(exist_ok=True)
+            _share(parent, root)
+
+
+def _share(path: Path, root: Path) -> None:
+    """Gives what this process has made the permissions of its store."""
+    mode = stat.S_IMODE(root.stat().st_mode)
+    if path.is_file():
+        mode &= 0o666
+    if stat.S_IMODE(path.stat().st_mode) != mode:
+        path.chmod(mode)
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in _MAY_NOT:
+            raise
 
 
 def fill_store(
@@ -193,7 +277,7 @@ def fill_store(
     return num_made
 
 
-def _create(path: Path) -> bool:
+def _create(path: Path, root: Path) -> bool:
     """Creates a claim; exactly one of several processes succeeds."""
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -201,14 +285,8 @@ def _create(path: Path) -> bool:
         return False
     with os.fdopen(handle, "w") as file:
         file.write(_process_name(os.getpid()) or "")
+    _share(path, root)
     return True
-
-
-def _renew(path: Path) -> None:
-    try:
-        os.utime(path)
-    except FileNotFoundError:
-        _create(path)
 
 
 def _process_name(pid: int) -> str | None:
@@ -241,12 +319,14 @@ def _age(path: Path) -> float | None:
     """Seconds since a claim was renewed, by the file server's clock."""
     probe = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
     try:
+        if not os.access(path.parent, os.W_OK):
+            return time.time() - path.stat().st_mtime
         probe.touch()
         return probe.stat().st_mtime - path.stat().st_mtime
     except FileNotFoundError:
         return None
     finally:
-        probe.unlink(missing_ok=True)
+        _unlink(probe)
 
 
 def _remove_abandoned(path: Path) -> None:
