@@ -1,0 +1,166 @@
+"""Mistakes are told before anything is computed, all at once, each with its remedy."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow.campaigns import DATABASES, ROOT, job, make_campaign, protein
+from workflow.preflight import Problem, _minutes, find_problems
+from workflow.settings import check_settings
+
+INPUTS = {"good.json": job("good", protein("MKVLAAGG"))}
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Path:
+    """One with databases of its own."""
+    shutil.copytree(DATABASES.parent, tmp_path / "databases")
+    table = str(tmp_path / "databases/databases.tsv")
+    return make_campaign(tmp_path / "campaign", INPUTS, search={"databases": table})
+
+
+def problems(
+    folder: Path, profile: Path | None = None, **blocks: dict
+) -> list[Problem]:
+    """What is found wrong with the campaign once these settings are changed."""
+    raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    for block, keys in blocks.items():
+        raw[block] = {**raw.get(block, {}), **keys} if isinstance(keys, dict) else keys
+    return find_problems(check_settings(raw, source="config.yaml"), folder, profile)
+
+
+def told(found: list[Problem]) -> str:
+    return "\n".join(map(str, found))
+
+
+def test_a_good_campaign_has_no_problem(campaign: Path) -> None:
+    assert problems(campaign) == []
+
+
+def test_weights_that_are_not_there(campaign: Path) -> None:
+    (found,) = problems(campaign, model={"checkpoint": "af3.bin.zst"})
+    assert found.stops
+    assert "af3.bin.zst: no such file" in str(found)
+
+
+def test_a_folder_without_weights_is_no_checkpoint(campaign: Path) -> None:
+    (campaign / "empty").mkdir()
+    (found,) = problems(campaign, model={"checkpoint": "empty"})
+    assert "no checkpoint" in str(found)
+
+
+def test_weights_cut_short(campaign: Path) -> None:
+    file = campaign / "toy.bin.zst"
+    file.write_bytes(file.read_bytes()[:-1000])
+    (found,) = problems(campaign)
+    assert "file ends after" in str(found)
+
+
+def test_a_database_that_is_gone_and_one_that_has_changed(campaign: Path) -> None:
+    folder = campaign.parent / "databases"
+    (folder / "uniref90.fasta").unlink()
+    with (folder / "mgnify.fasta").open("a") as file:
+        file.write(">new\nMKV\n")
+    found = problems(campaign)
+    assert [problem.where for problem in found] == [
+        "database uniref90",
+        "database mgnify",
+    ]
+
+
+def test_no_table_of_databases(campaign: Path) -> None:
+    (found,) = problems(campaign, search={"databases": "nowhere.tsv"})
+    assert "nowhere.tsv" in str(found)
+
+
+def test_inputs_and_references_that_are_not_there(campaign: Path) -> None:
+    (campaign / "none").mkdir()
+    found = problems(
+        campaign, inputs=["gone.json", "none"], score={"references": "known"}
+    )
+    assert "gone.json is not there" in told(found)
+    assert "the folder none is empty" in told(found)
+    assert "known is no folder" in told(found)
+
+
+def test_all_mistakes_are_told_at_once(campaign: Path) -> None:
+    found = problems(
+        campaign,
+        inputs=["gone.json"],
+        model={"checkpoint": "gone.bin"},
+        search={"databases": "gone.tsv"},
+        score={"references": "gone"},
+    )
+    assert len(found) == 4
+
+
+def test_what_is_the_demos_in_a_campaign_of_ones_own_is_a_warning(
+    campaign: Path,
+) -> None:
+    demo = str(ROOT / "config/demo/model/trained.bin.zst")
+    found = problems(campaign, model={"checkpoint": demo})
+    assert [problem.stops for problem in found] == [False]
+    assert "is the demo's" in told(found)
+
+
+def test_a_campaign_of_the_demo_alone_is_not_warned(campaign: Path) -> None:
+    settings = yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8"))
+    assert find_problems(check_settings(settings, source="config"), ROOT) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_store_of_somebody_elses_is_a_warning(campaign: Path) -> None:
+    """As a user without rights there sees it."""
+    store = campaign.parent / "shared"
+    store.mkdir(mode=0o755)
+    os.chown(campaign, 12345, 12345)
+    for folder in (campaign.parent, *campaign.parent.parents):
+        if folder.stat().st_uid == 0 and folder.is_relative_to("/tmp"):
+            folder.chmod(0o755)
+    script = (
+        "import os, pathlib, yaml\n"
+        "from workflow.preflight import _check_disk, _check_store, Places\n"
+        "from workflow.settings import check_settings\n"
+        f"folder = pathlib.Path({str(campaign)!r})\n"
+        "raw = yaml.safe_load((folder / 'config.yaml').read_text())\n"
+        f"raw['search']['store'] = {str(store)!r}\n"
+        "os.setuid(12345)\n"
+        "at = Places(check_settings(raw, source='c'), folder)\n"
+        "print([str(p) for p in (*_check_store(at), *_check_disk(at))])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert f"{store} may not be written" in done.stdout
+
+
+def test_a_profile_without_slurm_here_is_told(
+    campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    found = problems(campaign, ROOT / "config/profiles/slurm")
+    assert "sinfo is not there" in told(found)
+
+
+@pytest.mark.parametrize(
+    ("limit", "minutes"),
+    [
+        ("30:00", 30),
+        ("1:00:00", 60),
+        ("2-00:00:00", 2880),
+        ("1-12:30:00", 2190),
+        ("infinite", float("inf")),
+    ],
+)
+def test_slurm_writes_time_limits_so(limit: str, minutes: float) -> None:
+    """As `sinfo --format=%l` does: days-hours:minutes:seconds."""
+    assert _minutes(limit) == minutes
