@@ -14,7 +14,7 @@ PARTS = NOTICE["parts"]()
 PROJECT = NOTICE["PROJECT"]
 
 FREE = {
-    *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "MIT"),
+    *("0BSD", "Apache-2.0", "ISC", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "MIT"),
     *(
         "MIT-CMU",
         "PSF-2.0",
