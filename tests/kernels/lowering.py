@@ -14,50 +14,26 @@ import subprocess
 import sys
 import tempfile
 import types
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-PLUGIN = Path(sys.prefix) / "lowering"
-PTXAS = PLUGIN / "nvidia/cuda_nvcc/bin/ptxas"
+from benchmarks.gpu_compile import COMPILER, PTXAS
+from benchmarks.program import ptx_of, triton_calls
 
 _TENSOR = re.compile(r"tensor<((?:\d+x)+)(bf16|f16|f32)>")
 _CALL = re.compile(r"custom_call @(\S+?)\(")
-# From the first directive to the last brace of text; what follows is binary.
-_PTX = re.compile(rb"\.version [\t\n\r -~]*\}")
-_OPAQUE = re.compile(r'opaque = "((?:[^"\\]|\\.)*)"')
 
 
 def count_calls(program: str) -> dict[str, int]:
     """Custom calls by target; those of Triton by the name of the kernel."""
     counts = Counter(_CALL.findall(program))
     del counts["triton_kernel_call_ffi"]
-    for call in _triton_calls(program):
+    for call in triton_calls(program):
         names = (b"flash_attention", b"gated_transition")
         counts.update(name.decode() for name in names if name in call)
     return dict(counts)
-
-
-def _triton_calls(program: str) -> Iterator[bytes]:
-    """What jax-triton hands to XLA for each kernel: its PTX and how to launch it."""
-    for literal in _OPAQUE.findall(program):
-        yield zlib.decompress(_bytes_of(literal))
-
-
-def ptx_of(program: str) -> list[str]:
-    """The PTX of each Triton kernel called in a program."""
-    return [_PTX.search(call)[0].decode() for call in _triton_calls(program)]
-
-
-def _bytes_of(literal: str) -> bytes:
-    """The bytes of an MLIR string, in which a backslash escapes itself or a byte."""
-
-    def unescape(match: re.Match[bytes]) -> bytes:
-        return match[1] if match[1] == b"\\" else bytes.fromhex(match[1].decode())
-
-    return re.sub(rb"\\(\\|[0-9A-F]{2})", unescape, literal.encode("latin-1"))
 
 
 def float_tensors(program: str) -> set[tuple[tuple[int, ...], str]]:
@@ -191,7 +167,7 @@ def _lower(
 
 def main() -> None:
     """Prints the findings of one of the functions above."""
-    sys.path.append(str(PLUGIN))
+    sys.path.append(str(COMPILER))
     from jax._src.cudnn import fused_attention_stablehlo
 
     # JAX asks cuDNN, which is not here, for its version.

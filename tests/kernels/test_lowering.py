@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.kernels.lowering import PLUGIN
+from benchmarks.gpu_compile import COMPILER
 
 pytestmark = pytest.mark.skipif(
-    not PLUGIN.is_dir(), reason="JAX's CUDA plugin is absent: run `make setup`"
+    not COMPILER.is_dir(), reason="XLA's compiler for GPUs is absent: run `make setup`"
 )
 
 
