@@ -13,16 +13,9 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from workflow.planning import resources
-from workflow.dag import (
-    attempt_number,
-    manifest_for,
-    results_of_needs,
-    results_of_same_jobs,
-    settings_of,
-    sized,
-    version_of,
-)
+from workflow import resources
+from workflow.campaign import Campaign
+from workflow.dag import Batches, attempt_number, plan_for
 from workflow.settings import check_settings
 
 min_version("9.27")
@@ -37,7 +30,13 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 SETTINGS = check_settings(config, source="config")
 LIMITS = resources.read_limits(workflow.resource_settings)
-MANIFEST = manifest_for(SETTINGS, is_main_process=workflow.is_main_process)
+CAMPAIGN = Campaign()
+BATCHES = Batches(
+    CAMPAIGN,
+    SETTINGS,
+    plan_for(CAMPAIGN, SETTINGS, is_main_process=workflow.is_main_process),
+    LIMITS,
+)
 
 
 wildcard_constraints:
@@ -62,7 +61,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        plan="results/plan/manifest.json",
+        plan="results/plan/plan.json",
         scores="results/tables/scores.parquet",
         report="results/report.html",
         verdict="results/verdict.txt",

@@ -30,11 +30,14 @@ from af3_core.features.values import Features
 from af3_core.job import Job, Ligand, Polymer, write_job
 from af3_core.scores.confidence import quantise_contact_probs, quantise_pae
 from tests.af3_core.features.feature_examples import case, read_job
-from workflow.campaign import features_path, prediction_path
+from workflow.campaign import Campaign
 from workflow.export import export_job
 from workflow.settings import Settings
 from workflow.step import read_job_rows
 from workflow.tables import write_table
+
+HERE = Campaign()
+"""The campaign in the current folder."""
 
 RESULTS = Path(__file__).parent / "results" / "sizes.md"
 REAL = Path(__file__).parents[2] / "shared" / "reference" / "real_5tgy"
@@ -148,9 +151,9 @@ def write_job_tables(job: Job, features: Features, samples: list[Arrays]) -> Non
     }
     write_table(Path("results/plan/jobs.parquet"), JOBS, JOBS.table([row]))
     table = FEATURES.table(features.to_rows())
-    write_table(features_path(JOB_ID), FEATURES, table)
+    write_table(HERE.features(JOB_ID), FEATURES, table)
     rows = [_prediction_row(features, i, sample) for i, sample in enumerate(samples)]
-    path = prediction_path(f"{JOB_ID}.{SEED}")
+    path = HERE.prediction(f"{JOB_ID}.{SEED}")
     write_table(path, PREDICTIONS, PREDICTIONS.table(rows))
 
 
@@ -202,8 +205,8 @@ def measure(job: Job, samples: list[Arrays] | None = None) -> Sizes:
         try:
             write_job_tables(job, features, samples)
             scores = [_score_row(job.name, i) for i in range(NUM_SAMPLES)]
-            (row,) = read_job_rows({JOB_ID}).values()
-            export_job(row, scores, settings)
+            (row,) = read_job_rows(HERE, {JOB_ID}).values()
+            export_job(HERE, row, scores, settings)
             return _weigh(job.name, features)
         finally:
             os.chdir(before)
@@ -238,12 +241,12 @@ def _weigh(name: str, features: Features) -> Sizes:
         name=name,
         tokens=features.num_tokens,
         atoms=len(features.atoms.atom_name),
-        ours=prediction_path(f"{JOB_ID}.{SEED}").stat().st_size,
+        ours=HERE.prediction(f"{JOB_ID}.{SEED}").stat().st_size,
         ours_files=2,  # features, predictions
         af3=sum(sizes.values()) - sizes[data],
         af3_files=len(files),
         af3_compressed=compressed,
-        features=features_path(JOB_ID).stat().st_size,
+        features=HERE.features(JOB_ID).stat().st_size,
         data=sizes[data],
     )
 

@@ -102,7 +102,7 @@ def measure(folder: Path) -> Measurement:
         parse_main=_parsed_in(_run(folder, *parse)),
         parse_job=_parsed_in(_run(folder, *parse, "--mode", "subprocess")),
         forecast=read_forecast(folder / "results/plan/forecast.json"),
-        manifest_bytes=(folder / "results/plan/manifest.json").stat().st_size,
+        manifest_bytes=(folder / "results/plan/plan.json").stat().st_size,
     )
 
 

@@ -2,7 +2,7 @@
 # workflow/planning/batching.py.
 rule plan:
     output:
-        manifest=update("results/plan/manifest.json"),
+        plan=update("results/plan/plan.json"),
         jobs="results/plan/jobs.parquet",
         chains="results/plan/chains.parquet",
         outcomes="results/plan/outcomes.parquet",
@@ -19,8 +19,7 @@ rule plan:
         mem_mb=2000,
         runtime=30,
     params:
-        contract=[version_of("jobs"), version_of("chains")],
-        inputs=MANIFEST.inputs_digest,
+        inputs=BATCHES.plan.inputs_digest,
         settings=SETTINGS.model_dump_json(),
     shell:
         "python -m workflow.plan --settings {params.settings:q} 2> {log}"

@@ -1,8 +1,8 @@
 # Features on a CPU, structures on a GPU: two jobs for every batch.
 rule featurise:
     input:
-        plan=ancient("results/plan/manifest.json"),
-        needs=results_of_needs(MANIFEST.jobs, MANIFEST),
+        plan=ancient("results/plan/plan.json"),
+        needs=BATCHES.needs("featurise"),
     output:
         outcomes="results/featurise/{batch}.parquet",
     log:
@@ -13,11 +13,11 @@ rule featurise:
         "../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
-        runtime=sized(resources.featurise_minutes, MANIFEST.jobs, LIMITS.runtime),
+        mem_mb=BATCHES.memory("featurise"),
+        runtime=BATCHES.minutes("featurise"),
         attempt=attempt_number,
     params:
-        contract=version_of("features"),
+        contracts=BATCHES.contracts("featurise"),
     shell:
         "python -m workflow.running.supervise featurise --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"
@@ -25,7 +25,7 @@ rule featurise:
 
 rule predict:
     input:
-        plan=ancient("results/plan/manifest.json"),
+        plan=ancient("results/plan/plan.json"),
         features="results/featurise/{batch}.parquet",
         checkpoint=SETTINGS.model.checkpoint,
     output:
@@ -38,13 +38,13 @@ rule predict:
         "../envs/inference-cuda.yaml"
     threads: 2
     resources:
-        mem_mb=sized(resources.predict_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
-        runtime=sized(resources.predict_minutes, MANIFEST.jobs, LIMITS.runtime),
+        mem_mb=BATCHES.memory("predict"),
+        runtime=BATCHES.minutes("predict"),
         attempt=attempt_number,
         devices=1,
     params:
-        contract=version_of("predictions"),
-        settings=settings_of("predict", SETTINGS),
+        contracts=BATCHES.contracts("predict"),
+        settings=BATCHES.settings_of("predict"),
     shell:
         "python -m workflow.running.supervise predict --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"

@@ -2,8 +2,8 @@
 rule collect:
     input:
         plan="results/plan/outcomes.parquet",
-        scores=expand("results/score/{batch}.scores.parquet", batch=MANIFEST.jobs),
-        exported=expand("results/export/{batch}.parquet", batch=MANIFEST.jobs),
+        scores=expand("results/score/{batch}.scores.parquet", batch=BATCHES.plan.jobs),
+        exported=expand("results/export/{batch}.parquet", batch=BATCHES.plan.jobs),
     output:
         scores="results/tables/scores.parquet",
         interfaces="results/tables/interfaces.parquet",
@@ -21,8 +21,8 @@ rule collect:
         mem_mb=4000,
         runtime=30,
     params:
-        contract=[version_of(t) for t in ("scores", "interfaces", "provenance")],
-        settings=settings_of("score", SETTINGS),
+        contracts=BATCHES.contracts("score"),
+        settings=BATCHES.settings_of("score"),
     shell:
         "python -m workflow.collect 2> {log}"
 

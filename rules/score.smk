@@ -1,7 +1,7 @@
 # What is done with every prediction: relaxed, scored, and written for other tools.
 rule relax:
     input:
-        plan=ancient("results/plan/manifest.json"),
+        plan=ancient("results/plan/plan.json"),
         predictions="results/predict/{batch}.parquet",
     output:
         outcomes="results/relax/{batch}.parquet",
@@ -13,12 +13,12 @@ rule relax:
         "../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=sized(resources.relax_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
-        runtime=sized(resources.relax_minutes, MANIFEST.jobs, LIMITS.runtime),
+        mem_mb=BATCHES.memory("relax"),
+        runtime=BATCHES.minutes("relax"),
         attempt=attempt_number,
     params:
-        contract=version_of("relaxed"),
-        settings=settings_of("relax", SETTINGS),
+        contracts=BATCHES.contracts("relax"),
+        settings=BATCHES.settings_of("relax"),
     shell:
         "python -m workflow.running.supervise relax --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} --threads {threads} 2>> {log}"
@@ -26,7 +26,7 @@ rule relax:
 
 rule score:
     input:
-        plan=ancient("results/plan/manifest.json"),
+        plan=ancient("results/plan/plan.json"),
         predictions="results/predict/{batch}.parquet",
         relaxed="results/relax/{batch}.parquet",
     output:
@@ -41,12 +41,12 @@ rule score:
         "../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
-        runtime=sized(resources.featurise_minutes, MANIFEST.jobs, LIMITS.runtime),
+        mem_mb=BATCHES.memory("score"),
+        runtime=BATCHES.minutes("score"),
         attempt=attempt_number,
     params:
-        contract=[version_of("scores"), version_of("interfaces")],
-        settings=settings_of("score", SETTINGS),
+        contracts=BATCHES.contracts("score"),
+        settings=BATCHES.settings_of("score"),
     shell:
         "python -m workflow.running.supervise score --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"
@@ -54,8 +54,8 @@ rule score:
 
 rule export:
     input:
-        plan=ancient("results/plan/manifest.json"),
-        scores=results_of_same_jobs(MANIFEST, "results/score/{batch}.scores.parquet"),
+        plan=ancient("results/plan/plan.json"),
+        scores=BATCHES.same_jobs("results/score/{batch}.scores.parquet"),
     output:
         outcomes="results/export/{batch}.parquet",
     log:
@@ -66,11 +66,11 @@ rule export:
         "../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=sized(resources.featurise_mem_mb, MANIFEST.jobs, LIMITS.mem_mb),
-        runtime=sized(resources.featurise_minutes, MANIFEST.jobs, LIMITS.runtime),
+        mem_mb=BATCHES.memory("export"),
+        runtime=BATCHES.minutes("export"),
         attempt=attempt_number,
     params:
-        settings=settings_of("export", SETTINGS),
+        settings=BATCHES.settings_of("export"),
     shell:
         "python -m workflow.running.supervise export --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"

@@ -1,7 +1,7 @@
 # Alignments and templates: each distinct sequence once, each database once per batch.
 rule search:
     input:
-        plan=ancient("results/plan/manifest.json"),
+        plan=ancient("results/plan/plan.json"),
         databases=SETTINGS.search.databases,
     output:
         outcomes="results/search/{batch}.parquet",
@@ -13,20 +13,20 @@ rule search:
         "../envs/core.yaml"
     threads: SETTINGS.search.threads
     resources:
-        mem_mb=sized(resources.search_mem_mb, MANIFEST.search, LIMITS.mem_mb),
-        runtime=sized(resources.search_minutes, MANIFEST.search, LIMITS.runtime),
+        mem_mb=BATCHES.memory("search"),
+        runtime=BATCHES.minutes("search"),
     params:
-        contract=version_of("msa_hits"),
-        settings=settings_of("search", SETTINGS),
+        contracts=BATCHES.contracts("search"),
+        settings=BATCHES.settings_of("search"),
     shell:
         "python -m workflow.search --batch {wildcards.batch} --threads {threads} 2> {log}"
 
 
 rule templates:
     input:
-        plan=ancient("results/plan/manifest.json"),
+        plan=ancient("results/plan/plan.json"),
         databases=SETTINGS.search.databases,
-        needs=results_of_needs(MANIFEST.templates, MANIFEST),
+        needs=BATCHES.needs("templates"),
     output:
         outcomes="results/templates/{batch}.parquet",
     log:
@@ -37,10 +37,10 @@ rule templates:
         "../envs/core.yaml"
     threads: SETTINGS.search.threads
     resources:
-        mem_mb=sized(resources.search_mem_mb, MANIFEST.templates, LIMITS.mem_mb),
-        runtime=sized(resources.search_minutes, MANIFEST.templates, LIMITS.runtime),
+        mem_mb=BATCHES.memory("templates"),
+        runtime=BATCHES.minutes("templates"),
     params:
-        contract=version_of("templates"),
-        settings=settings_of("templates", SETTINGS),
+        contracts=BATCHES.contracts("templates"),
+        settings=BATCHES.settings_of("templates"),
     shell:
         "python -m workflow.templates --batch {wildcards.batch} --threads {threads} 2> {log}"

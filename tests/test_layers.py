@@ -15,7 +15,8 @@ SCIENCE = (
 )
 """Modules and packages of `af3_core`: each imports from those before it only."""
 PARTS = (
-    *("settings", "tables", "campaign", "manifest", "needs", "step"),
+    *("settings", "tables", "campaign", "batches", "resources", "stages"),
+    *("needs", "step"),
     *("databases", "planning", "store", "searching", "running", "results", "report"),
 )
 """Shared modules of `workflow` and its packages; what is left are the programs."""

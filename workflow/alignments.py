@@ -17,6 +17,7 @@ from pathlib import Path
 from af3_core.contracts import ALIGNMENTS
 from af3_core.job import InputError
 from af3_core.msa import Msa, format_a3m, species_id
+from workflow.campaign import Campaign
 from workflow.databases.catalogue import Database, read_manifest, with_role
 from workflow.searching.sequences import paired_msa, unpaired_msa
 from workflow.settings import Search
@@ -39,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args(argv)
     try:
-        search = read_planned_settings().search
-        found = list(campaign_alignments(search))
+        campaign = Campaign()
+        search = read_planned_settings(campaign).search
+        found = list(campaign_alignments(campaign, search))
     except (LookupError, InputError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def campaign_alignments(search: Search) -> Iterator[Alignment]:
+def campaign_alignments(campaign: Campaign, search: Search) -> Iterator[Alignment]:
     """The alignments of every distinct sequence that the campaign searched.
 
     Raises:
@@ -61,7 +63,7 @@ def campaign_alignments(search: Search) -> Iterator[Alignment]:
     databases, store = read_manifest(search.databases), Store(search.store)
     wanted = {
         (str(row["sequence_id"]), str(row["kind"]), str(row["sequence"]), pairing)
-        for row in read_chain_rows()
+        for row in read_chain_rows(campaign)
         for pairing in ("unpaired", "paired")
         if row[f"search_{pairing}"]
     }

@@ -1,54 +1,102 @@
-"""Where everything of a campaign lies, relative to the folder it runs in.
+"""Where everything of a campaign lies.
 
 At rest a job of one seed has two files: features and prediction, and up to two more if
 what the trunk made of it is kept. Everything else is one file per batch or one per
 campaign. The rules spell the same paths out, so that both can be searched for.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from workflow.settings import TrunkFile
 
-RESULTS = Path("results")
-PLAN = RESULTS / "plan"
-TABLES = RESULTS / "tables"
-FOLDERS = RESULTS / "alphafold3"
-REPORT = RESULTS / "report.html"
 
+@dataclass(frozen=True)
+class Campaign:
+    """The folder of a campaign. Paths begin with `root` as it was given."""
 
-def features_path(job_id: str) -> Path:
-    """Seed-independent features and atom layout of a job."""
-    return RESULTS / "features" / f"{job_id}.parquet"
+    root: Path = Path()
+    results_name: str = "results"
 
+    @classmethod
+    def of_results(cls, results: Path) -> "Campaign":
+        """The campaign whose results lie in this folder, whatever its name."""
+        folder = results.resolve()
+        return cls(folder.parent, folder.name)
 
-def prediction_path(item: str) -> Path:
-    """All samples of one `job.seed`."""
-    return RESULTS / "predictions" / f"{item}.parquet"
+    @property
+    def results(self) -> Path:
+        """All that the campaign makes, but for logs."""
+        return self.root / self.results_name
 
+    @property
+    def plan(self) -> Path:
+        """What will be computed."""
+        return self.results / "plan"
 
-def trunk_path(kind: TrunkFile, item: str) -> Path:
-    """Embeddings or distogram of one `job.seed`, if they are kept."""
-    return RESULTS / kind / f"{item}.npz"
+    @property
+    def tables(self) -> Path:
+        """The campaign's tables, of all batches."""
+        return self.results / "tables"
 
+    @property
+    def folders(self) -> Path:
+        """AlphaFold 3's folders, one for each job."""
+        return self.results / "alphafold3"
 
-def relaxed_path(name: str) -> Path:
-    """The relaxed samples of a batch; of one `job.seed` until the batch is complete."""
-    return RESULTS / "relaxed" / f"{name}.parquet"
+    @property
+    def relaxed_models(self) -> Path:
+        """Relaxed structures for other programs, one folder for each job."""
+        return self.results / "relaxed_models"
 
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.results / "report.html"
 
-def outcomes_path(stage: str, batch: str) -> Path:
-    """What became of every item of a batch; its presence says the batch is done."""
-    return RESULTS / stage / f"{batch}.parquet"
+    def features(self, job_id: str) -> Path:
+        """Seed-independent features and atom layout of a job."""
+        return self.results / "features" / f"{job_id}.parquet"
 
+    def prediction(self, item: str) -> Path:
+        """All samples of one `job.seed`."""
+        return self.results / "predictions" / f"{item}.parquet"
 
-def timings_path(batch: str) -> Path:
-    """When each item of a predict batch was loaded, computed and finished."""
-    return RESULTS / "timings" / f"{batch}.parquet"
+    def trunk_file(self, kind: TrunkFile, item: str) -> Path:
+        """Embeddings or distogram of one `job.seed`, if they are kept."""
+        return self.results / kind / f"{item}.npz"
 
+    def relaxed(self, name: str) -> Path:
+        """The relaxed samples of a batch; of one `job.seed` until it is complete."""
+        return self.results / "relaxed" / f"{name}.parquet"
 
-def provenance_path(batch: str) -> Path:
-    """What made every prediction of a batch."""
-    return RESULTS / "provenance" / f"{batch}.parquet"
+    def outcomes(self, stage: str, batch: str) -> Path:
+        """What became of every item of a batch; its presence says it is done."""
+        return self.results / stage / f"{batch}.parquet"
+
+    def scores(self, batch: str) -> Path:
+        """Scores of every sample of a batch."""
+        return self.results / "score" / f"{batch}.scores.parquet"
+
+    def interfaces(self, batch: str) -> Path:
+        """Scores of every pair of chains of a batch."""
+        return self.results / "score" / f"{batch}.interfaces.parquet"
+
+    def timings(self, batch: str) -> Path:
+        """When each item of a predict batch was loaded, computed and finished."""
+        return self.results / "timings" / f"{batch}.parquet"
+
+    def provenance(self, batch: str) -> Path:
+        """What made every prediction of a batch."""
+        return self.results / "provenance" / f"{batch}.parquet"
+
+    def journal(self, stage: str, batch: str) -> Path:
+        """What was tried with the items of a batch."""
+        return self.root / "logs" / stage / f"{batch}.journal"
+
+    def progress(self, stage: str, batch: str) -> Path:
+        """How far a batch is."""
+        return self.root / "logs" / stage / f"{batch}.progress"
 
 
 def split_item(item: str) -> tuple[str, int]:

@@ -20,7 +20,8 @@ from pathlib import Path
 from rich.console import Console
 
 from af3_core.job import InputError
-from workflow.manifest import load_manifest
+from workflow.batches import load_plan
+from workflow.campaign import Campaign
 from workflow.progress import watch
 from workflow.query import main as query
 from workflow.retry import withdraw_failures
@@ -78,7 +79,7 @@ def _plan(config: Path, options: list[str], console: Console) -> int:
     """Plans the campaign in the current folder and shows what would run."""
     status = _snakemake(config, ["plan", *options], Console(quiet=True))
     if status == 0:
-        print_plan(console)
+        print_plan(Campaign(), console)
     else:
         _explain(console)
     return status
@@ -86,8 +87,8 @@ def _plan(config: Path, options: list[str], console: Console) -> int:
 
 def _retry(console: Console) -> None:
     """Has failed items tried again by the run that follows."""
-    manifest = load_manifest()
-    count = withdraw_failures(manifest) if manifest is not None else 0
+    plan = load_plan(Campaign())
+    count = withdraw_failures(Campaign(), plan) if plan is not None else 0
     console.print(f"{count} failed items will be tried again.")
 
 
@@ -95,7 +96,7 @@ def _run(config: Path, options: list[str], console: Console) -> int:
     """Runs the campaign in the current folder and shows its results."""
     status = _snakemake(config, options, console)
     if status != INTERRUPTED:
-        print_results(console)
+        print_results(Campaign(), console)
     return status
 
 
@@ -112,7 +113,7 @@ def _snakemake(config: Path, options: list[str], console: Console) -> int:
     with _LOG.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
-            status = watch(process, console)
+            status = watch(Campaign(), process, console)
         except KeyboardInterrupt:
             process.wait()
             console.print("Stopped. The same command goes on where this one ended.")

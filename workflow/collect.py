@@ -14,13 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from af3_core.contracts import INTERFACES, OUTCOMES, PROVENANCE, SCORES
-from workflow.campaign import RESULTS, TABLES, outcomes_path, provenance_path
-from workflow.manifest import Manifest
+from workflow.batches import Plan
+from workflow.campaign import Campaign
 from workflow.results.ranking import rank_rows
+from workflow.stages import STAGES
 from workflow.step import read_plan, read_planned_settings, run_step
 from workflow.tables import concatenate, write_table
-
-JOB_STAGES = ("featurise", "predict", "relax", "score", "export")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,51 +27,39 @@ def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="workflow.collect", description=__doc__).parse_args(
         argv
     )
-    return run_step(collect_tables)
+    return run_step(lambda: collect_tables(Campaign()))
 
 
-def collect_tables() -> None:
+def collect_tables(campaign: Campaign) -> None:
     """Writes the campaign's tables from the batches of the plan."""
-    manifest = read_plan()
-    rows = concatenate(_batch_files(manifest, "scores"), SCORES).to_pylist()
-    scores = SCORES.table(rank_rows(rows, read_planned_settings().score.rank_by))
+    plan, settings = read_plan(campaign), read_planned_settings(campaign)
+    files = [campaign.scores(name) for name in plan.jobs]
+    rows = concatenate(files, SCORES).to_pylist()
+    scores = SCORES.table(rank_rows(rows, settings.score.rank_by))
     order = [
         ("ranking_score", "descending"),
         ("name", "ascending"),
         ("rank", "ascending"),
     ]
-    write_table(TABLES / "scores.parquet", SCORES, scores.sort_by(order))
-    interfaces = concatenate(_batch_files(manifest, "interfaces"), INTERFACES)
-    write_table(TABLES / "interfaces.parquet", INTERFACES, interfaces)
-    write_table(
-        TABLES / "provenance.parquet",
-        PROVENANCE,
-        concatenate(_provenance_files(manifest), PROVENANCE),
-    )
-    outcomes = concatenate(outcome_files(manifest), OUTCOMES)
-    write_table(TABLES / "outcomes.parquet", OUTCOMES, outcomes)
+    write_table(campaign.tables / "scores.parquet", SCORES, scores.sort_by(order))
+    files = [campaign.interfaces(name) for name in plan.jobs]
+    interfaces = concatenate(files, INTERFACES)
+    write_table(campaign.tables / "interfaces.parquet", INTERFACES, interfaces)
+    files = [campaign.provenance(name) for name in plan.jobs]
+    provenance = concatenate([f for f in files if f.is_file()], PROVENANCE)
+    write_table(campaign.tables / "provenance.parquet", PROVENANCE, provenance)
+    outcomes = concatenate(outcome_files(campaign, plan), OUTCOMES)
+    write_table(campaign.tables / "outcomes.parquet", OUTCOMES, outcomes)
     failures = _without_repeats(outcomes.filter(pc.equal(outcomes["status"], "failed")))
-    write_table(TABLES / "failures.parquet", OUTCOMES, failures)
+    write_table(campaign.tables / "failures.parquet", OUTCOMES, failures)
 
 
-def outcome_files(manifest: Manifest) -> list[Path]:
+def outcome_files(campaign: Campaign, plan: Plan) -> list[Path]:
     """Outcomes of every stage, in the order of the stages."""
-    files = [
-        outcomes_path("plan", "outcomes"),
-        *(outcomes_path("search", name) for name in manifest.search),
-        *(outcomes_path("templates", name) for name in manifest.templates),
-    ]
-    for stage in JOB_STAGES:
-        files += [outcomes_path(stage, name) for name in manifest.jobs]
-    return [file for file in files if file.is_file()]
-
-
-def _batch_files(manifest: Manifest, table: str) -> list[Path]:
-    return [RESULTS / "score" / f"{name}.{table}.parquet" for name in manifest.jobs]
-
-
-def _provenance_files(manifest: Manifest) -> list[Path]:
-    files = [provenance_path(name) for name in manifest.jobs]
+    files = [campaign.outcomes("plan", "outcomes")]
+    for stage in STAGES:
+        batches = plan.of_kind(stage.kind)
+        files += [campaign.outcomes(stage.name, name) for name in batches]
     return [file for file in files if file.is_file()]
 
 

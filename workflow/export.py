@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from af3_core.contracts import SCORES
-from workflow.campaign import FOLDERS, RESULTS, split_item
-from workflow.manifest import Manifest
+from workflow.batches import Plan
+from workflow.campaign import Campaign, split_item
 from workflow.results.export_files import RELAXED_FOLDER, File, job_files
 from workflow.results.ranking import rank_rows
 from workflow.running.items import Task, commit_outcomes, go_through
@@ -31,61 +31,63 @@ from workflow.step import (
 )
 from workflow.tables import read_rows, replacing
 
-RELAXED_MODELS = RESULTS / "relaxed_models"
-
 
 def main(argv: list[str] | None = None) -> int:
     """Exports one batch."""
     arguments = parse_step("export", __doc__, argv)
-    return run_step(lambda: export_batch(arguments.batch))
+    return run_step(lambda: export_batch(Campaign(), arguments.batch))
 
 
-def export_batch(batch: str) -> None:
+def export_batch(campaign: Campaign, batch: str) -> None:
     """Writes the folders of the batch's jobs and the batch's outcomes."""
-    settings, manifest = read_planned_settings(), read_plan()
-    scores = read_scores(manifest, batch)
-    jobs = read_job_rows(set(scores))
+    settings, plan = read_planned_settings(campaign), read_plan(campaign)
+    scores = read_scores(campaign, plan, batch, settings.score.rank_by)
+    jobs = read_job_rows(campaign, set(scores))
 
     def export(task: Task) -> None:
         if settings.export.samples != "none":
-            export_job(jobs[task.name], scores[task.name], settings)
+            export_job(campaign, jobs[task.name], scores[task.name], settings)
 
     tasks = [Task(job_id, job_id) for job_id in sorted(jobs)]
-    rows = go_through("export", batch, tasks, export)
-    commit_outcomes("export", batch, rows)
+    rows = go_through(campaign, "export", batch, tasks, export)
+    commit_outcomes(campaign, "export", batch, rows)
 
 
-def read_scores(manifest: Manifest, batch: str) -> dict[str, list[Row]]:
+def read_scores(
+    campaign: Campaign, plan: Plan, batch: str, rank_by: str
+) -> dict[str, list[Row]]:
     """Ranked scores of the batch's jobs, with the seeds that other batches hold."""
-    job_ids = {split_item(item)[0] for item in manifest.jobs[batch].items}
+    job_ids = {split_item(item)[0] for item in plan.jobs[batch].items}
     holders = [
         name
-        for name, other in manifest.jobs.items()
+        for name, other in plan.jobs.items()
         if any(split_item(item)[0] in job_ids for item in other.items)
     ]
     rows = [
         row
         for name in holders
-        for row in read_rows(RESULTS / "score" / f"{name}.scores.parquet", SCORES)
+        for row in read_rows(campaign.scores(name), SCORES)
         if row["job_id"] in job_ids
     ]
     by_job: dict[str, list[Row]] = {}
-    for row in rank_rows(rows, read_planned_settings().score.rank_by):
+    for row in rank_rows(rows, rank_by):
         by_job.setdefault(row["job_id"], []).append(row)
     return by_job
 
 
-def export_job(job: Row, scores: list[Row], settings: Settings) -> None:
+def export_job(
+    campaign: Campaign, job: Row, scores: list[Row], settings: Settings
+) -> None:
     """Writes one job's folder, or one zip file in its place."""
     name = str(job["name"])
-    files = job_files(job, scores, settings)
+    files = job_files(campaign, job, scores, settings)
     if settings.export.zip:
-        write_zip(FOLDERS / f"{name}.zip", name, files)
+        write_zip(campaign.folders / f"{name}.zip", name, files)
         return
     for path, data in files:
         # Some programs take every folder inside a job's for a sample.
         is_relaxed = path.startswith(f"{RELAXED_FOLDER}/")
-        root = RELAXED_MODELS if is_relaxed else FOLDERS
+        root = campaign.relaxed_models if is_relaxed else campaign.folders
         relative = path.removeprefix(f"{RELAXED_FOLDER}/") if is_relaxed else path
         with replacing(root / name / relative) as temporary:
             _fill(temporary, data)

@@ -15,7 +15,7 @@ from af3_core.contracts import FEATURES
 from af3_core.features.featurise import embed_references, featurise
 from af3_core.features.options import AS_PUBLISHED, FeatureOptions
 from af3_core.job import Job
-from workflow.campaign import features_path, split_item
+from workflow.campaign import Campaign, split_item
 from workflow.running.features_file import features_table
 from workflow.running.items import Item, commit_outcomes, log, work_through
 from workflow.searching.evidence import add_evidence, evidence_keys, search_facts
@@ -60,17 +60,21 @@ def make_features(
 def main(argv: list[str] | None = None) -> int:
     """Featurises one batch."""
     arguments = parse_step("featurise", __doc__, argv)
-    return run_step(lambda: featurise_batch(arguments.batch))
+    return run_step(lambda: featurise_batch(Campaign(), arguments.batch))
 
 
-def featurise_batch(batch: str) -> None:
+def featurise_batch(campaign: Campaign, batch: str) -> None:
     """Makes what is missing and writes the batch's outcomes."""
-    settings, manifest = read_planned_settings(), read_plan()
-    job_ids = {split_item(item)[0] for item in manifest.jobs[batch].items}
-    rows = read_job_rows(job_ids)
+    settings, plan = read_planned_settings(campaign), read_plan(campaign)
+    job_ids = {split_item(item)[0] for item in plan.jobs[batch].items}
+    rows = read_job_rows(campaign, job_ids)
     items = [
         Item(
-            job_id, job_id, features_path(job_id), FEATURES, features_key(row, settings)
+            job_id,
+            job_id,
+            campaign.features(job_id),
+            FEATURES,
+            features_key(row, settings),
         )
         for job_id, row in sorted(rows.items())
     ]
@@ -82,7 +86,8 @@ def featurise_batch(batch: str) -> None:
         facts = search_facts(job, settings)
         return make_features(add_evidence(job, settings), facts, options)
 
-    commit_outcomes("featurise", batch, work_through("featurise", batch, items, make))
+    outcomes = work_through(campaign, "featurise", batch, items, make)
+    commit_outcomes(campaign, "featurise", batch, outcomes)
 
 
 if __name__ == "__main__":

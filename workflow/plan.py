@@ -2,7 +2,7 @@
 
     python -m workflow.plan --settings '{…}'
 
-writes `results/plan/`: `manifest.json` (the batches; all that the Snakefile reads),
+writes `results/plan/`: `plan.json` (the batches; all that the Snakefile reads),
 `jobs.parquet`, `chains.parquet`, `outcomes.parquet` (inputs that were refused, with
 file, field, value and what is allowed), `forecast.json` (what it all will take) and
 `settings.json`.
@@ -25,23 +25,23 @@ from af3_core.features.options import FeatureOptions
 from af3_core.inputs.chemistry import standard_components
 from af3_core.inputs.files import find_inputs, iterate_jobs
 from af3_core.job import MAX_SEED, InputError, Job, write_job
-from workflow.campaign import PLAN
-from workflow.databases.catalogue import SEARCHED, Database, read_manifest
-from workflow.manifest import (
-    MANIFEST,
-    Manifest,
-    dump_manifest,
-    load_manifest,
+from workflow.batches import (
+    Plan,
+    dump_plan,
+    load_plan,
+    plan_path,
 )
+from workflow.campaign import Campaign
+from workflow.databases.catalogue import SEARCHED, Database, read_manifest
 from workflow.planning.batching import (
     PlannedJob,
     Refusal,
     SearchTarget,
-    make_manifest,
+    plan_batches,
     plan_job,
 )
 from workflow.planning.costs import campaign_timings, find_costs
-from workflow.planning.forecast import FORECAST, Forecast, forecast
+from workflow.planning.forecast import Forecast, forecast, forecast_path
 from workflow.planning.inputs import inputs_digest
 from workflow.running.failures import classify
 from workflow.running.items import commit_outcomes, outcome
@@ -54,20 +54,21 @@ _JOBS_PER_GROUP, _LETTERS_PER_GROUP = 1024, 50_000_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedCampaign:
     """What will run, and what was refused."""
 
-    manifest: Manifest
+    plan: Plan
     jobs: list[PlannedJob]
     refusals: list[Refusal]
     forecast: Forecast
 
 
 def make_plan(
+    campaign: Campaign,
     settings: Settings,
-    before: Manifest | None,
+    before: Plan | None,
     on_job: Callable[[PlannedJob, Job], None] = lambda planned, job: None,
-) -> Plan:
+) -> PlannedCampaign:
     """Reads all inputs and plans them; what cannot run is refused, not raised.
 
     `on_job` sees every job that will run whole; the plan keeps no alignments, so that
@@ -80,7 +81,7 @@ def make_plan(
     if folder is not None and not folder.is_dir():
         allowed = "a folder of known structures, or null"
         raise InputError("config", "score.references", str(folder), allowed)
-    costs = find_costs(settings.plan, campaign_timings())
+    costs = find_costs(settings.plan, campaign_timings(campaign))
     jobs: dict[str, PlannedJob] = {}
     refusals: list[Refusal] = []
     count = functools.partial(_count, options=settings.feature_options())
@@ -96,7 +97,7 @@ def make_plan(
         else:
             on_job(job, read)
     planned, databases = list(jobs.values()), read_manifest(settings.search.databases)
-    manifest = make_manifest(
+    plan = plan_batches(
         planned,
         _targets(databases),
         settings,
@@ -104,8 +105,8 @@ def make_plan(
         inputs_digest=inputs_digest(settings),
         before=before,
     )
-    cost = forecast(manifest, planned, refusals, databases, costs, settings)
-    return Plan(manifest, planned, refusals, cost)
+    cost = forecast(plan, planned, refusals, databases, costs, settings)
+    return PlannedCampaign(plan, planned, refusals, cost)
 
 
 def _read_inputs(settings: Settings) -> Iterator[tuple[Path, Job | InputError]]:
@@ -163,21 +164,21 @@ def _targets(databases: Iterable[Database]) -> list[SearchTarget]:
     ]
 
 
-def write_plan(settings: Settings) -> None:
-    """Plans and writes the tables, last the manifest: it says the rest is there."""
-    before = load_manifest()
-    with _jobs_table(PLAN / "jobs.parquet") as add_job:
-        plan = make_plan(settings, before, add_job)
-    chains = [row for job in plan.jobs for row in _chain_rows(job)]
-    write_table(PLAN / "chains.parquet", CHAINS, CHAINS.table(chains))
-    commit_outcomes("plan", "outcomes", _refusal_rows(plan.refusals))
-    with replacing(PLAN / "settings.json") as temporary:
+def write_plan(campaign: Campaign, settings: Settings) -> None:
+    """Plans and writes the tables, last the batches: they say the rest is there."""
+    before = load_plan(campaign)
+    with _jobs_table(campaign.plan / "jobs.parquet") as add_job:
+        made = make_plan(campaign, settings, before, add_job)
+    chains = [row for job in made.jobs for row in _chain_rows(job)]
+    write_table(campaign.plan / "chains.parquet", CHAINS, CHAINS.table(chains))
+    commit_outcomes(campaign, "plan", "outcomes", _refusal_rows(made.refusals))
+    with replacing(campaign.plan / "settings.json") as temporary:
         temporary.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
-    with replacing(FORECAST) as temporary:
-        text = json.dumps(asdict(plan.forecast), indent=1)
+    with replacing(forecast_path(campaign)) as temporary:
+        text = json.dumps(asdict(made.forecast), indent=1)
         temporary.write_text(text, encoding="utf-8")
-    with replacing(MANIFEST) as temporary:
-        temporary.write_text(dump_manifest(plan.manifest), encoding="utf-8")
+    with replacing(plan_path(campaign)) as temporary:
+        temporary.write_text(dump_plan(made.plan), encoding="utf-8")
 
 
 @contextmanager
@@ -258,7 +259,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--settings", required=True, help="the settings, as JSON")
     arguments = parser.parse_args(argv)
     settings = check_settings(json.loads(arguments.settings), source="settings")
-    return run_step(lambda: write_plan(settings))
+    return run_step(lambda: write_plan(Campaign(), settings))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from af3_core.contracts import PROVENANCE
-from workflow.campaign import TABLES, split_item
+from workflow.campaign import Campaign, split_item
 from workflow.running.items import Item
 from workflow.tables import read_rows
 
@@ -58,12 +58,12 @@ def _columns(path: Path) -> dict[str, object]:
     }
 
 
-def mixtures(*campaigns: Path) -> list[str]:
+def mixtures(*campaigns: Campaign) -> list[str]:
     """One sentence for everything in which predictions of the campaigns differ that
     makes their numbers incomparable; none if all may be pooled."""
     rows: list[Row] = []
     for campaign in campaigns:
-        path = campaign / TABLES / "provenance.parquet"
+        path = campaign.tables / "provenance.parquet"
         rows += read_rows(path, PROVENANCE) if path.is_file() else []
     return mixtures_of(rows)
 

@@ -16,13 +16,7 @@ from pathlib import Path
 
 from af3_core.contracts import PREDICTIONS, PROVENANCE
 from af3_core.model.canary import measure
-from workflow.campaign import (
-    features_path,
-    outcomes_path,
-    prediction_path,
-    provenance_path,
-    split_item,
-)
+from workflow.campaign import Campaign, split_item
 from workflow.pooling import provenance_of
 from workflow.running.attempts import EXIT_DEVICE, Attempts, Group, begin_attempts
 from workflow.running.canary import Trust, require_trusted, this_site
@@ -57,30 +51,44 @@ def main(argv: list[str] | None = None) -> int:
     """Predicts one batch."""
     arguments = parse_step("predict", __doc__, argv)
     try:
-        return run_step(lambda: predict_batch(arguments.batch))
+        return run_step(lambda: predict_batch(Campaign(), arguments.batch))
     except DeviceError as error:
         print(error, file=sys.stderr)
         return EXIT_DEVICE
 
 
-def predict_batch(batch: str) -> None:
+def predict_batch(campaign: Campaign, batch: str) -> None:
     """Makes what is missing; writes the batch's timings and outcomes."""
-    settings, planned = read_planned_settings(), read_plan().jobs[batch]
+    settings = read_planned_settings(campaign)
+    planned = read_plan(campaign).jobs[batch]
     key = prediction_key(settings)
-    items = items_from(planned.items, _features_of, prediction_path, PREDICTIONS, key)
-    blocked = blocked_items(items, unfinished(outcomes_path("featurise", batch)))
+
+    def features_of(item: str) -> Path:
+        return campaign.features(split_item(item)[0])
+
+    items = items_from(
+        planned.items, features_of, campaign.prediction, PREDICTIONS, key
+    )
+    before = unfinished(campaign.outcomes("featurise", batch))
+    blocked = blocked_items(items, before)
     kinds = settings.predict.trunk_files
-    todo = [i for i in items if i.name not in blocked and not _is_done(i, kinds)]
-    progress = Progress("predict", batch, len(items))
+    todo = [
+        i for i in items if i.name not in blocked and not _is_done(campaign, i, kinds)
+    ]
+    progress = Progress(campaign, "predict", batch, len(items))
     progress.advance(len(items) - len(todo))
     attempts = begin_attempts(
-        "predict", batch, rungs=rungs_here(), has_unified_memory=has_unified_memory()
+        campaign,
+        "predict",
+        batch,
+        rungs=rungs_here(),
+        has_unified_memory=has_unified_memory(),
     )
     passages: dict[str, Passage[Item]] = {}
     if attempts.next_group(todo) is not None:
-        worker = start_worker(settings, planned.bucket, planned.msa_rows)
+        worker = start_worker(campaign, settings, planned.bucket, planned.msa_rows)
         trust = trust_device(worker, settings, key)
-        timings = begin_timings(batch, planned.bucket, trust)
+        timings = begin_timings(campaign.timings(batch), batch, planned.bucket, trust)
         try:
             for passage, on_rung in work_on_device(worker, todo, attempts):
                 passages[passage.item.name] = passage
@@ -93,16 +101,18 @@ def predict_batch(batch: str) -> None:
     rows = outcomes_of(
         *("predict", batch, items, attempts),
         blocked=blocked,
-        done={item.name for item in items if _is_done(item, kinds)},
+        done={item.name for item in items if _is_done(campaign, item, kinds)},
         seconds=seconds,
     )
-    write_table(provenance_path(batch), PROVENANCE, provenance_of(items))
-    commit_outcomes("predict", batch, rows)
+    write_table(campaign.provenance(batch), PROVENANCE, provenance_of(items))
+    commit_outcomes(campaign, "predict", batch, rows)
 
 
-def _is_done(item: Item, kinds: Sequence[TrunkFile]) -> bool:
+def _is_done(campaign: Campaign, item: Item, kinds: Sequence[TrunkFile]) -> bool:
     return item.is_done and all(
-        is_trunk_file_current(kind, item.name, made_from=item.made_from)
+        is_trunk_file_current(
+            campaign.trunk_file(kind, item.name), made_from=item.made_from
+        )
         for kind in kinds
     )
 
@@ -155,10 +165,6 @@ def _noted[Loaded, Computed](
         attempts.done(item, group)
 
     return Phases(load, phases.compute, finish)
-
-
-def _features_of(item: str) -> Path:
-    return features_path(split_item(item)[0])
 
 
 def _describe(passage: Passage[Item], group: Group[Item]) -> str:

@@ -5,8 +5,6 @@ Works wherever the files can be seen: the steps may run here or on a cluster.
 
 import subprocess
 import time
-from collections.abc import Mapping
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -18,43 +16,32 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from workflow.campaign import outcomes_path
-from workflow.manifest import MANIFEST, Batch, Manifest, load_manifest
+from workflow.batches import Batch, Plan, load_plan
+from workflow.campaign import Campaign
+from workflow.stages import STAGE, STAGES
 
-LABELS = {
-    "search": "searching sequences",
-    "templates": "finding templates",
-    "featurise": "making features",
-    "predict": "predicting structures",
-    "relax": "relaxing",
-    "score": "scoring",
-}
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-def batches_of(manifest: Manifest, stage: str) -> Mapping[str, Batch]:
-    """The batches that a stage works on."""
-    return {"search": manifest.search, "templates": manifest.templates}.get(
-        stage, manifest.jobs
-    )
-
-
-def stage_counts(manifest: Manifest) -> dict[str, tuple[int, int]]:
+def stage_counts(campaign: Campaign, plan: Plan) -> dict[str, tuple[int, int]]:
     """Items finished and items in all, by stage."""
     return {
-        stage: (
-            sum(_finished(stage, name, batch) for name, batch in batches.items()),
+        stage.name: (
+            sum(
+                _finished(campaign, stage.name, name, batch)
+                for name, batch in batches.items()
+            ),
             sum(len(batch.items) for batch in batches.values()),
         )
-        for stage in LABELS
-        if (batches := batches_of(manifest, stage))
+        for stage in STAGES
+        if (batches := plan.of_kind(stage.kind))
     }
 
 
-def _finished(stage: str, name: str, batch: Batch) -> int:
-    if outcomes_path(stage, name).is_file():
+def _finished(campaign: Campaign, stage: str, name: str, batch: Batch) -> int:
+    if campaign.outcomes(stage, name).is_file():
         return len(batch.items)
-    progress = Path("logs") / stage / f"{name}.progress"
+    progress = campaign.progress(stage, name)
     try:
         return min(
             int(progress.read_text(encoding="ascii").split()[0]), len(batch.items)
@@ -63,14 +50,18 @@ def _finished(stage: str, name: str, batch: Batch) -> int:
         return 0
 
 
-def watch(process: subprocess.Popen[bytes], console: Console) -> int:
+def watch(
+    campaign: Campaign, process: subprocess.Popen[bytes], console: Console
+) -> int:
     """Shows progress until the process ends; returns its exit status."""
     if console.is_terminal:
-        return _watch_bars(process, console)
-    return _watch_lines(process, console)
+        return _watch_bars(campaign, process, console)
+    return _watch_lines(campaign, process, console)
 
 
-def _watch_bars(process: subprocess.Popen[bytes], console: Console) -> int:
+def _watch_bars(
+    campaign: Campaign, process: subprocess.Popen[bytes], console: Console
+) -> int:
     columns = (
         TextColumn("{task.description:<22}"),
         BarColumn(),
@@ -83,12 +74,12 @@ def _watch_bars(process: subprocess.Popen[bytes], console: Console) -> int:
         tasks = {}
         while True:
             status = process.poll()
-            for stage, (done, total) in _current_counts().items():
+            for stage, (done, total) in _current_counts(campaign).items():
                 if stage not in tasks:
                     tasks[stage] = bars.add_task(
-                        LABELS[stage], total=total, start=False
+                        STAGE[stage].label, total=total, start=False
                     )
-                if done or _has_started(stage):
+                if done or _has_started(campaign, stage):
                     bars.start_task(tasks[stage])
                 bars.update(tasks[stage], completed=done, total=total)
             if status is not None:
@@ -96,24 +87,26 @@ def _watch_bars(process: subprocess.Popen[bytes], console: Console) -> int:
             time.sleep(0.5)
 
 
-def _watch_lines(process: subprocess.Popen[bytes], console: Console) -> int:
+def _watch_lines(
+    campaign: Campaign, process: subprocess.Popen[bytes], console: Console
+) -> int:
     """For logs: a line when a stage moved on, at most one in ten seconds."""
     shown: dict[str, tuple[int, int]] = {}
     began: dict[str, float] = {}
     last = 0.0
     while True:
         status = process.poll()
-        counts = _current_counts()
+        counts = _current_counts(campaign)
         now = time.monotonic()
         for stage in counts:
-            if _has_started(stage):
+            if _has_started(campaign, stage):
                 began.setdefault(stage, now)
         ended = status is not None
         if counts != shown and (ended or now - last > _SECONDS_BETWEEN_LINES):
             for stage, (done, total) in counts.items():
                 if shown.get(stage) != (done, total) and (done or stage in began):
                     left = _seconds_left(done, total, now - began.get(stage, now))
-                    console.print(f"{LABELS[stage]}: {done} of {total}{left}")
+                    console.print(f"{STAGE[stage].label}: {done} of {total}{left}")
             shown, last = counts, now
         if ended:
             return status
@@ -126,10 +119,10 @@ def _seconds_left(done: int, total: int, elapsed: float) -> str:
     return f", about {elapsed / done * (total - done):.0f} s left"
 
 
-def _current_counts() -> dict[str, tuple[int, int]]:
-    manifest = load_manifest(MANIFEST)
-    return stage_counts(manifest) if manifest else {}
+def _current_counts(campaign: Campaign) -> dict[str, tuple[int, int]]:
+    plan = load_plan(campaign)
+    return stage_counts(campaign, plan) if plan else {}
 
 
-def _has_started(stage: str) -> bool:
-    return any((Path("logs") / stage).glob("*.progress"))
+def _has_started(campaign: Campaign, stage: str) -> bool:
+    return any(campaign.progress(stage, "x").parent.glob("*.progress"))

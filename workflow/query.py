@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from workflow.campaign import TABLES
+from workflow.campaign import Campaign
 from workflow.pooling import mixtures
 
 VIEWS = ("scores", "interfaces", "outcomes", "failures", "provenance")
@@ -56,14 +56,14 @@ def ask(
             f"SELECT {_quoted(str(campaign))} AS campaign, * "
             f"FROM read_parquet({_quoted(str(path))})"
             for campaign in campaigns
-            if (path := campaign / TABLES / f"{view}.parquet").is_file()
+            if (path := Campaign(campaign).tables / f"{view}.parquet").is_file()
         ]
         if parts:
             union = " UNION ALL BY NAME ".join(parts)
             connection.execute(f"CREATE VIEW {view} AS {union}")
     warnings: list[str] = []
     if asked & _POOLED and "provenance" not in asked:
-        warnings = [f"pooled rows of {m}" for m in mixtures(*campaigns)]
+        warnings = [f"pooled rows of {m}" for m in mixtures(*map(Campaign, campaigns))]
     return connection.sql(sql), warnings
 
 

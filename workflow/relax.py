@@ -13,13 +13,7 @@ import pyarrow as pa
 from af3_core.contracts import PREDICTIONS, RELAXED
 from af3_core.relax.relax import relax, relaxed_columns
 from af3_core.structures.structure import chemistry_of, structure_of
-from workflow.campaign import (
-    features_path,
-    outcomes_path,
-    prediction_path,
-    relaxed_path,
-    split_item,
-)
+from workflow.campaign import Campaign, split_item
 from workflow.results.relaxed import join_relaxed, part_relaxed
 from workflow.running.features_file import read_features
 from workflow.running.items import (
@@ -46,34 +40,39 @@ from workflow.tables import read_rows
 def main(argv: list[str] | None = None) -> int:
     """Relaxes one batch."""
     arguments = parse_step("relax", __doc__, argv)
-    return run_step(lambda: relax_batch(arguments.batch))
+    return run_step(lambda: relax_batch(Campaign(), arguments.batch))
 
 
-def relax_batch(batch: str) -> None:
+def relax_batch(campaign: Campaign, batch: str) -> None:
     """Relaxes what is missing and writes the batch's outcomes."""
-    settings, manifest = read_planned_settings().relax, read_plan()
-    planned = manifest.jobs[batch]
-    jobs = read_job_rows({split_item(item)[0] for item in planned.items})
+    settings = read_planned_settings(campaign).relax
+    plan = read_plan(campaign)
+    planned = plan.jobs[batch]
+    jobs = read_job_rows(campaign, {split_item(item)[0] for item in planned.items})
     key = digest_of(RELAXED.version, settings.model_dump())
-    items = items_from(planned.items, prediction_path, relaxed_path, RELAXED, key)
+    items = items_from(
+        planned.items, campaign.prediction, campaign.relaxed, RELAXED, key
+    )
 
     def make(item: Item) -> pa.Table:
-        return RELAXED.table(_relax_item(item, jobs, settings))
+        return RELAXED.table(_relax_item(campaign, item, jobs, settings))
 
-    part_relaxed(batch, manifest.jobs)
-    blocked = unfinished(outcomes_path("predict", batch))
-    rows = work_through("relax", batch, items, make, blocked=blocked)
-    join_relaxed(relaxed_path(batch), items)
-    commit_outcomes("relax", batch, rows)
+    part_relaxed(campaign, batch, plan.jobs)
+    blocked = unfinished(campaign.outcomes("predict", batch))
+    rows = work_through(campaign, "relax", batch, items, make, blocked=blocked)
+    join_relaxed(campaign.relaxed(batch), items)
+    commit_outcomes(campaign, "relax", batch, rows)
 
 
-def _relax_item(item: Item, jobs: dict[str, Row], settings: Relax) -> list[Row]:
+def _relax_item(
+    campaign: Campaign, item: Item, jobs: dict[str, Row], settings: Relax
+) -> list[Row]:
     job_id, _ = split_item(item.name)
-    features = read_features(features_path(job_id))
+    features = read_features(campaign.features(job_id))
     chemistry = chemistry_of(features, job_of(jobs[job_id]).user_ccd)
     rows = []
     for sample in choose_samples(
-        read_rows(prediction_path(item.name), PREDICTIONS), settings.samples
+        read_rows(campaign.prediction(item.name), PREDICTIONS), settings.samples
     ):
         positions = np.asarray(sample["positions"], np.float64).reshape(-1, 3)
         structure = structure_of(features, positions)

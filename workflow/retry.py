@@ -5,30 +5,32 @@ node. `foldmill retry` then starts such items at the bottom of their ladders aga
 Results that are there stay.
 """
 
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Collection
 
-from workflow.campaign import RESULTS, TABLES, outcomes_path
-from workflow.manifest import Manifest
+from workflow.batches import Plan
+from workflow.campaign import Campaign
+from workflow.dag import withdraw
 from workflow.running.failures import CAUSES, Cause
 from workflow.running.items import unfinished
-from workflow.running.journal import Journal, journal_path
+from workflow.running.journal import Journal
+from workflow.stages import JOB_STAGES, from_stage
 
-_STAGES = ("featurise", "predict", "relax", "score", "export")
 RETRIABLE: tuple[Cause, ...] = tuple(c for c in CAUSES if c not in ("input",))
 """A wrong input has to be mended; it then is another input, and runs anyway."""
 
 
-def withdraw_failures(manifest: Manifest, causes: Collection[Cause] = RETRIABLE) -> int:
+def withdraw_failures(
+    campaign: Campaign, plan: Plan, causes: Collection[Cause] = RETRIABLE
+) -> int:
     """Makes Snakemake run the batches again in which items failed for these causes.
 
     Returns:
         How many items will be tried again.
     """
     items: set[str] = set()
-    for first, stage in enumerate(_STAGES):
-        for batch in manifest.jobs:
-            outcomes = outcomes_path(stage, batch)
+    for stage in JOB_STAGES:
+        for batch in plan.of_kind(stage.kind):
+            outcomes = campaign.outcomes(stage.name, batch)
             rows = unfinished(outcomes).values() if outcomes.is_file() else ()
             failed = {
                 str(row["item"])
@@ -37,15 +39,6 @@ def withdraw_failures(manifest: Manifest, causes: Collection[Cause] = RETRIABLE)
             }
             if failed:
                 items |= failed
-                Journal(journal_path(stage, batch)).write("reset")
-                for path in _made_from(batch, _STAGES[first:]):
-                    path.unlink(missing_ok=True)
+                Journal(campaign.journal(stage.name, batch)).write("reset")
+                withdraw(campaign, batch, from_stage(stage.name))
     return len(items)
-
-
-def _made_from(batch: str, stages: Collection[str]) -> Iterator[Path]:
-    """Outcomes of these stages, and the tables that go with them."""
-    yield from (outcomes_path(stage, batch) for stage in stages)
-    yield RESULTS / "score" / f"{batch}.scores.parquet"
-    yield RESULTS / "score" / f"{batch}.interfaces.parquet"
-    yield TABLES / "scores.parquet"

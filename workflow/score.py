@@ -8,13 +8,7 @@ writes `results/score/ID.scores.parquet` and `results/score/ID.interfaces.parque
 from af3_core.contracts import INTERFACES, PREDICTIONS, SCORES
 from af3_core.scores.rows import score_prediction
 from af3_core.structures.structure import chemistry_of
-from workflow.campaign import (
-    RESULTS,
-    features_path,
-    outcomes_path,
-    prediction_path,
-    split_item,
-)
+from workflow.campaign import Campaign, split_item
 from workflow.results.ranking import rank_rows
 from workflow.results.references import read_reference
 from workflow.results.relaxed import read_relaxed
@@ -36,45 +30,44 @@ from workflow.tables import read_rows, write_table
 def main(argv: list[str] | None = None) -> int:
     """Scores one batch."""
     arguments = parse_step("score", __doc__, argv)
-    return run_step(lambda: score_batch(arguments.batch))
+    return run_step(lambda: score_batch(Campaign(), arguments.batch))
 
 
-def score_batch(batch: str) -> None:
+def score_batch(campaign: Campaign, batch: str) -> None:
     """Scores every prediction there is and writes the batch's tables."""
-    settings, planned = read_planned_settings().score, read_plan().jobs[batch]
-    jobs = read_job_rows({split_item(item)[0] for item in planned.items})
-    blocked = unfinished(outcomes_path("predict", batch))
+    settings = read_planned_settings(campaign).score
+    planned = read_plan(campaign).jobs[batch]
+    jobs = read_job_rows(campaign, {split_item(item)[0] for item in planned.items})
+    blocked = unfinished(campaign.outcomes("predict", batch))
     scores: list[Row] = []
     interfaces: list[Row] = []
 
     def score(task: Task) -> None:
-        found = score_item(task.name, jobs[str(task.job_id)], settings)
+        found = score_item(campaign, task.name, jobs[str(task.job_id)], settings)
         scores.extend(found[0])
         interfaces.extend(found[1])
 
     tasks = [Task(item, split_item(item)[0]) for item in planned.items]
-    outcomes = go_through("score", batch, tasks, score, blocked=blocked)
-    folder = RESULTS / "score"
+    outcomes = go_through(campaign, "score", batch, tasks, score, blocked=blocked)
     ranked = rank_rows(scores, settings.rank_by)
-    write_table(folder / f"{batch}.scores.parquet", SCORES, SCORES.table(ranked))
-    write_table(
-        folder / f"{batch}.interfaces.parquet",
-        INTERFACES,
-        INTERFACES.table(interfaces),
-    )
-    commit_outcomes("score", batch, outcomes)
+    write_table(campaign.scores(batch), SCORES, SCORES.table(ranked))
+    pairs = INTERFACES.table(interfaces)
+    write_table(campaign.interfaces(batch), INTERFACES, pairs)
+    commit_outcomes(campaign, "score", batch, outcomes)
 
 
-def score_item(item: str, job: Row, settings: Score) -> tuple[list[Row], list[Row]]:
+def score_item(
+    campaign: Campaign, item: str, job: Row, settings: Score
+) -> tuple[list[Row], list[Row]]:
     """Rows of `scores` (not yet ranked) and `interfaces` of one (job, seed)."""
-    features = read_features(features_path(str(job["job_id"])))
+    features = read_features(campaign.features(str(job["job_id"])))
     chemistry = chemistry_of(features, job_of(job).user_ccd)
-    table = read_relaxed(item)
+    table = read_relaxed(campaign, item)
     rows = [] if table is None else table.to_pylist()
     relaxed = {row["sample"]: row for row in rows}
     reference = read_reference(settings.references, str(job["name"]))
     scores, interfaces = [], []
-    for sample in read_rows(prediction_path(item), PREDICTIONS):
+    for sample in read_rows(campaign.prediction(item), PREDICTIONS):
         row, pairs = score_prediction(
             sample, features, chemistry, relaxed.get(sample["sample"]), reference
         )

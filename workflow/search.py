@@ -8,6 +8,7 @@ Results go to the search store; the batch's outcomes say that they are there.
 import time
 
 from af3_core.job import InputError
+from workflow.campaign import Campaign
 from workflow.databases.catalogue import Database, read_manifest
 from workflow.running.items import Progress, commit_outcomes, log, outcome
 from workflow.searching.sequences import search_batch, staging_folder
@@ -25,16 +26,19 @@ from workflow.store.entries import Store
 def main(argv: list[str] | None = None) -> int:
     """Searches one batch."""
     arguments = parse_step("search", __doc__, argv)
-    return run_step(lambda: search_sequences(arguments.batch, arguments.threads))
+    return run_step(
+        lambda: search_sequences(Campaign(), arguments.batch, arguments.threads)
+    )
 
 
-def search_sequences(batch: str, threads: int) -> None:
+def search_sequences(campaign: Campaign, batch: str, threads: int) -> None:
     """Searches what the store lacks and writes the batch's outcomes."""
-    settings, planned = read_planned_settings(), read_plan().search[batch]
+    settings = read_planned_settings(campaign)
+    planned = read_plan(campaign).search[batch]
     database = find_database(settings, planned.database)
-    sequences = read_sequences(planned.items)
+    sequences = read_sequences(campaign, planned.items)
     names = {sequence: name for name, sequence in sequences.items()}
-    progress = Progress("search", batch, len(names))
+    progress = Progress(campaign, "search", batch, len(names))
     began = last = time.monotonic()
     rows = []
 
@@ -55,7 +59,7 @@ def search_sequences(batch: str, threads: int) -> None:
         on_result=note,
     )
     log(f"{len(rows)} sequences in {database.name}: {time.monotonic() - began:.1f} s")
-    commit_outcomes("search", batch, rows)
+    commit_outcomes(campaign, "search", batch, rows)
 
 
 def find_database(settings: Settings, name: str) -> Database:

@@ -161,6 +161,25 @@ class Settings(_Block):
             ),
         )
 
+    def seen_from(self, root: Path) -> "Settings":
+        """The same settings, their paths relative to the folder that holds `root`."""
+        return _seen_from(self, root)
+
+
+def _seen_from[Block: BaseModel](block: Block, root: Path) -> Block:
+    """A block with every path below `root`; absolute ones stay."""
+
+    def seen(value: object) -> object:
+        if isinstance(value, Path):
+            return root / value
+        if isinstance(value, tuple):
+            return tuple(seen(part) for part in value)
+        return _seen_from(value, root) if isinstance(value, BaseModel) else value
+
+    return block.model_copy(
+        update={name: seen(value) for name, value in vars(block).items()}
+    )
+
 
 def check_settings(raw: object, *, source: str) -> Settings:
     """Turns the parsed YAML into `Settings`.

@@ -1,7 +1,6 @@
 """What every step of the workflow begins and ends with."""
 
 import argparse
-import functools
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -17,8 +16,8 @@ from af3_core.inputs.alphafold3 import read_alphafold3
 from af3_core.inputs.entities import Links
 from af3_core.inputs.entry import Entry, parse_json
 from af3_core.job import InputError, Job
-from workflow.campaign import PLAN
-from workflow.manifest import MANIFEST, Manifest, load_manifest
+from workflow.batches import Plan, load_plan, plan_path
+from workflow.campaign import Campaign
 from workflow.settings import Settings, check_settings
 from workflow.tables import read_table
 
@@ -54,31 +53,29 @@ def run_step(main: Callable[[], None]) -> int:
     return 0
 
 
-@functools.cache
-def read_plan() -> Manifest:
-    """The manifest that `workflow.plan` wrote.
+def read_plan(campaign: Campaign) -> Plan:
+    """The plan that `workflow.plan` wrote.
 
     Raises:
         InputError: there is none in this folder.
     """
-    manifest = load_manifest()
-    if manifest is None:
-        raise _not_planned(MANIFEST)
-    return manifest
+    plan = load_plan(campaign)
+    if plan is None:
+        raise _not_planned(plan_path(campaign))
+    return plan
 
 
-@functools.cache
-def read_planned_settings() -> Settings:
-    """The settings the plan was made with.
+def read_planned_settings(campaign: Campaign) -> Settings:
+    """The settings the plan was made with, their paths from where we are.
 
     Raises:
         InputError: there are none in this folder.
     """
-    path = PLAN / "settings.json"
+    path = campaign.plan / "settings.json"
     if not path.is_file():
         raise _not_planned(path)
     raw = json.loads(path.read_text(encoding="utf-8"))
-    return check_settings(raw, source=str(path))
+    return check_settings(raw, source=str(path)).seen_from(campaign.root)
 
 
 def _not_planned(path: Path) -> InputError:
@@ -86,33 +83,34 @@ def _not_planned(path: Path) -> InputError:
     return InputError(str(path), "folder", str(Path.cwd()), allowed)
 
 
-def read_job_rows(job_ids: set[str]) -> dict[str, Row]:
+def read_job_rows(campaign: Campaign, job_ids: set[str]) -> dict[str, Row]:
     """Rows of the jobs table by job id; only the groups that hold them are read."""
-    table = pq.read_table(PLAN / "jobs.parquet", filters=_is_among("job_id", job_ids))
-    JOBS.check(table, where="results/plan/jobs.parquet")
+    path = campaign.plan / "jobs.parquet"
+    table = pq.read_table(path, filters=_is_among("job_id", job_ids))
+    JOBS.check(table, where=str(path))
     return {row["job_id"]: row for row in table.to_pylist()}
 
 
-def read_chain_rows() -> list[Row]:
+def read_chain_rows(campaign: Campaign) -> list[Row]:
     """The chains table."""
-    return read_table(PLAN / "chains.parquet", CHAINS).to_pylist()
+    return read_table(campaign.plan / "chains.parquet", CHAINS).to_pylist()
 
 
-def read_jobs_with_templates(template_ids: set[str]) -> list[Row]:
+def read_jobs_with_templates(campaign: Campaign, template_ids: set[str]) -> list[Row]:
     """Rows of the jobs that have a chain with one of these template searches."""
     chains = pq.read_table(
-        PLAN / "chains.parquet",
+        campaign.plan / "chains.parquet",
         columns=["job_id"],
         filters=_is_among("template_id", template_ids),
     )
-    return list(read_job_rows(set(chains["job_id"].to_pylist())).values())
+    return list(read_job_rows(campaign, set(chains["job_id"].to_pylist())).values())
 
 
-def read_sequences(sequence_ids: Iterable[str]) -> dict[str, str]:
+def read_sequences(campaign: Campaign, sequence_ids: Iterable[str]) -> dict[str, str]:
     """Sequences by their ids."""
     wanted = set(sequence_ids)
     table = pq.read_table(
-        PLAN / "chains.parquet",
+        campaign.plan / "chains.parquet",
         columns=["sequence_id", "sequence"],
         filters=_is_among("sequence_id", wanted),
     )
@@ -128,4 +126,4 @@ def job_of(row: Row) -> Job:
     """The job that a row of the jobs table holds."""
     source = str(row["source"])
     document = Entry(source, "", parse_json(str(row["json"]), source), "a job")
-    return read_alphafold3(document, Links(PLAN, ()))
+    return read_alphafold3(document, Links(Path(), ()))

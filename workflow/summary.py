@@ -11,17 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from af3_core.contracts import JOBS, OUTCOMES, SCORES
-from workflow.campaign import PLAN, REPORT, TABLES
-from workflow.manifest import load_manifest
+from workflow.batches import load_plan
+from workflow.campaign import Campaign
 from workflow.planning.costs import campaign_timings, find_costs
-from workflow.planning.forecast import FORECAST, read_forecast, with_costs
+from workflow.planning.forecast import forecast_path, read_forecast, with_costs
 from workflow.planning.forecast_view import print_forecast
 from workflow.pooling import mixtures
 from workflow.step import read_planned_settings
 from workflow.tables import read_rows, read_table
 
 _SHOWN_ROWS = 20
-FAILURES = TABLES / "failures.parquet"
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,8 @@ class Verdict:
 
     done: int
     failed: int
+    failures: Path
+    """The table of what failed."""
 
     @property
     def sentence(self) -> str:
@@ -39,58 +40,62 @@ class Verdict:
             return f"All {total} jobs have results."
         return (
             f"{self.done} of {total} jobs have results; {self.failed} failed: "
-            f"cause and remedy of each are in {FAILURES} and the report."
+            f"cause and remedy of each are in {self.failures} and the report."
         )
 
 
-def read_verdict(tables: Path = TABLES) -> Verdict:
+def read_verdict(campaign: Campaign) -> Verdict:
     """Counts jobs with and without results from the campaign's tables.
 
     A job counts as failed if any of its seeds did; a refused input counts as one.
     """
-    scored = set(read_table(tables / "scores.parquet", SCORES)["job_id"].to_pylist())
-    failures = read_rows(tables / "failures.parquet", OUTCOMES)
+    scored = set(
+        read_table(campaign.tables / "scores.parquet", SCORES)["job_id"].to_pylist()
+    )
+    path = campaign.tables / "failures.parquet"
+    failures = read_rows(path, OUTCOMES)
     failed = {row["job_id"] or f"{row['stage']}/{row['item']}" for row in failures}
-    return Verdict(done=len(scored - failed), failed=len(failed))
+    return Verdict(len(scored - failed), len(failed), path)
 
 
-def print_results(console: Console) -> None:
+def print_results(campaign: Campaign, console: Console) -> None:
     """Shows the ranked results, what failed, and where the report is."""
-    scores = TABLES / "scores.parquet"
+    scores = campaign.tables / "scores.parquet"
     if not scores.is_file():
-        _print_refusals(console)
+        _print_refusals(campaign, console)
         return
     rows = [row for row in read_rows(scores, SCORES) if row["rank"] == 1]
     if rows:
         console.print(_results_table(rows[:_SHOWN_ROWS]))
     if len(rows) > _SHOWN_ROWS:
         console.print(f"… and {len(rows) - _SHOWN_ROWS} more in the report")
-    for row in read_rows(FAILURES, OUTCOMES)[:_SHOWN_ROWS]:
+    for row in read_rows(campaign.tables / "failures.parquet", OUTCOMES)[:_SHOWN_ROWS]:
         console.print(f"failed ({row['cause']}): {row['evidence']}", markup=False)
-    for sentence in mixtures(TABLES.parent.parent):
+    for sentence in mixtures(campaign):
         console.print(f"[yellow]Not comparable: {escape(sentence)}", soft_wrap=True)
-    console.print(read_verdict().sentence, soft_wrap=True)
-    console.print(f"Report: {REPORT.resolve()}", soft_wrap=True)
+    console.print(read_verdict(campaign).sentence, soft_wrap=True)
+    console.print(f"Report: {campaign.report.resolve()}", soft_wrap=True)
 
 
-def print_plan(console: Console) -> None:
+def print_plan(campaign: Campaign, console: Console) -> None:
     """Shows what the plan comes to, and what it refused."""
-    manifest = load_manifest()
-    if manifest is None or not FORECAST.is_file():
+    plan, path = load_plan(campaign), forecast_path(campaign)
+    if plan is None or not path.is_file():
         return
-    settings, jobs = read_planned_settings(), read_table(PLAN / "jobs.parquet", JOBS)
+    settings = read_planned_settings(campaign)
+    jobs = read_table(campaign.plan / "jobs.parquet", JOBS)
     num_seeds = pc.list_value_length(jobs["seeds"]).to_numpy()
     tokens = np.repeat(jobs["num_tokens"].to_numpy(), num_seeds).tolist()
     # Batches may have been timed since the plan was made.
-    costs = find_costs(settings.plan, campaign_timings())
-    known = read_forecast()
-    print_forecast(with_costs(known, manifest, tokens, costs, settings), console)
-    _print_refusals(console)
+    costs = find_costs(settings.plan, campaign_timings(campaign))
+    known = read_forecast(path)
+    print_forecast(with_costs(known, plan, tokens, costs, settings), console)
+    _print_refusals(campaign, console)
 
 
-def _print_refusals(console: Console) -> None:
+def _print_refusals(campaign: Campaign, console: Console) -> None:
     """What planning refused, where nothing came of the campaign yet."""
-    refused = PLAN / "outcomes.parquet"
+    refused = campaign.plan / "outcomes.parquet"
     if refused.is_file():
         for row in read_rows(refused, OUTCOMES)[:_SHOWN_ROWS]:
             console.print(f"refused: {row['evidence']}", markup=False, soft_wrap=True)

@@ -7,6 +7,7 @@ Results go to the search store; the batch's outcomes say that they are there.
 
 import time
 
+from workflow.campaign import Campaign
 from workflow.needs import ChainNeeds, chain_needs
 from workflow.running.items import Progress, commit_outcomes, outcome
 from workflow.searching.evidence import (
@@ -30,15 +31,16 @@ from workflow.store.entries import Store
 def main(argv: list[str] | None = None) -> int:
     """Finds the templates of one batch."""
     arguments = parse_step("templates", __doc__, argv)
-    return run_step(lambda: find_batch(arguments.batch, arguments.threads))
+    return run_step(lambda: find_batch(Campaign(), arguments.batch, arguments.threads))
 
 
-def find_batch(batch: str, threads: int) -> None:
+def find_batch(campaign: Campaign, batch: str, threads: int) -> None:
     """Finds what the store lacks and writes the batch's outcomes."""
-    search, planned = read_planned_settings().search, read_plan().templates[batch]
-    needs = _needs_of(set(planned.items))
+    search = read_planned_settings(campaign).search
+    planned = read_plan(campaign).templates[batch]
+    needs = _needs_of(campaign, set(planned.items))
     databases = template_databases(search)
-    progress = Progress("templates", batch, len(needs))
+    progress = Progress(campaign, "templates", batch, len(needs))
     rows: list[Row] = []
     last = time.monotonic()
 
@@ -61,14 +63,14 @@ def find_batch(batch: str, threads: int) -> None:
             threads=threads,
             on_result=note,
         )
-    commit_outcomes("templates", batch, rows)
+    commit_outcomes(campaign, "templates", batch, rows)
 
 
-def _needs_of(template_ids: set[str]) -> dict[str, ChainNeeds]:
+def _needs_of(campaign: Campaign, template_ids: set[str]) -> dict[str, ChainNeeds]:
     """For each template search, one chain that wants it."""
     return {
         need.template_id: need
-        for row in read_jobs_with_templates(template_ids)
+        for row in read_jobs_with_templates(campaign, template_ids)
         for need in chain_needs(job_of(row))
         if need.template_id in template_ids
     }

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from af3_core.contracts import TIMINGS
 from af3_core.job import InputError
-from workflow.campaign import RESULTS, timings_path
+from workflow.campaign import Campaign
 from workflow.step import Row, run_step
 from workflow.tables import read_rows, replacing
 
-TIMELINE = RESULTS / "timeline.svg"
 PHASES = ("load", "compute", "finish")
 _LABELS = {"load": "load", "compute": "device", "finish": "finish"}
 _COLOURS = {"load": "#4c78a8", "compute": "#54a24b", "finish": "#b279a2"}
@@ -88,14 +87,14 @@ def device_idle(spans: Sequence[Span]) -> float:
     return 1 - sum(end - start for start, end in spans) / wall if wall else 0.0
 
 
-def read_times(batches: Sequence[str] = ()) -> list[BatchTimes]:
+def read_times(campaign: Campaign, batches: Sequence[str] = ()) -> list[BatchTimes]:
     """Timings of these batches, or of the latest ones that recorded any.
 
     Raises:
         InputError: a batch has no timings, or none has.
     """
-    folder = timings_path("x").parent
-    paths = [timings_path(batch) for batch in batches]
+    folder = campaign.timings("x").parent
+    paths = [campaign.timings(batch) for batch in batches]
     if not batches:
         recorded = sorted(folder.glob("*.parquet"), key=lambda p: p.stat().st_mtime_ns)
         paths = recorded[-_MOST_DRAWN:]
@@ -146,13 +145,13 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("batches", nargs="*", metavar="BATCH")
-    parser.add_argument("--out", type=Path, default=TIMELINE)
+    parser.add_argument("--out", type=Path, default=Campaign().results / "timeline.svg")
     arguments = parser.parse_args(argv)
     return run_step(lambda: _draw(arguments.batches, arguments.out))
 
 
 def _draw(batches: Sequence[str], path: Path) -> None:
-    times = read_times(batches)
+    times = read_times(Campaign(), batches)
     draw_timeline(times, path)
     for batch in times:
         print(batch.title, *(f"  canary {c}" for c in batch.canaries), sep="\n")

@@ -18,7 +18,7 @@ from af3_core.structures.structure_file import parse_structure
 from af3_core.training.examples import ATOMS_PER_WINDOW, SLOTS_PER_TOKEN, make_example
 from af3_core.training.jobs import job_for
 from af3_core.training.loop import Subject
-from workflow.campaign import features_path
+from workflow.campaign import Campaign
 from workflow.databases.catalogue import COLUMNS
 from workflow.results.references import SUFFIXES
 from workflow.running.features_file import read_job_arrays
@@ -138,7 +138,7 @@ def make_subjects(
     jobs = pq.read_table(folder / "results/plan/jobs.parquet").to_pylist()
     job_ids = {row["name"]: row["job_id"] for row in jobs}
     return [
-        _make_subject(one, folder / features_path(job_ids[one.name]), examples)
+        _make_subject(one, Campaign(folder).features(job_ids[one.name]), examples)
         for one in known
     ]
 

@@ -7,6 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from workflow.campaign import Campaign
 from workflow.summary import read_verdict
 from workflow.tables import replacing
 
@@ -16,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="workflow.verdict", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    verdict = read_verdict()
+    verdict = read_verdict(Campaign())
     print(verdict.sentence)
     if verdict.failed:
         print(verdict.sentence, file=sys.stderr)

@@ -29,7 +29,7 @@ from tests.slurm.node import MEMORY_MB, Node, SlurmJob, one_node_cluster
 from tests.workflow.campaigns import ROOT
 from tests.workflow.crashing_step import STAGE
 from tests.workflow.kill_campaign import count_done, repeats_in, tables_of
-from workflow.campaign import outcomes_path
+from workflow.campaign import Campaign as Place
 from workflow.running.journal import Line, read_lines
 from workflow.running.ladder import RETRIES
 from workflow.tables import read_rows
@@ -272,7 +272,7 @@ def test_the_last_job_of_a_batch_leaves_rows_before_its_time_is_up(
     job_id = (overrunning / "job_id").read_text(encoding="ascii")
     states = {job.job_id: job.state for job in cluster.jobs()}
     assert states[job_id] == "COMPLETED"
-    rows = read_rows(overrunning / outcomes_path(STAGE, OVERRUN), OUTCOMES)
+    rows = read_rows(Place(overrunning).outcomes(STAGE, OVERRUN), OUTCOMES)
     assert {row["item"]: (row["status"], row["cause"]) for row in rows} == {
         "well": ("done", None),
         "slow": ("failed", "time_limit"),

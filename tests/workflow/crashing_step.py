@@ -18,9 +18,13 @@ import pyarrow as pa
 
 from af3_core.contracts import OUTCOMES
 from af3_core.job import InputError
+from workflow.campaign import Campaign
 from workflow.running.items import Item, commit_outcomes, outcome, work_through
-from workflow.running.journal import Journal, journal_path
+from workflow.running.journal import Journal
 from workflow.running.supervise import supervise
+
+HERE = Campaign()
+"""The campaign in the current folder."""
 
 STAGE = "crashing_step"
 
@@ -59,7 +63,7 @@ def work_through_batch(batch: str) -> None:
         Item(name, name, Path(f"{name}.parquet"), OUTCOMES, made_from="v1")
         for name in batch.split(",")
     ]
-    commit_outcomes(STAGE, batch, work_through(STAGE, batch, items, make))
+    commit_outcomes(HERE, STAGE, batch, work_through(HERE, STAGE, batch, items, make))
 
 
 def main() -> int:
@@ -75,7 +79,7 @@ def main() -> int:
     module = f"tests.workflow.{STAGE}"
     command = [sys.executable, "-X", "faulthandler", "-m", module]
     command += ["--batch", arguments.batch]
-    path = journal_path(STAGE, arguments.batch)
+    path = HERE.journal(STAGE, arguments.batch)
     journal = Journal(path, arguments.attempt)
     return supervise(command, journal, minutes=arguments.minutes)
 

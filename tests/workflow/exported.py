@@ -10,6 +10,7 @@ from af3_core.job import write_job
 from tests.af3_core.features.feature_examples import case, read_job
 from tests.af3_core.output_examples import predicted
 from tests.workflow.synthetic_campaign import filled, write_relaxed
+from workflow.campaign import Campaign
 from workflow.export import export_job
 from workflow.settings import Export, Settings
 from workflow.step import Row, read_job_rows
@@ -19,6 +20,9 @@ SEED, SAMPLES = 1, 2
 PROVENANCE = json.dumps(
     {"foldmill": "0.0.0", "weights": "0" * 64, "weights_origin": "untrained"}
 )
+
+HERE = Campaign()
+"""The campaign in the current folder."""
 
 
 def job_id_of(name: str) -> str:
@@ -115,6 +119,6 @@ def export(name: str, **choices: object) -> Path:
         }
     )
     settings = settings.model_copy(update={"export": Export(**choices)})
-    (job,) = read_job_rows({job_id_of(name)}).values()
-    export_job(job, score_rows(name), settings)
+    (job,) = read_job_rows(HERE, {job_id_of(name)}).values()
+    export_job(HERE, job, score_rows(name), settings)
     return Path("results/alphafold3")

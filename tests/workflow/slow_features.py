@@ -13,26 +13,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 from af3_core.contracts import PREDICTIONS
-from workflow.campaign import features_path, prediction_path, split_item
-from workflow.manifest import load_manifest
+from workflow.batches import load_plan
+from workflow.campaign import Campaign, split_item
 from workflow.running.inference import start_worker
 from workflow.running.items import Item, items_from
 from workflow.running.stream import Passage, stream
 from workflow.settings import check_settings
 from workflow.timeline import device_idle
 
+HERE = Campaign()
+"""The campaign in the current folder."""
+
 
 def main() -> None:
     """Predicts all seeds of the largest job, the first ones at full speed."""
     raw = json.loads(Path("results/plan/settings.json").read_text(encoding="utf-8"))
-    (batch,) = load_manifest().jobs.values()
+    (batch,) = load_plan(HERE).jobs.values()
     settings = check_settings(raw, source="test")
-    worker = start_worker(settings, batch.bucket, batch.msa_rows)
+    worker = start_worker(HERE, settings, batch.bucket, batch.msa_rows)
 
     def features_of(item: str) -> Path:
-        return features_path(split_item(item)[0])
+        return HERE.features(split_item(item)[0])
 
-    items = items_from(batch.items, features_of, prediction_path, PREDICTIONS, "")
+    items = items_from(batch.items, features_of, HERE.prediction, PREDICTIONS, "")
     list(stream(items[:1], worker.phases))
     spans = computed(list(stream(items[:4], worker.phases)))
     # Both take twice as long as the slowest, so that neighbours on the machine do not

@@ -25,7 +25,7 @@ from af3_core.msa import GAP
 from af3_core.structures.mmcif_origin import WeightsOrigin
 from af3_core.structures.structure import Structure
 from tests.oracles.dockq_scores import pdb_text
-from workflow.manifest import Batch, Manifest, dump_manifest
+from workflow.batches import Batch, Plan, dump_plan
 from workflow.results.relaxed import join_relaxed
 from workflow.running.items import Item
 from workflow.tables import write_table
@@ -133,7 +133,7 @@ def write_prediction(
 
 
 def write_relaxed(results: Path, relaxed: dict[str, dict[str, object]]) -> None:
-    """Writes one relaxed sample of every item, as a batch, and the manifest."""
+    """Writes one relaxed sample of every item, as a batch, and the plan."""
     folder = results / "relaxed"
     items = [
         Item(name, None, folder / f"{name}.parquet", RELAXED, "") for name in relaxed
@@ -141,8 +141,8 @@ def write_relaxed(results: Path, relaxed: dict[str, dict[str, object]]) -> None:
     for item in items:
         write_table(item.path, RELAXED, filled(RELAXED, [relaxed[item.name]]))
     join_relaxed(folder / "b0.parquet", items)
-    manifest = Manifest("", jobs={"b0": Batch(tuple(relaxed))})
-    (results / "plan" / "manifest.json").write_text(dump_manifest(manifest))
+    plan = Plan("", jobs={"b0": Batch(tuple(relaxed))})
+    (results / "plan" / "plan.json").write_text(dump_plan(plan))
 
 
 def write_reference(results: Path, job: MadeUpJob) -> None:

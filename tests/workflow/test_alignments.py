@@ -13,13 +13,15 @@ from tests.workflow.searching.search_examples import (
     job_files,
 )
 from workflow.alignments import main
-from workflow.campaign import PLAN
+from workflow.campaign import Campaign
 from workflow.needs import sequence_id
 from workflow.searching.sequences import search_batch
 from workflow.settings import check_settings
-from workflow.step import read_planned_settings
 from workflow.store.entries import Store
 from workflow.tables import read_rows, write_table
+
+HERE = Campaign()
+"""The campaign in the current folder."""
 
 TRNA = QUERIES["trna"][:60]
 
@@ -42,19 +44,17 @@ def chain_row(kind: str, sequence: str, index: int) -> dict[str, object]:
 def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A planned campaign of a protein and an RNA, in the current folder."""
     monkeypatch.chdir(tmp_path)
-    read_planned_settings.cache_clear()
     raw = {
         "inputs": [],
         "search": {"databases": str(MANIFEST), "store": "store"},
         "model": {"checkpoint": "none"},
     }
     settings = check_settings(raw, source="test")
-    PLAN.mkdir(parents=True)
-    (PLAN / "settings.json").write_text(settings.model_dump_json())
+    HERE.plan.mkdir(parents=True)
+    (HERE.plan / "settings.json").write_text(settings.model_dump_json())
     rows = [chain_row("protein", GB1, 0), chain_row("rna", TRNA, 1)]
-    write_table(PLAN / "chains.parquet", CHAINS, CHAINS.table(rows))
+    write_table(HERE.plan / "chains.parquet", CHAINS, CHAINS.table(rows))
     yield tmp_path
-    read_planned_settings.cache_clear()
 
 
 def search_all(folder: Path) -> None:

@@ -8,10 +8,12 @@ import yaml
 
 from tests.workflow.campaigns import DATABASES, job, protein
 from workflow import alignments, figures, query, timeline
-from workflow.campaign import PLAN
+from workflow.campaign import Campaign
 from workflow.cli import main
 from workflow.report import __main__ as report
-from workflow.step import read_planned_settings
+
+HERE = Campaign()
+"""The campaign in the current folder."""
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_a_plan_says_what_will_run_and_what_will_not(campaign: Path, capsys) -> 
         "refused: InputError: inputs/bad.json",
     ):
         assert part in shown
-    assert json.loads((PLAN / "forecast.json").read_text())["num_jobs"] == 1
+    assert json.loads((HERE.plan / "forecast.json").read_text())["num_jobs"] == 1
 
 
 def test_a_wrong_path_is_told_in_one_line(campaign: Path, capsys) -> None:
@@ -72,7 +74,6 @@ def test_where_no_campaign_is_a_program_says_so(
     program, arguments, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    read_planned_settings.cache_clear()
     assert program.main(arguments) == 2
     told = capsys.readouterr().err
     assert "allowed: " in told or "Campaigns with results have: scores" in told

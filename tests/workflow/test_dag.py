@@ -9,19 +9,16 @@ import pytest
 
 from af3_core.contracts import PREDICTIONS, RELAXED
 from tests.workflow.campaigns import NEVER_RUN, ROOT, job, make_campaign, protein
-from workflow.campaign import (
-    PLAN,
-    outcomes_path,
-    prediction_path,
-    relaxed_path,
-    trunk_path,
-)
+from workflow.batches import Batch, Plan
+from workflow.campaign import Campaign
 from workflow.dag import withdraw_changed, withdraw_incomplete
-from workflow.manifest import Batch, Manifest
 from workflow.running.failures import failure
 from workflow.running.items import commit_outcomes, outcome
 from workflow.settings import check_settings
 from workflow.tables import write_table
+
+HERE = Campaign()
+"""The campaign in the current folder."""
 
 
 @pytest.fixture(scope="module")
@@ -100,54 +97,54 @@ DOWNSTREAM = ("predict", "relax", "score", "export")
 
 
 @pytest.fixture
-def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
+def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A batch of two items that is through all stages; one could not be predicted."""
     monkeypatch.chdir(tmp_path)
     for stage in DOWNSTREAM:
         why = failure("unknown", "seen")
         rows = [outcome(stage, "b0", ITEMS[0])]
         rows.append(outcome(stage, "b0", ITEMS[1], failure=why))
-        commit_outcomes(stage, "b0", rows)
-    write_table(prediction_path(ITEMS[0]), PREDICTIONS, PREDICTIONS.table([]))
-    write_table(relaxed_path("b0"), RELAXED, RELAXED.table([]))
-    return Manifest("", jobs={"b0": Batch(ITEMS)})
+        commit_outcomes(HERE, stage, "b0", rows)
+    write_table(HERE.prediction(ITEMS[0]), PREDICTIONS, PREDICTIONS.table([]))
+    write_table(HERE.relaxed("b0"), RELAXED, RELAXED.table([]))
+    return Plan("", jobs={"b0": Batch(ITEMS)})
 
 
-def standing(manifest: Manifest) -> list[str]:
+def standing(plan: Plan) -> list[str]:
     """Stages whose word for the batch still stands once the plan has been looked at."""
-    withdraw_incomplete(manifest)
-    return [stage for stage in DOWNSTREAM if outcomes_path(stage, "b0").is_file()]
+    withdraw_incomplete(HERE, plan)
+    return [stage for stage in DOWNSTREAM if HERE.outcomes(stage, "b0").is_file()]
 
 
-def test_a_batch_with_all_its_results_stands(complete: Manifest) -> None:
+def test_a_batch_with_all_its_results_stands(complete: Plan) -> None:
     assert standing(complete) == list(DOWNSTREAM)
 
 
-def test_a_lost_prediction_takes_back_the_batch(complete: Manifest) -> None:
-    prediction_path(ITEMS[0]).unlink()
+def test_a_lost_prediction_takes_back_the_batch(complete: Plan) -> None:
+    HERE.prediction(ITEMS[0]).unlink()
     assert standing(complete) == []
 
 
 def test_embeddings_that_are_asked_for_later_take_back_the_batch(
-    complete: Manifest,
+    complete: Plan,
 ) -> None:
-    path = trunk_path("embeddings", ITEMS[0])
+    path = HERE.trunk_file("embeddings", ITEMS[0])
     path.parent.mkdir()
     path.touch()
-    withdraw_incomplete(complete, ["embeddings"])
+    withdraw_incomplete(HERE, complete, ["embeddings"])
     assert standing(complete) == list(DOWNSTREAM)
     path.unlink()
-    withdraw_incomplete(complete, ["embeddings"])
+    withdraw_incomplete(HERE, complete, ["embeddings"])
     assert standing(complete) == []
 
 
-def test_lost_relaxed_structures_take_back_what_came_after(complete: Manifest) -> None:
-    relaxed_path("b0").unlink()
+def test_lost_relaxed_structures_take_back_what_came_after(complete: Plan) -> None:
+    HERE.relaxed("b0").unlink()
     assert standing(complete) == ["predict"]
 
 
-def test_so_do_relaxed_structures_that_are_torn(complete: Manifest) -> None:
-    path = relaxed_path("b0")
+def test_so_do_relaxed_structures_that_are_torn(complete: Plan) -> None:
+    path = HERE.relaxed("b0")
     path.write_bytes(path.read_bytes()[:-1])
     assert standing(complete) == ["predict"]
 
@@ -165,7 +162,7 @@ def test_so_do_relaxed_structures_that_are_torn(complete: Manifest) -> None:
     ],
 )
 def test_changed_settings_take_back_what_they_bear_on(
-    complete: Manifest, change: dict[str, dict[str, object]], expected: tuple[str, ...]
+    complete: Plan, change: dict[str, dict[str, object]], expected: tuple[str, ...]
 ) -> None:
     planned = {
         "inputs": ["inputs"],
@@ -174,7 +171,7 @@ def test_changed_settings_take_back_what_they_bear_on(
     }
     given = planned | {name: planned.get(name, {}) | change[name] for name in change}
     before, after = (check_settings(raw, source="test") for raw in (planned, given))
-    PLAN.mkdir(parents=True)
-    (PLAN / "settings.json").write_text(before.model_dump_json())
-    withdraw_changed(complete, after)
+    HERE.plan.mkdir(parents=True)
+    (HERE.plan / "settings.json").write_text(before.model_dump_json())
+    withdraw_changed(HERE, complete, after)
     assert standing(complete) == list(expected)

@@ -99,7 +99,7 @@ def crash(folder: Path, name: str, stop: threading.Event) -> None:
     job_id = ""
     while not stop.is_set():
         time.sleep(0.005)
-        if not job_id and (folder / "results/plan/manifest.json").is_file():
+        if not job_id and (folder / "results/plan/plan.json").is_file():
             rows = read_rows(folder / "results/plan/jobs.parquet", JOBS)
             job_id = next(row["job_id"] for row in rows if row["name"] == name)
         for path in folder.glob("logs/featurise/*.journal"):

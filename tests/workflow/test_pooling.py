@@ -7,6 +7,7 @@ import pytest
 
 from af3_core.contracts import PROVENANCE, SCORES
 from tests.workflow.synthetic_campaign import THREE_JOBS, filled, write_campaign
+from workflow.campaign import Campaign
 from workflow.pooling import mixtures, mixtures_of
 from workflow.query import ask, main
 from workflow.tables import write_table
@@ -82,7 +83,7 @@ def test_a_question_to_two_campaigns_is_answered_with_a_warning(
         campaign(tmp_path / "a"),
         campaign(tmp_path / "b", search_engines=mmseqs),
     ]
-    assert len(mixtures(*folders)) == 1
+    assert len(mixtures(*map(Campaign, folders))) == 1
     assert main(["SELECT max(ptm) FROM scores", *map(str, folders)]) == 0
     captured = capsys.readouterr()
     assert "warning: pooled rows of 2 different search engines" in captured.err

@@ -4,14 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from workflow.campaign import outcomes_path
-from workflow.manifest import Batch, Manifest
+from workflow.batches import Batch, Plan
+from workflow.campaign import Campaign
 from workflow.retry import withdraw_failures
 from workflow.running.failures import failure
 from workflow.running.items import commit_outcomes, outcome
-from workflow.running.journal import journal_path, read_lines
+from workflow.running.journal import read_lines
 
-MANIFEST = Manifest("digest", jobs={"good": Batch(("a.1",)), "bad": Batch(("b.1",))})
+HERE = Campaign()
+"""The campaign in the current folder."""
+
+BATCHES = Plan("digest", jobs={"good": Batch(("a.1",)), "bad": Batch(("b.1",))})
 STAGES = ("featurise", "predict", "relax", "score", "export")
 
 
@@ -21,7 +24,7 @@ def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for stage in STAGES:
         for batch, item in (("good", "a.1"), ("bad", "b.1")):
-            commit_outcomes(stage, batch, [outcome(stage, batch, item)])
+            commit_outcomes(HERE, stage, batch, [outcome(stage, batch, item)])
 
 
 def fail(stage: str, cause: str) -> None:
@@ -30,29 +33,29 @@ def fail(stage: str, cause: str) -> None:
     for later in STAGES[STAGES.index(stage) :]:
         status = None if later == stage else "skipped"
         row = outcome(later, "bad", "b.1", failure=why, status=status)
-        commit_outcomes(later, "bad", [row])
+        commit_outcomes(HERE, later, "bad", [row])
 
 
 def there(batch: str) -> list[str]:
-    return [stage for stage in STAGES if outcomes_path(stage, batch).is_file()]
+    return [stage for stage in STAGES if HERE.outcomes(stage, batch).is_file()]
 
 
 def test_the_stage_that_failed_and_those_after_it_run_again() -> None:
     fail("predict", "gpu_memory")
-    assert withdraw_failures(MANIFEST) == 1
+    assert withdraw_failures(HERE, BATCHES) == 1
     assert there("bad") == ["featurise"]
-    (line,) = read_lines(journal_path("predict", "bad"))
+    (line,) = read_lines(HERE.journal("predict", "bad"))
     assert line.event == "reset"
     assert there("good") == list(STAGES)
 
 
 def test_a_wrong_input_is_not_tried_again() -> None:
     fail("featurise", "input")
-    assert withdraw_failures(MANIFEST) == 0
+    assert withdraw_failures(HERE, BATCHES) == 0
     assert there("bad") == list(STAGES)
 
 
 def test_only_the_causes_asked_for_are_tried_again() -> None:
     fail("predict", "conformer")
-    assert withdraw_failures(MANIFEST, ["disk"]) == 0
-    assert withdraw_failures(MANIFEST, ["conformer"]) == 1
+    assert withdraw_failures(HERE, BATCHES, ["disk"]) == 0
+    assert withdraw_failures(HERE, BATCHES, ["conformer"]) == 1

@@ -6,10 +6,13 @@ import pytest
 
 from af3_core.contracts import TIMINGS
 from af3_core.job import InputError
-from workflow.campaign import timings_path
+from workflow.campaign import Campaign
 from workflow.cli import main
 from workflow.tables import write_table
-from workflow.timeline import TIMELINE, device_idle, read_times
+from workflow.timeline import device_idle, read_times
+
+HERE = Campaign()
+"""The campaign in the current folder."""
 
 
 def write_timings(
@@ -36,7 +39,7 @@ def write_timings(
         }
         for number, (phase, start, end) in enumerate(spans)
     ]
-    write_table(timings_path(batch), TIMINGS, TIMINGS.table(rows))
+    write_table(HERE.timings(batch), TIMINGS, TIMINGS.table(rows))
 
 
 def test_idle_is_what_no_computation_covers() -> None:
@@ -49,7 +52,9 @@ def test_a_batch_is_drawn_and_its_idle_time_told(tmp_path, monkeypatch, capsys) 
     write_timings("b1", ("load", 0, 1), ("compute", 1, 2), ("compute", 3, 5))
     assert main(["timeline"]) == 0
     assert "device idle between items 25.0%" in capsys.readouterr().out
-    assert TIMELINE.read_text(encoding="utf-8").count("<path") > 3
+    assert (HERE.results / "timeline.svg").read_text(encoding="utf-8").count(
+        "<path"
+    ) > 3
 
 
 def test_processes_are_counted_and_their_devices_vouched_for(
@@ -61,7 +66,7 @@ def test_processes_are_counted_and_their_devices_vouched_for(
     said = capsys.readouterr().out
     assert "2 processes, 2 items" in said
     assert "canary node1:0: right: off by 1.0e-06 at most; 1.50 ms" in said
-    (times,) = read_times()
+    (times,) = read_times(HERE)
     assert times.begins == [3.0]
 
 
@@ -69,7 +74,7 @@ def test_a_batch_that_never_ran_is_refused_by_name(tmp_path, monkeypatch) -> Non
     monkeypatch.chdir(tmp_path)
     write_timings("b1", ("compute", 1, 2))
     with pytest.raises(InputError, match="b2"):
-        read_times(["b2"])
+        read_times(HERE, ["b2"])
 
 
 def test_pictures_are_drawn_as_their_ending_says(tmp_path, monkeypatch) -> None:

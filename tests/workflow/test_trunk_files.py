@@ -22,13 +22,16 @@ from tests.workflow.campaigns import (
     protein,
     run_campaign,
 )
-from workflow.campaign import features_path, trunk_path
+from workflow.campaign import Campaign
 from workflow.export import write_zip
 from workflow.running.features_file import read_job_arrays
 from workflow.running.inference import configure
 from workflow.running.trunk_files import is_trunk_file_current, write_trunk_file
 from workflow.settings import check_settings
 from workflow.tables import read_made_from, read_rows
+
+HERE = Campaign()
+"""The campaign in the current folder."""
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +81,7 @@ def predict_again(item: str, num_tokens: int) -> Prediction:
     config = configure(checkpoint.config, check_settings(raw, source="x").model)
     runtime = Runtime("float32", return_embeddings=True, return_distogram=True)
     job_id, seed = item.split(".")
-    features, positions = read_job_arrays(features_path(job_id), int(seed))
+    features, positions = read_job_arrays(HERE.features(job_id), int(seed))
     return compile_predict(config, runtime)(
         checkpoint.params,
         pad(features, positions, num_tokens, msa_rows=8),
@@ -91,8 +94,8 @@ def test_what_is_kept_is_what_the_network_returns_without_padding(
     items: list[str],
 ) -> None:
     expected = predict_again(items[1], NUM_TOKENS)
-    embeddings = np.load(trunk_path("embeddings", items[1]))
-    distogram = np.load(trunk_path("distogram", items[1]))
+    embeddings = np.load(HERE.trunk_file("embeddings", items[1]))
+    distogram = np.load(HERE.trunk_file("distogram", items[1]))
     assert sorted(embeddings) == ["pair_embeddings", "single_embeddings"]
     assert list(distogram) == ["distogram"]
     for kept, values in (
@@ -107,7 +110,9 @@ def test_what_is_kept_is_what_the_network_returns_without_padding(
 
 def test_the_distogram_has_the_contacts_of_the_prediction(items: list[str]) -> None:
     for item in items:
-        logits = np.load(trunk_path("distogram", item))["distogram"].astype(np.float32)
+        logits = np.load(HERE.trunk_file("distogram", item))["distogram"].astype(
+            np.float32
+        )
         tops = np.linspace(2.3125, 21.6875, 63)
         probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
         contacts = probabilities[..., :-1][..., tops <= 8.001].sum(-1)
@@ -123,12 +128,12 @@ def test_they_are_exported_under_the_names_of_alphafold3(items: list[str]) -> No
         for kind in ("embeddings", "distogram"):
             stem = f"seed-{seed}_{kind}"
             exported = folder / stem / f"one_{stem}.npz"
-            assert exported.read_bytes() == trunk_path(kind, item).read_bytes()
+            assert exported.read_bytes() == HERE.trunk_file(kind, item).read_bytes()
     assert len(list(folder.rglob("*.npz"))) == 4
 
 
 def test_a_zip_file_of_a_job_has_them_too(items: list[str], tmp_path: Path) -> None:
-    path = trunk_path("distogram", items[0])
+    path = HERE.trunk_file("distogram", items[0])
     write_zip(tmp_path / "one.zip", "one", [("a.txt", b"text"), ("b.npz", path)])
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
         assert archive.namelist() == ["one/a.txt", "one/b.npz"]
@@ -139,13 +144,21 @@ def test_a_file_of_another_prediction_or_a_torn_one_is_not_current(
     items: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made_from = read_made_from(Path(f"results/predictions/{items[0]}.parquet"))
-    assert is_trunk_file_current("distogram", items[0], made_from=made_from)
+    assert is_trunk_file_current(
+        HERE.trunk_file("distogram", items[0]), made_from=made_from
+    )
     monkeypatch.chdir(tmp_path)
     arrays = {"distogram": np.zeros((2, 2, 64), np.float16)}
-    write_trunk_file("distogram", "x.1", arrays, made_from="this")
-    assert is_trunk_file_current("distogram", "x.1", made_from="this")
-    assert not is_trunk_file_current("distogram", "x.1", made_from="that")
-    path = trunk_path("distogram", "x.1")
+    write_trunk_file(HERE.trunk_file("distogram", "x.1"), arrays, made_from="this")
+    assert is_trunk_file_current(HERE.trunk_file("distogram", "x.1"), made_from="this")
+    assert not is_trunk_file_current(
+        HERE.trunk_file("distogram", "x.1"), made_from="that"
+    )
+    path = HERE.trunk_file("distogram", "x.1")
     path.write_bytes(path.read_bytes()[:-1])
-    assert not is_trunk_file_current("distogram", "x.1", made_from="this")
-    assert not is_trunk_file_current("embeddings", "x.1", made_from="this")
+    assert not is_trunk_file_current(
+        HERE.trunk_file("distogram", "x.1"), made_from="this"
+    )
+    assert not is_trunk_file_current(
+        HERE.trunk_file("embeddings", "x.1"), made_from="this"
+    )

@@ -13,7 +13,7 @@ from af3_core.chemistry.residues import query_sequence
 from af3_core.features.assembly import ChemistryError, is_unknown
 from af3_core.features.chains import chains_of
 from af3_core.job import InputError, Job, Ligand, Polymer, job_digest, sanitise_name
-from workflow.manifest import Batch, Manifest, batch_id
+from workflow.batches import Batch, Plan, batch_id
 from workflow.needs import (
     DEEP_ROWS,
     SHALLOW_ROWS,
@@ -23,9 +23,8 @@ from workflow.needs import (
 )
 from workflow.planning.buckets import CostModel, bucket_for, choose_buckets
 from workflow.settings import Settings
+from workflow.stages import STAGES
 
-STAGES_PER_BATCH = 5
-"""featurise, predict, relax, score, export: one cluster job each."""
 SAVED_BY_DEPTH = 0.05
 """Share of an item's work that goes to alignment rows, at a few hundred tokens."""
 _GROWTH = 1.25
@@ -140,40 +139,36 @@ def _without_evidence[Entity: (Polymer, Ligand)](entity: Entity) -> Entity:
     return replace(entity, unpaired_msa=None, paired_msa=None, templates=None)
 
 
-def make_manifest(
+def plan_batches(
     jobs: Sequence[PlannedJob],
     targets: Sequence[SearchTarget],
     settings: Settings,
     costs: CostModel,
     *,
     inputs_digest: str,
-    before: Manifest | None = None,
-) -> Manifest:
+    before: Plan | None = None,
+) -> Plan:
     """Groups the work of all jobs into batches, keeping the batches there were.
 
     Batches grow where there would be more cluster jobs than the settings allow.
     """
-    before, growth = before or Manifest(inputs_digest=""), 1.0
+    before, growth = before or Plan(inputs_digest=""), 1.0
     while True:
         aims = Aims(
             sequences=int(growth * settings.search.batch_size),
             seconds=growth * 60 * settings.predict.batch_minutes,
             buckets=settings.predict.buckets,
         )
-        manifest = _group(jobs, targets, aims, costs, inputs_digest, before)
-        is_small = count_cluster_jobs(manifest) <= settings.plan.max_cluster_jobs
+        plan = _group(jobs, targets, aims, costs, inputs_digest, before)
+        is_small = count_cluster_jobs(plan) <= settings.plan.max_cluster_jobs
         if is_small or growth > _MOST_GROWTH:
-            return manifest
+            return plan
         growth *= _GROWTH
 
 
-def count_cluster_jobs(manifest: Manifest) -> int:
+def count_cluster_jobs(plan: Plan) -> int:
     """Jobs that a cluster is given if nothing is done yet."""
-    return (
-        len(manifest.search)
-        + len(manifest.templates)
-        + STAGES_PER_BATCH * len(manifest.jobs)
-    )
+    return sum(len(plan.of_kind(stage.kind)) for stage in STAGES)
 
 
 def _group(
@@ -182,13 +177,13 @@ def _group(
     aims: Aims,
     costs: CostModel,
     inputs_digest: str,
-    before: Manifest,
-) -> Manifest:
+    before: Plan,
+) -> Plan:
     search = _search_batches(jobs, targets, aims, before.search)
     paired = {target.name for target in targets if target.role == "paired"}
     unpaired = {n: batch for n, batch in search.items() if batch.database not in paired}
     templates = _template_batches(jobs, unpaired, aims, before.templates)
-    return Manifest(
+    return Plan(
         inputs_digest=inputs_digest,
         search=search,
         templates=templates,

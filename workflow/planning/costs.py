@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from af3_core.contracts import TIMINGS
 from af3_core.job import InputError
-from workflow.campaign import timings_path
+from workflow.campaign import Campaign
 from workflow.planning.buckets import CostModel
 from workflow.settings import Plan
 
@@ -165,9 +165,9 @@ def read_timings(paths: Iterable[Path]) -> list[Timing]:
     return timings
 
 
-def campaign_timings() -> list[Timing]:
-    """What the finished batches of the campaign in this folder recorded."""
-    return read_timings(sorted(timings_path("x").parent.glob("*.parquet")))
+def campaign_timings(campaign: Campaign) -> list[Timing]:
+    """What the finished batches of a campaign recorded."""
+    return read_timings(sorted(campaign.timings("x").parent.glob("*.parquet")))
 
 
 def dump_costs(models: Mapping[str, CostModel]) -> str:

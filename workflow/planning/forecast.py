@@ -8,13 +8,13 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from af3_core.features.buckets import AF3_BUCKETS
-from workflow.campaign import PLAN
+from workflow.batches import Batch, Plan
+from workflow.campaign import Campaign
 from workflow.databases.catalogue import SEARCHED, Database
-from workflow.manifest import Batch, Manifest
 from workflow.planning.batching import PlannedJob, Refusal, count_cluster_jobs
 from workflow.planning.buckets import CostModel, padding_waste
 from workflow.planning.costs import Costs
-from workflow.planning.resources import predict_mem_mb
+from workflow.resources import predict_mem_mb
 from workflow.settings import Settings
 
 CELLS_PER_SECOND = {"protein": 4e10, "rna": 4e9}
@@ -26,7 +26,6 @@ tenth of it is assumed.
 FILES_PER_EXPORT, FILES_PER_SAMPLE = 6, 3
 """Of an AlphaFold 3 folder: structure, two confidences, input, ranking, terms; and
 structure and confidences of every further sample."""
-FORECAST = PLAN / "forecast.json"
 _FILES_PER_BATCH = {"search": 5, "templates": 5, "jobs": 35}
 """Outcomes, timings, relaxed structures, logs, benchmarks, progress, journals, and
 Snakemake's notes on outputs, of all stages of a batch."""
@@ -85,7 +84,7 @@ class Forecast:
 
 
 def forecast(
-    manifest: Manifest,
+    plan: Plan,
     jobs: Sequence[PlannedJob],
     refusals: Sequence[Refusal],
     databases: Sequence[Database],
@@ -94,23 +93,23 @@ def forecast(
 ) -> Forecast:
     """Adds up what a plan will need."""
     tokens = [job.num_tokens for job in jobs for _ in job.job.seeds]
-    found = {entry for batch in manifest.search.values() for entry in batch.items}
-    buckets = forecast_buckets(manifest, costs.model)
+    found = {entry for batch in plan.search.values() for entry in batch.items}
+    buckets = forecast_buckets(plan, costs.model)
     waste, waste_af3 = _wastes(tokens, buckets, costs.model, settings)
     return Forecast(
         costs=costs,
         buckets=buckets,
         num_jobs=len(jobs),
         num_items=len(tokens),
-        cluster_jobs=count_cluster_jobs(manifest),
+        cluster_jobs=count_cluster_jobs(plan),
         waste=waste,
         waste_af3=waste_af3,
         num_sequences=len(found),
         search_hours=search_hours(jobs, databases),
         disk_gb=disk_gb(tokens, settings),
-        files_at_rest=files_at_rest(manifest, len(jobs), settings),
+        files_at_rest=files_at_rest(plan, len(jobs), settings),
         files_exported=files_exported(settings, len(jobs), len(tokens)),
-        files_in_store=_stored(manifest),
+        files_in_store=_stored(plan),
         refused=count_refusals(refusals),
         dropped_chains=[
             f"{job.name}: {', '.join(job.dropped_chains)}"
@@ -122,13 +121,13 @@ def forecast(
 
 def with_costs(
     known: Forecast,
-    manifest: Manifest,
+    plan: Plan,
     token_counts: Sequence[int],
     costs: Costs,
     settings: Settings,
 ) -> Forecast:
     """The same forecast by other costs, as there are once batches have been timed."""
-    buckets = forecast_buckets(manifest, costs.model)
+    buckets = forecast_buckets(plan, costs.model)
     waste, waste_af3 = _wastes(token_counts, buckets, costs.model, settings)
     return replace(
         known, costs=costs, buckets=buckets, waste=waste, waste_af3=waste_af3
@@ -154,10 +153,10 @@ def _wastes(
     return waste_of([row.bucket for row in buckets]), waste_of(theirs)
 
 
-def forecast_buckets(manifest: Manifest, costs: CostModel) -> list[BucketForecast]:
+def forecast_buckets(plan: Plan, costs: CostModel) -> list[BucketForecast]:
     """One row per padded size, smallest first."""
     by_bucket: dict[int, list[Batch]] = {}
-    for batch in manifest.jobs.values():
+    for batch in plan.jobs.values():
         by_bucket.setdefault(batch.bucket, []).append(batch)
     return [
         _forecast(bucket, batches, costs)
@@ -222,13 +221,12 @@ def disk_gb(token_counts: Sequence[int], settings: Settings) -> float:
     return (num_samples * per_sample + features + of_trunk) / 1e9
 
 
-def files_at_rest(manifest: Manifest, num_jobs: int, settings: Settings) -> int:
+def files_at_rest(plan: Plan, num_jobs: int, settings: Settings) -> int:
     """Features of every job, the files of every (job, seed), some of every batch."""
-    items = sum(len(batch.items) for batch in manifest.jobs.values())
+    items = sum(len(batch.items) for batch in plan.jobs.values())
     items *= 1 + len(settings.predict.trunk_files)
     of_batches = sum(
-        count * len(getattr(manifest, stage))
-        for stage, count in _FILES_PER_BATCH.items()
+        count * len(getattr(plan, stage)) for stage, count in _FILES_PER_BATCH.items()
     )
     return num_jobs + items + of_batches + _FILES_PER_CAMPAIGN
 
@@ -244,9 +242,9 @@ def files_exported(settings: Settings, num_jobs: int, num_items: int) -> int:
     return FILES_PER_EXPORT * num_jobs + further
 
 
-def _stored(manifest: Manifest) -> int:
+def _stored(plan: Plan) -> int:
     """Entries of the search store: one per sequence and database or template search."""
-    batches = (*manifest.search.values(), *manifest.templates.values())
+    batches = (*plan.search.values(), *plan.templates.values())
     return sum(len(batch.items) for batch in batches)
 
 
@@ -258,6 +256,11 @@ def count_refusals(refusals: Sequence[Refusal]) -> dict[str, int]:
     return counts
 
 
-def read_forecast(path: Path = FORECAST) -> Forecast:
+def forecast_path(campaign: Campaign) -> Path:
+    """Where planning writes its forecast."""
+    return campaign.plan / "forecast.json"
+
+
+def read_forecast(path: Path) -> Forecast:
     """The forecast that planning wrote."""
     return TypeAdapter(Forecast).validate_json(path.read_bytes())

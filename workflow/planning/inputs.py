@@ -3,7 +3,7 @@
 import hashlib
 
 from af3_core.inputs.files import find_inputs
-from workflow.manifest import digest_inputs
+from workflow.batches import digest_inputs
 from workflow.settings import Settings
 
 

@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from af3_core.columns import Column, ContractError
 from af3_core.contracts import PREDICTIONS, RELAXED
-from workflow.campaign import RESULTS, prediction_path
+from workflow.campaign import Campaign
 from workflow.report.jobs import JobRow, read_columns
 from workflow.results.relaxed import read_relaxed
 
@@ -60,7 +60,7 @@ class Sample:
 
     def path(self, results: Path) -> Path:
         """The file that holds all predicted samples of the seed."""
-        return results / prediction_path(self.item).relative_to(RESULTS)
+        return Campaign.of_results(results).prediction(self.item)
 
 
 def best_sample(job: JobRow) -> Sample | None:
@@ -103,7 +103,7 @@ def read_provenance(results: Path, sample: Sample | None) -> dict[str, object]:
 def read_relaxation(results: Path, sample: Sample) -> Relaxation | None:
     """The relaxation of a sample, if there is one."""
     try:
-        table = read_relaxed(sample.item, results)
+        table = read_relaxed(Campaign.of_results(results), sample.item)
     except (FileNotFoundError, LookupError):
         return None
     if table is None:

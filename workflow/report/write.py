@@ -9,7 +9,7 @@ from pathlib import Path
 
 from af3_core.columns import ContractError
 from af3_core.structures.mmcif_origin import USAGE, WeightsOrigin
-from workflow.campaign import FOLDERS, RESULTS
+from workflow.campaign import Campaign as Place
 from workflow.report.details import (
     Detail,
     other_samples,
@@ -123,7 +123,7 @@ def exported_folders(results: Path, out: Path, campaign: Campaign) -> list[str |
 
     A folder's path ends in a slash, that of a zip file does not.
     """
-    root = results / FOLDERS.relative_to(RESULTS)
+    root = Place.of_results(results).folders
     if not root.is_dir():
         return [None] * len(campaign.rows)
     start = os.path.relpath(root.resolve(), out.resolve().parent)

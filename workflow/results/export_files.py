@@ -41,7 +41,7 @@ from af3_core.structures.structure import (
     chemistry_of,
     structure_of,
 )
-from workflow.campaign import features_path, prediction_path, trunk_path
+from workflow.campaign import Campaign
 from workflow.results.relaxed import read_relaxed
 from workflow.running.features_file import read_features
 from workflow.running.items import log
@@ -56,18 +56,21 @@ type File = tuple[str, bytes | Path]
 """Path inside the job's folder, and content or the file that has it."""
 
 
-def job_files(job: Row, scores: list[Row], settings: Settings) -> Iterator[File]:
+def job_files(
+    campaign: Campaign, job: Row, scores: list[Row], settings: Settings
+) -> Iterator[File]:
     """Everything that is exported of a job, one file at a time.
 
     Args:
+        campaign: that the job is of.
         job: a row of `jobs`.
         scores: rows of `scores` of all its samples, ranked.
         settings: of the campaign.
     """
     name = str(job["name"])
-    features = read_features(features_path(str(job["job_id"])))
+    features = read_features(campaign.features(str(job["job_id"])))
     asked = job_of(job)
-    shared = _Job(name, features, chemistry_of(features, asked.user_ccd))
+    shared = _Job(campaign, name, features, chemistry_of(features, asked.user_ccd))
     for score in scores:
         places = []
         if score["rank"] == 1:
@@ -76,7 +79,7 @@ def job_files(job: Row, scores: list[Row], settings: Settings) -> Iterator[File]
             places.append(output_names(name, score["seed"], score["sample"]))
         if not places:
             continue
-        path = prediction_path(_item_of(score))
+        path = campaign.prediction(_item_of(score))
         rows = read_rows(path, PREDICTIONS) if path.is_file() else []
         prediction = _row_of(score, rows)
         if prediction is None:
@@ -89,28 +92,32 @@ def job_files(job: Row, scores: list[Row], settings: Settings) -> Iterator[File]
             yield from ((_place(names, role), data) for role, data in files)
         if score["rank"] == 1:
             yield TERMS_NAME, format_terms(_origin(prediction).usage).encode()
-    yield from _trunk_files(name, scores, settings)
+    yield from _trunk_files(campaign, name, scores, settings)
     yield input_name(name), write_job(add_evidence(asked, settings)).encode()
     ranking = sorted((s["seed"], s["sample"], s["ranking_score"]) for s in scores)
     yield ranking_name(name), format_ranking_scores(ranking).encode()
 
 
-def _trunk_files(name: str, scores: list[Row], settings: Settings) -> Iterator[File]:
+def _trunk_files(
+    campaign: Campaign, name: str, scores: list[Row], settings: Settings
+) -> Iterator[File]:
     """What is kept of the trunk, for the seeds of the samples that are exported."""
     names = {"embeddings": embeddings_name, "distogram": distogram_name}
     is_all = settings.export.samples == "all"
     exported = [score for score in scores if is_all or score["rank"] == 1]
     for item, seed in {_item_of(score): score["seed"] for score in exported}.items():
-        made_from = read_made_from(prediction_path(item))
+        made_from = read_made_from(campaign.prediction(item))
         for kind in settings.predict.trunk_files:
-            if is_trunk_file_current(kind, item, made_from=made_from):
-                yield names[kind](name, seed), trunk_path(kind, item)
+            path = campaign.trunk_file(kind, item)
+            if is_trunk_file_current(path, made_from=made_from):
+                yield names[kind](name, seed), path
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
     """What all samples of a job share."""
 
+    campaign: Campaign
     name: str
     features: Features
     chemistry: Chemistry
@@ -148,7 +155,7 @@ def _sample_files(
     yield "confidences", format_confidences(prediction, features).encode()
     summary = summary_confidences(prediction, features.chains.chain_id)
     yield "summary", format_summary(summary).encode()
-    table = read_relaxed(item) if settings.relaxed else None
+    table = read_relaxed(job.campaign, item) if settings.relaxed else None
     relaxed = None if table is None else _row_of(score, table.to_pylist())
     if relaxed is not None and relaxed["positions"] is not None:
         mmcif = _relaxed_mmcif(job, relaxed, plddt, relaxed_origin(origin))

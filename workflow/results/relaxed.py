@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from af3_core.contracts import RELAXED
-from workflow.campaign import RESULTS, relaxed_path
-from workflow.manifest import MANIFEST, load_manifest
+from workflow.batches import load_plan, plan_path
+from workflow.campaign import Campaign
 from workflow.running.items import Item, log
 from workflow.tables import (
     ContractError,
@@ -50,49 +50,49 @@ def join_relaxed(path: Path, items: Sequence[Item]) -> None:
         item.path.unlink(missing_ok=True)
 
 
-def part_relaxed(batch: str, planned: Collection[str]) -> None:
+def part_relaxed(campaign: Campaign, batch: str, planned: Collection[str]) -> None:
     """Gives every item of a batch its own file again, if the batch has been joined.
 
     So do the items of batches that are not `planned` any more: those that are still
     wanted have moved to other batches.
     """
-    paths = relaxed_path(batch).parent.glob("*.parquet")
+    paths = campaign.relaxed(batch).parent.glob("*.parquet")
     joined = {path.stem for path in paths if "." not in path.stem}
     for name in sorted(joined - (set(planned) - {batch})):
         try:
-            _part(relaxed_path(name))
+            _part(campaign, name)
         except FileNotFoundError:
             continue  # the step of another batch was faster
         except (pa.ArrowException, ContractError, OSError, LookupError) as error:
-            log(f"left aside: {relaxed_path(name)}: {error}")
+            log(f"left aside: {campaign.relaxed(name)}: {error}")
 
 
-def _part(path: Path) -> None:
+def _part(campaign: Campaign, batch: str) -> None:
+    path = campaign.relaxed(batch)
     with pq.ParquetFile(path) as file:
         made_from = json.loads((file.metadata.metadata or {})[_ITEMS])
         for group, item in enumerate(made_from):
             # A file of the item's own can only be newer.
-            if not relaxed_path(item).exists():
+            own = campaign.relaxed(item)
+            if not own.exists():
                 table = RELAXED.check(file.read_row_group(group), where=str(path))
-                write_table(
-                    relaxed_path(item), RELAXED, table, made_from=made_from[item]
-                )
+                write_table(own, RELAXED, table, made_from=made_from[item])
     path.unlink()
 
 
-def read_relaxed(item: str, results: Path = RESULTS) -> pa.Table | None:
+def read_relaxed(campaign: Campaign, item: str) -> pa.Table | None:
     """The relaxed samples of one `job.seed`; None where it could not be relaxed.
 
     Raises:
         FileNotFoundError: its batch has not been relaxed, or is being relaxed again.
         LookupError: the campaign does not have the item.
     """
-    results = results.resolve()
-    manifest = results / MANIFEST.relative_to(RESULTS)
-    batch = _batch_of_items(manifest, manifest.stat().st_mtime_ns).get(item)
+    campaign = Campaign.of_results(campaign.results)
+    plan = plan_path(campaign)
+    batch = _batch_of_items(campaign, plan.stat().st_mtime_ns).get(item)
     if batch is None:
-        raise LookupError(f"{item} is in no batch of {manifest}")
-    path = results / relaxed_path(batch).relative_to(RESULTS)
+        raise LookupError(f"{item} is in no batch of {plan}")
+    path = campaign.relaxed(batch)
     footer, groups = _footer(path, path.stat().st_mtime_ns)
     if item not in groups:
         return None
@@ -101,10 +101,11 @@ def read_relaxed(item: str, results: Path = RESULTS) -> pa.Table | None:
 
 
 @functools.lru_cache(maxsize=1)
-def _batch_of_items(manifest: Path, changed: int) -> dict[str, str]:
-    planned = load_manifest(manifest)
+def _batch_of_items(campaign: Campaign, changed: int) -> dict[str, str]:
+    planned = load_plan(campaign)
     if planned is None:
-        raise FileNotFoundError(f"{manifest}: none that this version reads; plan again")
+        path = plan_path(campaign)
+        raise FileNotFoundError(f"{path}: none that this version reads; plan again")
     return {item: name for name, batch in planned.jobs.items() for item in batch.items}
 
 

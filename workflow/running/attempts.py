@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from workflow.campaign import Campaign
 from workflow.running.failures import Failure, failure
 from workflow.running.journal import (
     Event,
     Journal,
-    journal_path,
     key_of,
     read_history,
     read_lines,
@@ -207,6 +207,7 @@ def _ways(trials: Sequence[Trial]) -> str:
 
 
 def begin_attempts(
+    campaign: Campaign,
     stage: str,
     batch: str,
     *,
@@ -214,7 +215,7 @@ def begin_attempts(
     has_unified_memory: bool = False,
 ) -> Attempts:
     """Takes up a batch where the journal leaves it."""
-    path = journal_path(stage, batch)
+    path = campaign.journal(stage, batch)
     history = read_history(read_lines(path))
     return Attempts(
         Journal(path, history.attempt),
@@ -227,13 +228,13 @@ def begin_attempts(
     )
 
 
-def close_journal(stage: str, batch: str) -> None:
+def close_journal(campaign: Campaign, stage: str, batch: str) -> None:
     """Notes that what became of every item of a batch is written.
 
     What was given up stays given up: should the outcomes be lost, as Snakemake removes
     them where a scheduler calls the job failed for a process of it that was killed,
     the rows are made again without another try. `foldmill retry` resets that.
     """
-    path = journal_path(stage, batch)
+    path = campaign.journal(stage, batch)
     if path.is_file():
         Journal(path).write("closed")

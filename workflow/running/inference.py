@@ -32,7 +32,7 @@ from kernels import (
     record_choices,
     require_safe,
 )
-from workflow.campaign import features_path, split_item
+from workflow.campaign import Campaign, split_item
 from workflow.running.devices import claim_device, visible_devices
 from workflow.running.features_file import read_job_arrays, read_search_facts
 from workflow.running.items import Item, log
@@ -67,6 +67,7 @@ class Computed:
 class Worker:
     """Weights on the device, how they are used, and what was seen on the way."""
 
+    campaign: Campaign
     checkpoint: Checkpoint
     config: ModelConfig
     runtime: Runtime
@@ -106,7 +107,7 @@ class Worker:
 
     def _load(self, item: Item) -> Loaded:
         job_id, seed = split_item(item.name)
-        features, positions = read_job_arrays(features_path(job_id), seed)
+        features, positions = read_job_arrays(self.campaign.features(job_id), seed)
         self.num_tokens[item.name] = features.num_tokens
         bucket = self.bucket
         if self.rung != "planned":
@@ -150,7 +151,8 @@ class Worker:
             log(f"network for {size} {how}; first item: {seconds:.1f} s")
         # Not in `_finish`: several items may wait there, and this can be gigabytes.
         for kind, arrays in trunk_arrays(prediction, loaded.features.num_tokens):
-            write_trunk_file(kind, item.name, arrays, made_from=item.made_from)
+            path = self.campaign.trunk_file(kind, item.name)
+            write_trunk_file(path, arrays, made_from=item.made_from)
         rest = jax.device_get(without_trunk(prediction))
         return Computed(loaded.features, rest, loaded.bucket)
 
@@ -164,8 +166,8 @@ class Worker:
             backends=backends_used(self.choices),
             bucket=computed.bucket,
             msa_rows=self._padded_rows(computed.features),
-            features=read_made_from(features_path(job_id)),
-            search=read_search_facts(features_path(job_id)),
+            features=read_made_from(self.campaign.features(job_id)),
+            search=read_search_facts(self.campaign.features(job_id)),
             seed=seed,
             rung=self.rung,
         )
@@ -236,7 +238,10 @@ def has_unified_memory() -> bool:
 
 
 def start_worker(
-    settings: Settings, bucket: int, msa_rows: int = MAX_MSA_ROWS
+    campaign: Campaign,
+    settings: Settings,
+    bucket: int,
+    msa_rows: int = MAX_MSA_ROWS,
 ) -> Worker:
     """Loads the weights onto the device, for batches padded to one size.
 
@@ -259,7 +264,7 @@ def start_worker(
         return_distogram=settings.predict.save_distogram,
     )
     config = configure(checkpoint.config, settings.model)
-    return Worker(checkpoint, config, runtime, settings, bucket, msa_rows)
+    return Worker(campaign, checkpoint, config, runtime, settings, bucket, msa_rows)
 
 
 def prediction_key(settings: Settings) -> str:

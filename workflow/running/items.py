@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from af3_core.columns import Contract
 from af3_core.contracts import OUTCOMES
-from workflow.campaign import outcomes_path, split_item
+from workflow.campaign import Campaign, split_item
 from workflow.running.attempts import Attempts, begin_attempts, close_journal
 from workflow.running.failures import Failure
 from workflow.running.guard import Guard, log
@@ -105,6 +105,7 @@ class Task:
 
 
 def work_through(
+    campaign: Campaign,
     stage: str,
     batch: str,
     items: Sequence[Item],
@@ -115,6 +116,7 @@ def work_through(
     """Makes every item that is not done, commits it, and says what became of each.
 
     Args:
+        campaign: whose batch it is.
         stage: name of the stage.
         batch: id of the batch.
         items: in the order they are worked on.
@@ -130,10 +132,11 @@ def work_through(
         write_table(item.path, item.contract, table, made_from=item.made_from)
 
     done = {item.name for item in items if item.is_done}
-    return _go_through(stage, batch, items, work, blocked or {}, done, "done")
+    return _go_through(campaign, stage, batch, items, work, blocked or {}, done, "done")
 
 
 def go_through(
+    campaign: Campaign,
     stage: str,
     batch: str,
     tasks: Sequence[Task],
@@ -142,10 +145,13 @@ def go_through(
     blocked: Mapping[str, Row] | None = None,
 ) -> list[Row]:
     """Likewise, where nothing is committed before the whole batch is."""
-    return _go_through(stage, batch, tasks, work, blocked or {}, set(), "passed")
+    return _go_through(
+        campaign, stage, batch, tasks, work, blocked or {}, set(), "passed"
+    )
 
 
 def _go_through[Work: (Item, Task)](
+    campaign: Campaign,
     stage: str,
     batch: str,
     items: Sequence[Work],
@@ -154,10 +160,10 @@ def _go_through[Work: (Item, Task)](
     done: set[str],
     success: Literal["done", "passed"],
 ) -> list[Row]:
-    attempts = begin_attempts(stage, batch)
+    attempts = begin_attempts(campaign, stage, batch)
     before = blocked_items(items, blocked)
     todo = [i for i in items if i.name not in before and i.name not in done]
-    progress = Progress(stage, batch, len(items))
+    progress = Progress(campaign, stage, batch, len(items))
     progress.advance(len(items) - len(todo))
     seconds: dict[str, float] = {}
     while group := attempts.next_group(todo):
@@ -218,10 +224,13 @@ def outcomes_of(
     return rows
 
 
-def commit_outcomes(stage: str, batch: str, rows: Sequence[Row]) -> None:
+def commit_outcomes(
+    campaign: Campaign, stage: str, batch: str, rows: Sequence[Row]
+) -> None:
     """Writes what became of a batch; this is what the workflow waits for."""
-    write_table(outcomes_path(stage, batch), OUTCOMES, OUTCOMES.table(list(rows)))
-    close_journal(stage, batch)
+    path = campaign.outcomes(stage, batch)
+    write_table(path, OUTCOMES, OUTCOMES.table(list(rows)))
+    close_journal(campaign, stage, batch)
 
 
 def unfinished(outcomes: Path) -> dict[str, Row]:
@@ -240,8 +249,8 @@ def skipped(stage: str, batch: str, item: str, before: Row) -> Row:
 class Progress:
     """How far a batch is, in a small file that anyone may watch."""
 
-    def __init__(self, stage: str, batch: str, total: int) -> None:
-        self.path = Path("logs") / stage / f"{batch}.progress"
+    def __init__(self, campaign: Campaign, stage: str, batch: str, total: int) -> None:
+        self.path = campaign.progress(stage, batch)
         self.done, self.total = 0, total
         self._write()
 

@@ -157,11 +157,6 @@ class Journal:
             os.close(handle)
 
 
-def journal_path(stage: str, batch: str) -> Path:
-    """Where a batch's journal is."""
-    return Path("logs") / stage / f"{batch}.journal"
-
-
 def read_lines(path: Path) -> list[Line]:
     """All whole lines of a journal; none where there is no journal."""
     return Follower(path, from_start=True).new_lines()

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from workflow.campaign import Campaign
 from workflow.running.attempts import (
     EXIT_DEVICE,
     EXIT_POSTPONE,
@@ -36,7 +37,6 @@ from workflow.running.journal import (
     Journal,
     Line,
     in_flight,
-    journal_path,
     name_process,
     read_lines,
 )
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = f"workflow.{arguments.stage}"
     command = [sys.executable, "-X", "faulthandler", "-m", module]
     command += ["--batch", arguments.batch, *rest]
-    path = journal_path(arguments.stage, arguments.batch)
+    path = Campaign().journal(arguments.stage, arguments.batch)
     return supervise(
         command,
         Journal(path, arguments.attempt),

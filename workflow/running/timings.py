@@ -6,9 +6,9 @@ Hours may lie between two of them, so each begins where the one before ended.
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from af3_core.contracts import TIMINGS
-from workflow.campaign import timings_path
 from workflow.running.canary import Trust
 from workflow.running.inference import Worker
 from workflow.running.items import Item
@@ -24,6 +24,7 @@ _MOST_SPENT = 0.02
 class Timings:
     """The timings of a batch: of its earlier processes, and of this one so far."""
 
+    path: Path
     batch: str
     bucket: int
     trust: Trust
@@ -70,15 +71,14 @@ class Timings:
         if not self.rows:
             return
         began = time.monotonic()
-        write_table(timings_path(self.batch), TIMINGS, TIMINGS.table(self.rows))
+        write_table(self.path, TIMINGS, TIMINGS.table(self.rows))
         ended = time.monotonic()
         self._next_write = ended + (ended - began) / _MOST_SPENT
 
 
-def begin_timings(batch: str, bucket: int, trust: Trust) -> Timings:
+def begin_timings(path: Path, batch: str, bucket: int, trust: Trust) -> Timings:
     """Takes up the timings of a batch where its last process left them."""
-    path = timings_path(batch)
     rows = read_rows(path, TIMINGS) if path.is_file() else []
     process = max((int(row["process"]) for row in rows), default=-1) + 1
     offset = max((float(row["end"]) for row in rows), default=0.0)
-    return Timings(batch, bucket, trust, rows, process, offset)
+    return Timings(path, batch, bucket, trust, rows, process, offset)

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from af3_core.job import Job, Polymer
-from workflow.manifest import Manifest
+from workflow.batches import Plan
 from workflow.planning.batching import (
     PlannedJob,
     SearchTarget,
     count_cluster_jobs,
-    make_manifest,
+    plan_batches,
     plan_job,
 )
 from workflow.planning.buckets import CostModel
@@ -39,18 +39,18 @@ def planned(name: str, *sequences: str, seeds: tuple[int, ...] = (1,)) -> Planne
     return plan_job("x.json", job, lambda job: sum(map(len, sequences)), 5120)
 
 
-def manifest(
+def plan_of(
     jobs: list[PlannedJob],
-    before: Manifest | None = None,
+    before: Plan | None = None,
     settings: Settings = SETTINGS,
-) -> Manifest:
-    return make_manifest(
+) -> Plan:
+    return plan_batches(
         jobs, TARGETS, settings, COSTS, inputs_digest="x", before=before
     )
 
 
 def test_a_sequence_is_searched_once_however_many_jobs_hold_it() -> None:
-    plan = manifest([planned("one", "MKV", "GGG"), planned("two", "MKV")])
+    plan = plan_of([planned("one", "MKV", "GGG"), planned("two", "MKV")])
     searched = [
         i for b in plan.search.values() if b.database == "uniref90" for i in b.items
     ]
@@ -59,13 +59,13 @@ def test_a_sequence_is_searched_once_however_many_jobs_hold_it() -> None:
 
 def test_the_same_inputs_always_give_the_same_batches() -> None:
     jobs = [planned("one", "MKV"), planned("two", "GGG", "MKVA")]
-    assert manifest(jobs) == manifest(jobs)
+    assert plan_of(jobs) == plan_of(jobs)
 
 
 def test_an_added_job_leaves_every_earlier_batch_as_it_was() -> None:
     jobs = [planned("one", "MKV"), planned("two", "GGGA")]
-    before = manifest(jobs)
-    after = manifest([planned("new", "MKKKK"), *jobs], before)
+    before = plan_of(jobs)
+    after = plan_of([planned("new", "MKKKK"), *jobs], before)
     for stage in ("search", "templates", "jobs"):
         old, new = getattr(before, stage), getattr(after, stage)
         assert {name: new[name] for name in old} == old
@@ -74,15 +74,15 @@ def test_an_added_job_leaves_every_earlier_batch_as_it_was() -> None:
 
 def test_a_removed_job_leaves_the_batches_of_others_as_they_were() -> None:
     one = [planned(f"job{i}", "M" * (i + 10)) for i in range(4)]
-    before = manifest(one, settings=SETTINGS)
-    after = manifest(one[:2], before)
+    before = plan_of(one, settings=SETTINGS)
+    after = plan_of(one[:2], before)
     kept = [name for name in before.search if name in after.search]
     assert kept
 
 
 def test_a_job_needs_the_searches_of_its_own_chains_only() -> None:
     jobs = [planned(f"job{i}", "M" * (10 + i)) for i in range(6)]
-    plan = manifest(jobs, settings=_one_item_per_batch())
+    plan = plan_of(jobs, settings=_one_item_per_batch())
     for batch in plan.jobs.values():
         needed = [plan.search[n] for n in batch.needs if n in plan.search]
         assert {b.database for b in needed} == {"uniref90", "uniprot"}
@@ -94,19 +94,19 @@ def test_given_alignments_are_not_searched() -> None:
         "protein", ("A",), "MKV", unpaired_msa="", paired_msa="", templates=()
     )
     job = plan_job("x.json", Job("given", (1,), (given,)), lambda job: 3, 5120)
-    plan = manifest([job])
+    plan = plan_of([job])
     assert not plan.search and not plan.templates
     assert len(plan.jobs) == 1
 
 
 def test_a_template_search_waits_for_the_unpaired_alignment() -> None:
-    plan = manifest([planned("one", "MKV")])
+    plan = plan_of([planned("one", "MKV")])
     (templates,) = plan.templates.values()
     assert [plan.search[name].database for name in templates.needs] == ["uniref90"]
 
 
 def test_every_seed_is_an_item_and_none_is_in_two_batches() -> None:
-    plan = manifest([planned("one", "MKV", seeds=(1, 2, 3)), planned("two", "GG")])
+    plan = plan_of([planned("one", "MKV", seeds=(1, 2, 3)), planned("two", "GG")])
     items = [item for batch in plan.jobs.values() for item in batch.items]
     assert len(items) == len(set(items)) == 4
 
@@ -117,8 +117,8 @@ def test_batches_grow_where_there_would_be_too_many_cluster_jobs() -> None:
     few = small.model_copy(
         update={"plan": small.plan.model_copy(update={"max_cluster_jobs": 60})}
     )
-    assert count_cluster_jobs(manifest(jobs, settings=small)) > 200
-    assert count_cluster_jobs(manifest(jobs, settings=few)) <= 60
+    assert count_cluster_jobs(plan_of(jobs, settings=small)) > 200
+    assert count_cluster_jobs(plan_of(jobs, settings=few)) <= 60
 
 
 BARE = Polymer("protein", ("A",), "MKV", unpaired_msa="", paired_msa="")
@@ -132,7 +132,7 @@ def depths(num_bare: int) -> set[tuple[int, int]]:
         plan_job("x.json", Job(name, (1,), (entity,)), lambda job: 2000, 5120)
         for name, entity in entities.items()
     ]
-    batches = manifest([*jobs, planned("searched", "MKV" * 660)]).jobs.values()
+    batches = plan_of([*jobs, planned("searched", "MKV" * 660)]).jobs.values()
     return {
         (rows, sum(len(b.items) for b in batches if b.msa_rows == rows))
         for rows in (b.msa_rows for b in batches)
@@ -148,7 +148,7 @@ def test_a_few_jobs_without_alignments_are_not_worth_a_compilation() -> None:
 
 
 def test_a_batch_knows_how_long_it_takes() -> None:
-    (batch,) = manifest([planned("one", "M" * 100)]).jobs.values()
+    (batch,) = plan_of([planned("one", "M" * 100)]).jobs.values()
     assert batch.seconds == COSTS.compile + COSTS.start + COSTS.seconds(batch.bucket)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.workflow.planning.test_batching import COSTS, SETTINGS, TARGETS, planned
 from workflow.databases.catalogue import Database, Shard
-from workflow.planning.batching import PlannedJob, make_manifest
+from workflow.planning.batching import PlannedJob, plan_batches
 from workflow.planning.costs import Costs
 from workflow.planning.forecast import (
     CELLS_PER_SECOND,
@@ -30,8 +30,8 @@ DATABASES = [
 
 
 def cost_of(jobs: list[PlannedJob], settings: Settings = SETTINGS) -> Forecast:
-    manifest = make_manifest(jobs, TARGETS, settings, COSTS, inputs_digest="x")
-    return forecast(manifest, jobs, [], DATABASES, DEVICE, settings)
+    plan = plan_batches(jobs, TARGETS, settings, COSTS, inputs_digest="x")
+    return forecast(plan, jobs, [], DATABASES, DEVICE, settings)
 
 
 JOBS = [planned("one", "M" * 100, seeds=(1, 2)), planned("two", "MK" * 50, "M" * 100)]
@@ -65,9 +65,9 @@ def test_embeddings_and_distogram_take_room_for_every_pair_of_tokens() -> None:
 
 def test_other_costs_change_times_and_nothing_else() -> None:
     cost = cost_of(JOBS)
-    manifest = make_manifest(JOBS, TARGETS, SETTINGS, COSTS, inputs_digest="x")
+    plan = plan_batches(JOBS, TARGETS, SETTINGS, COSTS, inputs_digest="x")
     faster = Costs("fast", replace(COSTS, constant=0, cubic=1e-9), "measured")
-    again = with_costs(cost, manifest, [100, 100, 200], faster, SETTINGS)
+    again = with_costs(cost, plan, [100, 100, 200], faster, SETTINGS)
     assert again.device_hours < cost.device_hours and again.costs.device == "fast"
     assert again.files_at_rest == cost.files_at_rest
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from af3_core.job import InputError
+from workflow.campaign import Campaign
 from workflow.plan import make_plan
 from workflow.results.ranking import rank_rows
 from workflow.results.references import read_reference
@@ -71,4 +72,4 @@ def test_a_folder_of_references_that_is_not_there_is_named(tmp_path: Path) -> No
         source="config",
     )
     with pytest.raises(InputError, match=r"score\.references.*nowhere.*folder"):
-        make_plan(settings, None)
+        make_plan(Campaign(), settings, None)

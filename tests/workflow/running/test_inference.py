@@ -3,7 +3,11 @@
 import pytest
 
 from kernels import Device, lowering_for
+from workflow.campaign import Campaign
 from workflow.running.inference import start_worker
+
+HERE = Campaign()
+"""The campaign in the current folder."""
 
 
 def test_a_device_that_computes_nonsense_is_refused_before_weights_are_read(
@@ -14,4 +18,4 @@ def test_a_device_that_computes_nonsense_is_refused_before_weights_are_read(
         lowering_for(Device("cuda", (7, 0))),
         pytest.raises(RuntimeError, match="custom-kernel-fusion-rewriter"),
     ):
-        start_worker(settings=None, bucket=256)
+        start_worker(HERE, settings=None, bucket=256)

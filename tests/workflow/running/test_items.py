@@ -7,8 +7,12 @@ import pytest
 
 from af3_core.contracts import OUTCOMES
 from af3_core.job import InputError
+from workflow.campaign import Campaign
 from workflow.running.failures import classify
 from workflow.running.items import Item, outcome, work_through
+
+HERE = Campaign()
+"""The campaign in the current folder."""
 
 
 @pytest.fixture
@@ -30,7 +34,7 @@ def test_a_bad_item_is_recorded_and_the_rest_go_on(items: list[Item]) -> None:
             raise InputError("b.json", "name", "?", "letters")
         return table_of(item)
 
-    rows = work_through("test", "batch", items, make)
+    rows = work_through(HERE, "test", "batch", items, make)
     assert [row["status"] for row in rows] == ["done", "failed", "done"]
     assert rows[1]["cause"] == "input"
     assert "b.json: name" in str(rows[1]["evidence"])
@@ -46,14 +50,14 @@ def test_what_is_committed_is_not_made_again(items: list[Item]) -> None:
         return table_of(item)
 
     with pytest.raises(KeyboardInterrupt):
-        work_through("test", "batch", items, make)
-    work_through("test", "batch", items, make)
+        work_through(HERE, "test", "batch", items, make)
+    work_through(HERE, "test", "batch", items, make)
     assert made == ["a", "b", "c", "c"]
 
 
 def test_an_item_whose_job_failed_before_is_skipped(items: list[Item]) -> None:
     before = {**outcome("featurise", "x", "b"), "cause": "conformer"}
-    rows = work_through("test", "batch", items, table_of, blocked={"b": before})
+    rows = work_through(HERE, "test", "batch", items, table_of, blocked={"b": before})
     assert [row["status"] for row in rows] == ["done", "skipped", "done"]
     assert rows[1]["cause"] == "conformer"
 
@@ -64,7 +68,7 @@ def test_a_defect_of_our_own_is_a_row_and_its_traceback_is_in_the_log(
     def make(item: Item) -> pa.Table:
         return INCOMPLETE if item.name == "b" else table_of(item)
 
-    rows = work_through("test", "batch", items, make)
+    rows = work_through(HERE, "test", "batch", items, make)
     assert [row["cause"] for row in rows] == [None, "defect", None]
     assert "ContractError" in str(rows[1]["evidence"])
     assert "Traceback (most recent call last)" in capsys.readouterr().err

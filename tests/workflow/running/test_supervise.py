@@ -16,17 +16,19 @@ from tests.workflow.campaigns import ROOT
 from tests.workflow.crashing_step import STAGE
 from tests.workflow.kill_campaign import count_done, processes_in
 from tests.workflow.running.test_scheduler import RUNNING, TIMED_OUT
-from workflow.campaign import outcomes_path
+from workflow.campaign import Campaign
 from workflow.running.attempts import EXIT_POSTPONE
 from workflow.running.journal import (
     Line,
-    journal_path,
     key_of,
     read_history,
     read_lines,
 )
 from workflow.running.ladder import MAX_LOSSES, RETRIES
 from workflow.tables import read_rows
+
+HERE = Campaign()
+"""The campaign in the current folder."""
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +85,7 @@ def launch(
 
 def results(batch: str) -> dict[str, tuple[str, str | None]]:
     """Status and cause of every item."""
-    rows = read_rows(outcomes_path(STAGE, batch), OUTCOMES)
+    rows = read_rows(HERE.outcomes(STAGE, batch), OUTCOMES)
     return {row["item"]: (row["status"], row["cause"]) for row in rows}
 
 
@@ -96,13 +98,13 @@ def test_what_crashes_is_quarantined_and_the_rest_is_done_once() -> None:
         "defect": ("failed", "defect"),
         "bad": ("failed", "input"),
     }
-    done = count_done(journal_path(STAGE, batch))
+    done = count_done(HERE.journal(STAGE, batch))
     assert done == {
         key_of(name, "v1"): 1 for name in ("well1", "well2", "well3", "once")
     }
     evidence = {
         row["item"]: row["evidence"]
-        for row in read_rows(outcomes_path(STAGE, batch), OUTCOMES)
+        for row in read_rows(HERE.outcomes(STAGE, batch), OUTCOMES)
     }
     assert "tried 2 times" in evidence["segfault"] and "SIGSEGV" in evidence["segfault"]
     assert "TypeError: a bug of our own" in evidence["defect"]
@@ -113,7 +115,7 @@ def test_an_item_that_does_not_end_stops_no_other_of_the_first_submission() -> N
     batch = "well1,slow,memory,defect,well2"
     memory = 4 * 2**30
     assert launch(batch, memory=memory, minutes=0.5) == EXIT_POSTPONE
-    done = count_done(journal_path(STAGE, batch))
+    done = count_done(HERE.journal(STAGE, batch))
     assert done == {key_of(name, "v1"): 1 for name in ("well1", "well2")}
     for attempt in range(2, RETRIES + 2):
         status = launch(batch, attempt, memory=memory, minutes=0.3)
@@ -125,7 +127,7 @@ def test_an_item_that_does_not_end_stops_no_other_of_the_first_submission() -> N
         "memory": ("failed", "host_memory"),
         "defect": ("failed", "defect"),
     }
-    assert count_done(journal_path(STAGE, batch)) == done
+    assert count_done(HERE.journal(STAGE, batch)) == done
 
 
 def test_what_was_in_flight_when_a_submission_ended_goes_last_in_the_next() -> None:
@@ -137,7 +139,7 @@ def test_what_was_in_flight_when_a_submission_ended_goes_last_in_the_next() -> N
         end(process.pid, signal.SIGTERM if end is os.kill else signal.SIGKILL)
         process.wait(20)
     began = [
-        x.item for x in read_lines(journal_path(STAGE, batch)) if x.event == "began"
+        x.item for x in read_lines(HERE.journal(STAGE, batch)) if x.event == "began"
     ]
     assert began == ["slow", "well1", "well2", "slow"]
 
@@ -208,7 +210,7 @@ def test_an_item_that_takes_its_node_away_is_blamed_in_the_requeued_job(
     slurm(RUNNING.replace("Restarts=0", "Restarts=1"))
     process = subprocess.Popen(command("slow,well", 1))
     _wait_for("slow,well", "launched", "", 1, count=2)
-    history = read_history(read_lines(journal_path(STAGE, "slow,well")))
+    history = read_history(read_lines(HERE.journal(STAGE, "slow,well")))
     process.terminate()
     process.wait(20)
     (trial,) = history.trials[key_of("slow", "v1")]
@@ -228,7 +230,7 @@ def test_the_last_submission_leaves_rows_before_its_time_is_up(
 
 
 def _stopped(batch: str) -> Line:
-    lines = read_lines(journal_path(STAGE, batch))
+    lines = read_lines(HERE.journal(STAGE, batch))
     (stopped,) = (line for line in lines if line.event == "stopped")
     return stopped
 
@@ -238,7 +240,7 @@ def _wait_for(
 ) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        lines = read_lines(journal_path(STAGE, batch))
+        lines = read_lines(HERE.journal(STAGE, batch))
         said = [(line.event, line.item, line.attempt) for line in lines]
         if said.count((event, item, attempt)) >= count:
             return

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from af3_core.contracts import PREDICTIONS, TIMINGS
-from workflow.campaign import timings_path
+from workflow.campaign import Campaign
 from workflow.planning.costs import read_timings
 from workflow.running.canary import Trust
 from workflow.running.failures import classify
@@ -17,6 +17,9 @@ from workflow.running.timings import Timings, begin_timings
 from workflow.step import Row
 from workflow.tables import read_rows
 from workflow.timeline import BatchTimes
+
+HERE = Campaign()
+"""The campaign in the current folder."""
 
 TRUST = Trust("node1:0", 1e-6, 0.0015, "2026-01-01T00:00:00Z", is_new=True)
 
@@ -29,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def worker() -> Worker:
     """One that never loads a network."""
-    return Worker(None, None, None, None, 256)  # type: ignore[arg-type]
+    return Worker(HERE, None, None, None, None, 256)  # type: ignore[arg-type]
 
 
 def passage(item: str, load: Span, compute: Span) -> Passage[Item]:
@@ -39,11 +42,11 @@ def passage(item: str, load: Span, compute: Span) -> Passage[Item]:
 
 
 def begin() -> Timings:
-    return begin_timings("b", 256, TRUST)
+    return begin_timings(HERE.timings("b"), "b", 256, TRUST)
 
 
 def recorded() -> list[Row]:
-    return read_rows(timings_path("b"), TIMINGS)
+    return read_rows(HERE.timings("b"), TIMINGS)
 
 
 def test_the_timings_of_earlier_processes_are_kept(worker: Worker) -> None:
@@ -59,7 +62,7 @@ def test_the_timings_of_earlier_processes_are_kept(worker: Worker) -> None:
         for process, item in ((0, "a.1"), (1, "b.1"))
         for phase in ("load", "compute")
     }
-    assert [t.seconds for t in read_timings([timings_path("b")])] == [2.0, 4.0]
+    assert [t.seconds for t in read_timings([HERE.timings("b")])] == [2.0, 4.0]
     # The second begins where the first ended, whatever their clocks said.
     assert BatchTimes("b", recorded()).begins == [3.0]
     assert found[1, "b.1", "compute"]["end"] == 8.0
@@ -75,7 +78,7 @@ def test_an_item_tried_twice_by_one_process_is_timed_twice(worker: Worker) -> No
     timings.add(passage("a.1", (0.0, 1.0), (1.0, 2.0)), worker)
     timings.add(passage("a.1", (3.0, 4.0), (4.0, 9.0)), worker)
     timings.write()
-    assert [t.seconds for t in read_timings([timings_path("b")])] == [1.0, 5.0]
+    assert [t.seconds for t in read_timings([HERE.timings("b")])] == [1.0, 5.0]
 
 
 def test_costs_are_learnt_only_from_what_went_as_planned(worker: Worker) -> None:
@@ -87,12 +90,12 @@ def test_costs_are_learnt_only_from_what_went_as_planned(worker: Worker) -> None
     timings.add(failed, worker)
     timings.write()
     assert {row["item"] for row in recorded()} == {"a.1", "b.1", "c.1"}
-    assert [t.seconds for t in read_timings([timings_path("b")])] == [2.0]
+    assert [t.seconds for t in read_timings([HERE.timings("b")])] == [2.0]
 
 
 def test_a_process_that_timed_nothing_writes_nothing() -> None:
     begin().write()
-    assert not timings_path("b").exists()
+    assert not HERE.timings("b").exists()
 
 
 def test_what_the_device_showed_is_beside_the_times(worker: Worker) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from af3_core.job import InputError
-from workflow.manifest import Batch
+from workflow.batches import Batch
 
 
 @dataclass(frozen=True)

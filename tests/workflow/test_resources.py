@@ -7,9 +7,9 @@ from snakemake.cli import parse_set_resources
 from snakemake.resources import Resources
 
 from af3_core.job import InputError
-from workflow.manifest import Batch
-from workflow.planning import resources
-from workflow.planning.resources import Limits, read_limits
+from workflow import resources
+from workflow.batches import Batch
+from workflow.resources import Limits, read_limits
 
 BATCH = Batch(items=("a.1", "b.1"), bucket=512, longest=400)
 AMOUNTS = [

@@ -10,8 +10,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
-MANIFEST = Path("results/plan/manifest.json")
+from workflow.campaign import Campaign
+
+type Kind = Literal["search", "templates", "jobs"]
+"""Batches of searches, of template searches, and of (job, seed)."""
+
 _VERSION = 2
 
 
@@ -39,14 +44,20 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Plan:
     """All batches of a campaign by stage and id."""
 
     inputs_digest: str
     search: dict[str, Batch] = field(default_factory=dict)
     templates: dict[str, Batch] = field(default_factory=dict)
     jobs: dict[str, Batch] = field(default_factory=dict)
-    """Batches of (job, seed): featurise, predict, relax and score share them."""
+    """Batches of (job, seed): the stages from featurise to export share them."""
+
+    def of_kind(self, kind: Kind) -> dict[str, Batch]:
+        """The batches of a kind, by id."""
+        return {"search": self.search, "templates": self.templates, "jobs": self.jobs}[
+            kind
+        ]
 
 
 def batch_id(*content: object) -> str:
@@ -54,13 +65,19 @@ def batch_id(*content: object) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
-def dump_manifest(manifest: Manifest) -> str:
-    """The manifest as JSON text."""
-    return json.dumps({"version": _VERSION, **asdict(manifest)}, indent=0)
+def dump_plan(plan: Plan) -> str:
+    """The plan as JSON text."""
+    return json.dumps({"version": _VERSION, **asdict(plan)}, indent=0)
 
 
-def load_manifest(path: Path = MANIFEST) -> Manifest | None:
-    """The manifest on disk, or None where there is none of this version."""
+def plan_path(campaign: Campaign) -> Path:
+    """The file that says the plan is there; it is written last."""
+    return campaign.plan / "plan.json"
+
+
+def load_plan(campaign: Campaign) -> Plan | None:
+    """The plan on disk, or None where there is none of this version."""
+    path = plan_path(campaign)
     if not path.is_file():
         return None
     raw = json.loads(path.read_text(encoding="utf-8"))
@@ -79,7 +96,7 @@ def load_manifest(path: Path = MANIFEST) -> Manifest | None:
         }
         for stage in ("search", "templates", "jobs")
     }
-    return Manifest(inputs_digest=raw["inputs_digest"], **stages)
+    return Plan(inputs_digest=raw["inputs_digest"], **stages)
 
 
 def digest_inputs(files: Iterable[Path], settings: str) -> str:

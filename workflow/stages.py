@@ -1,0 +1,122 @@
+"""The stages of a campaign that work through batches, and what is known of each.
+
+Rules, programs, progress, retry, planning and the forecast read this table and no
+other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from af3_core.contracts import (
+    FEATURES,
+    INTERFACES,
+    MSA_HITS,
+    PREDICTIONS,
+    RELAXED,
+    SCORES,
+    TEMPLATES,
+    Contract,
+)
+from workflow import resources
+from workflow.batches import Batch, Kind
+
+type StageName = Literal[
+    "search", "templates", "featurise", "predict", "relax", "score", "export"
+]
+type Amount = Callable[[Batch, int], int]
+"""What a batch asks for at its nth submission."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage; its name is also that of its rule, program, logs and outcomes."""
+
+    name: StageName
+    label: str
+    """What it does, for people who watch."""
+    kind: Kind
+    """Which batches of the plan it works through."""
+    contracts: tuple[Contract, ...]
+    """Tables that it makes."""
+    settings: tuple[str, ...]
+    """Keys of the configuration that its results depend on by themselves."""
+    memory: Amount
+    """Host memory of a batch, MB."""
+    minutes: Amount
+    """Run time of a batch."""
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        "search",
+        label="searching sequences",
+        kind="search",
+        contracts=(MSA_HITS,),
+        settings=("search.databases", "search.profile"),
+        memory=resources.search_mem_mb,
+        minutes=resources.search_minutes,
+    ),
+    Stage(
+        "templates",
+        label="finding templates",
+        kind="templates",
+        contracts=(TEMPLATES,),
+        settings=("search.databases", "search.max_template_date"),
+        memory=resources.search_mem_mb,
+        minutes=resources.search_minutes,
+    ),
+    Stage(
+        "featurise",
+        label="making features",
+        kind="jobs",
+        contracts=(FEATURES,),
+        settings=(),
+        memory=resources.featurise_mem_mb,
+        minutes=resources.featurise_minutes,
+    ),
+    Stage(
+        "predict",
+        label="predicting structures",
+        kind="jobs",
+        contracts=(PREDICTIONS,),
+        settings=("model", "predict.dtype"),
+        memory=resources.predict_mem_mb,
+        minutes=resources.predict_minutes,
+    ),
+    Stage(
+        "relax",
+        label="relaxing",
+        kind="jobs",
+        contracts=(RELAXED,),
+        settings=("relax",),
+        memory=resources.relax_mem_mb,
+        minutes=resources.relax_minutes,
+    ),
+    Stage(
+        "score",
+        label="scoring",
+        kind="jobs",
+        contracts=(SCORES, INTERFACES),
+        settings=("score",),
+        memory=resources.featurise_mem_mb,
+        minutes=resources.featurise_minutes,
+    ),
+    Stage(
+        "export",
+        label="exporting",
+        kind="jobs",
+        contracts=(),
+        settings=("export", "score.rank_by"),
+        memory=resources.featurise_mem_mb,
+        minutes=resources.featurise_minutes,
+    ),
+)
+"""In the order in which a batch goes through them."""
+STAGE: dict[str, Stage] = {stage.name: stage for stage in STAGES}
+JOB_STAGES: tuple[Stage, ...] = tuple(s for s in STAGES if s.kind == "jobs")
+
+
+def from_stage(name: StageName) -> tuple[Stage, ...]:
+    """A stage and those after it."""
+    return STAGES[STAGES.index(STAGE[name]) :]
