@@ -11,8 +11,9 @@ with its own output.
 """
 
 import argparse
+import io
 import os
-import subprocess
+import signal
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from rich.console import Console
 from af3_core.job import InputError
 from workflow.batches import load_plan
 from workflow.campaign import Campaign
+from workflow.driver import drive
 from workflow.progress import watch
 from workflow.query import main as query
 from workflow.retry import withdraw_failures
@@ -30,11 +32,28 @@ from workflow.timeline import main as draw_timelines
 
 ROOT = Path(__file__).resolve().parent.parent
 _LOG = Path("logs/snakemake.log")
-INTERRUPTED = 130
+_STOPPED = "Stopped. The same command goes on where this one ended."
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one of foldmill's commands; returns its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal without a letter shows its number, and the command goes on.
+            stream.reconfigure(errors="backslashreplace")
+    # Names of files and jobs may look like markup.
+    console = Console(highlight=False, markup=False)
+    try:
+        return _run_command(argv, console)
+    except InputError as error:
+        console.print(str(error), style="red", soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print(_STOPPED)
+        return 128 + signal.SIGINT
+
+
+def _run_command(argv: list[str] | None, console: Console) -> int:
     parser = argparse.ArgumentParser(
         prog="foldmill",
         description=__doc__,
@@ -46,22 +65,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--directory", type=Path, default=Path.cwd())
     parser.add_argument("--configfile", type=Path)
     arguments, rest = parser.parse_known_args(argv)
-    console = Console(highlight=False)
-    try:
-        directory = arguments.directory.resolve()
-        if arguments.command in ("timeline", "query"):
-            os.chdir(directory)
-            return (draw_timelines if arguments.command == "timeline" else query)(rest)
-        config = _find_config(directory, arguments.configfile)
+    directory = arguments.directory.resolve()
+    if not directory.is_dir():
+        allowed = "the folder of a campaign"
+        raise InputError(str(directory), "--directory", "no such folder", allowed)
+    if arguments.command in ("timeline", "query"):
         os.chdir(directory)
-        if arguments.command == "plan":
-            return _plan(config, rest, console)
-        if arguments.command == "retry":
-            _retry(console)
-        return _run(config, rest, console)
-    except InputError as error:
-        console.print(f"[red]{error}", soft_wrap=True)
-        return 2
+        return (draw_timelines if arguments.command == "timeline" else query)(rest)
+    config = _find_config(directory, arguments.configfile)
+    os.chdir(directory)
+    if arguments.command == "plan":
+        return _plan(config, rest, console)
+    if arguments.command == "retry":
+        _retry(console)
+    return _run(config, rest, console)
 
 
 def _find_config(directory: Path, given: Path | None) -> Path:
@@ -77,11 +94,10 @@ def _find_config(directory: Path, given: Path | None) -> Path:
 
 def _plan(config: Path, options: list[str], console: Console) -> int:
     """Plans the campaign in the current folder and shows what would run."""
-    status = _snakemake(config, ["plan", *options], Console(quiet=True))
+    quiet = Console(quiet=True)
+    status, is_stopped = _snakemake(config, ["plan", *options], console, quiet)
     if status == 0:
         print_plan(Campaign(), console)
-    else:
-        _explain(console)
     return status
 
 
@@ -94,43 +110,43 @@ def _retry(console: Console) -> None:
 
 def _run(config: Path, options: list[str], console: Console) -> int:
     """Runs the campaign in the current folder and shows its results."""
-    status = _snakemake(config, options, console)
-    if status != INTERRUPTED:
+    status, is_stopped = _snakemake(config, options, console, console)
+    if not is_stopped:
         print_results(Campaign(), console)
     return status
 
 
-def _snakemake(config: Path, options: list[str], console: Console) -> int:
-    """Runs Snakemake and shows progress; its own output goes to a log."""
+def _snakemake(
+    config: Path, options: list[str], console: Console, shown: Console
+) -> tuple[int, bool]:
+    """Runs Snakemake; its own output goes to a log, and its progress to `shown`.
+
+    Returns:
+        The exit status, and whether a signal ended it.
+    """
     command = [
-        *(sys.executable, "-m", "snakemake"),
         # --configfile takes any number of files, so another flag has to follow it.
         *("--configfile", str(config)),
         *("--snakefile", str(ROOT / "Snakefile")),
         *_profile_of_clone(options),
     ]
-    _LOG.parent.mkdir(exist_ok=True)
-    with _LOG.open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            status = watch(Campaign(), process, console)
-        except KeyboardInterrupt:
-            process.wait()
-            console.print("Stopped. The same command goes on where this one ended.")
-            return INTERRUPTED
-    if status:
+    ended = drive(command, _LOG, lambda process: watch(Campaign(), process, shown))
+    if ended.signal is not None:
+        console.print(_STOPPED)
+        return 128 + ended.signal, True
+    if ended.status:
         _explain(console)
-    elif "Nothing to be done" in _LOG.read_text(encoding="utf-8"):
-        console.print("Nothing to be done: all results are there and up to date.")
-    return status
+    elif "Nothing to be done" in _LOG.read_text(encoding="utf-8", errors="replace"):
+        shown.print("Nothing to be done: all results are there and up to date.")
+    return ended.status, False
 
 
 def _explain(console: Console) -> None:
     """Repeats what the user can mend, and says where the rest is."""
-    lines = _LOG.read_text(encoding="utf-8").splitlines()
+    lines = _LOG.read_text(encoding="utf-8", errors="replace").splitlines()
     for heading, line in pairwise(lines):
         if heading.startswith("InputError in "):
-            console.print(line, style="red", markup=False, soft_wrap=True)
+            console.print(line, style="red", soft_wrap=True)
     console.print(f"Snakemake's own output: {_LOG}")
 
 

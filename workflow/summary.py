@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow.compute as pc
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from af3_core.contracts import JOBS, OUTCOMES, SCORES
@@ -72,7 +71,7 @@ def print_results(campaign: Campaign, console: Console) -> None:
     for row in read_rows(campaign.tables / "failures.parquet", OUTCOMES)[:_SHOWN_ROWS]:
         console.print(f"failed ({row['cause']}): {row['evidence']}", markup=False)
     for sentence in mixtures(campaign):
-        console.print(f"[yellow]Not comparable: {escape(sentence)}", soft_wrap=True)
+        console.print(f"Not comparable: {sentence}", style="yellow", soft_wrap=True)
     console.print(read_verdict(campaign).sentence, soft_wrap=True)
     console.print(f"Report: {campaign.report.resolve()}", soft_wrap=True)
 
