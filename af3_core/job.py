@@ -10,7 +10,7 @@ import hashlib
 import json
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from reprlib import repr as short_repr
 from typing import Literal
 
@@ -37,7 +37,11 @@ class InputError(ValueError):
         field: path inside it, such as `sequences[2].protein.sequence`.
         value: what was found there, shortened.
         allowed: what would have been accepted, as a sentence.
+        record: which of the file's jobs is at fault, such as `record 3 (P84927)`; empty
+            where the file holds one job, or is at fault as a whole.
     """
+
+    record = ""
 
     def __init__(self, file: str, field: str, value: object, allowed: str) -> None:
         shown = value if isinstance(value, str) else short_repr(value)
@@ -47,6 +51,11 @@ class InputError(ValueError):
         super().__init__(
             f"{self.file}: {self.field}: got {self.value!r}; allowed: {self.allowed}"
         )
+
+    def of(self, record: str) -> "InputError":
+        """The same error, once it is known which of the file's jobs is at fault."""
+        self.record = _printable(record)
+        return self
 
 
 def _printable(text: str) -> str:
@@ -127,6 +136,9 @@ class Job:
     bonds: tuple[tuple[BondAtom, BondAtom], ...] = ()
     user_ccd: str | None = None
     """Text of an mmCIF file with the user's own components."""
+    record: str = field(default="", compare=False)
+    """Where in its file it stands, such as `record 3 (P84927), line 5`; empty if the
+    file holds one job."""
 
 
 def sanitise_name(name: str) -> str:
@@ -153,11 +165,17 @@ def chain_id_at(index: int) -> str:
 
 def write_job(job: Job) -> str:
     """The job as AlphaFold 3 JSON, version 4; reading it gives an equal job."""
-    fields = {key: json.dumps(value) for key, value in describe_job(job).items()}
-    entities = ",\n    ".join(json.dumps(entity) for entity in _describe_entities(job))
-    fields["sequences"] = f"[\n    {entities}\n  ]"
-    lines = ",\n".join(f'  "{key}": {value}' for key, value in fields.items())
-    return f"{{\n{lines}\n}}\n"
+    # Alignments may be of hundreds of megabytes, so no text is made twice.
+    parts = ["{"]
+    for key, value in describe_job(job).items():
+        parts += ["\n" if parts == ["{"] else ",\n", f'  "{key}": ']
+        if key != "sequences":
+            parts.append(json.dumps(value))
+            continue
+        for number, entity in enumerate(_describe_entities(job)):
+            parts += [",\n    " if number else "[\n    ", json.dumps(entity)]
+        parts.append("\n  ]")
+    return "".join([*parts, "\n}\n"])
 
 
 def job_digest(job: Job) -> str:

@@ -11,7 +11,13 @@ from af3_core.inputs.chemistry import (
     load_components,
     standard_components,
 )
-from af3_core.inputs.entities import LINK, Links, read_entity, read_text_or_link
+from af3_core.inputs.entities import (
+    LINK,
+    Links,
+    path_hint,
+    read_entity,
+    read_text_or_link,
+)
 from af3_core.inputs.entry import (
     Entry,
     note_errors,
@@ -80,9 +86,12 @@ def _read_user_ccd(
     fields: Mapping[str, Entry], links: Links
 ) -> tuple[str | None, Components]:
     text, place = read_text_or_link(fields, "userCCD", links)
-    # An empty text defines no component, exactly as null does.
-    if not text or place is None:
+    if text is None or place is None:
         return None, standard_components()
+    hint = path_hint(place, text)
+    if hint or not text.strip():
+        # An empty text is none in AlphaFold 3 either.
+        raise place.refuse(f"the text of an mmCIF file of components, or null{hint}")
     return text, load_components(place, text)
 
 
@@ -118,7 +127,7 @@ def _read_bonds(
     entities: tuple[Polymer | Ligand, ...],
     components: Components,
 ) -> tuple[tuple[BondAtom, BondAtom], ...]:
-    if entry is None or entry.value is None:
+    if entry is None or entry.value in (None, {}, ""):
         return ()
     chains = {name: entity for entity in entities for name in entity.ids}
     errors: list[InputError] = []

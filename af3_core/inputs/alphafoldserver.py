@@ -7,6 +7,7 @@ template date of its own) is refused.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from af3_core.inputs.chemistry import check_component, standard_components
 from af3_core.inputs.entities import read_modifications, without_prefix
@@ -66,7 +67,7 @@ CONTENT_FIELDS: Mapping[str, Mapping[str, str]] = {
         "sequence": SEQUENCE["protein"],
         "modifications": _MODIFICATIONS,
         "count": _COUNT,
-        "useStructureTemplate": "true to search for templates, false for none",
+        "useStructureTemplate": "true to search for templates, false or null for none",
         "maxTemplateDate": _TEMPLATE_DATE,
         "glycans": _GLYCANS,
     },
@@ -97,16 +98,22 @@ def read_server_jobs(document: Entry) -> Iterator[Job | InputError]:
     items = read_items(document, "a job")
     if not items:
         yield document.refuse("a list of at least one job")
-    for item in items:
+    for number, item in enumerate(items, 1):
+        record = _name_record(number, item.value)
         try:
-            yield _read_job(item)
+            yield replace(_read_job(item), record=record)
         except InputError as error:
-            yield error
+            yield error.of(record)
         except ExceptionGroup as group:
             refused, other = group.split(InputError)
             if other or refused is None:
                 raise
-            yield from flatten_errors(refused)
+            yield from (error.of(record) for error in flatten_errors(refused))
+
+
+def _name_record(number: int, value: object) -> str:
+    name = value.get("name") if isinstance(value, dict) else None
+    return f"job {number}" + (f" ({name})" if isinstance(name, str) else "")
 
 
 def _read_job(entry: Entry) -> Job:
@@ -164,7 +171,7 @@ def _read_seed(entry: Entry) -> int:
     # The server's own downloads write seeds as texts of digits.
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:20])
-    return read_integer(Entry(entry.file, entry.path, value, SEED), 0, MAX_SEED)
+    return read_integer(entry.holding(value, SEED), 0, MAX_SEED)
 
 
 def _read_entities(entry: Entry) -> tuple[Polymer | Ligand, ...]:
@@ -214,12 +221,12 @@ def _read_polymer(
         fields.get("modifications"), kind, sequence, standard_components(), "CCD_"
     )
     search = fields.get("useStructureTemplate")
-    if search is not None and not isinstance(search.value, bool):
+    if search is not None and search.value not in (True, False, None):
         raise search.refuse()
     return Polymer(
         kind=kind,
         ids=ids,
         sequence=sequence,
         modifications=changes,
-        templates=() if search is not None and search.value is False else None,
+        templates=() if search is not None and not search.value else None,
     )

@@ -26,6 +26,7 @@ from af3_core.inputs.rules import (
     CHAIN_ID,
     CODE,
     SEQUENCE,
+    SHORTEST_ALIGNED_CHAIN,
     check_chain_id,
     check_distinct,
     check_sequence,
@@ -115,14 +116,13 @@ def _read_ligand(entry: Entry, components: Components) -> Ligand:
     fields = read_fields(entry, LIGAND_FIELDS, frozenset({"id"}))
     description = read_optional_text(fields.get("description"))
     ids = _read_ids(fields["id"])
-    given = [
-        key
-        for key in ("ccdCodes", "smiles")
-        if key in fields and fields[key].value is not None
-    ]
-    if len(given) != 1:
-        raise entry.refuse("a ligand with either ccdCodes or smiles")
-    if given == ["smiles"]:
+    # AlphaFold 3 takes ccdCodes for given wherever the field stands, null or not.
+    has_codes = "ccdCodes" in fields
+    has_smiles = "smiles" in fields and fields["smiles"].value is not None
+    if has_codes == has_smiles:
+        allowed = "a ligand with either ccdCodes or smiles; leave the other field out"
+        raise entry.refuse(allowed)
+    if has_smiles:
         smiles = check_smiles(fields["smiles"], read_text(fields["smiles"]))
         return Ligand(ids=ids, smiles=smiles, description=description)
     items = read_items(fields["ccdCodes"], CODE)
@@ -244,16 +244,31 @@ def read_text_or_link(
     return read_linked_file(link, links.folder, links.allowed_roots), link
 
 
+def path_hint(place: Entry, text: str) -> str:
+    """What to say of a text that looks like the path of a file."""
+    line = text.strip()
+    is_path = (
+        "\n" not in line
+        and not line.startswith((">", "data_"))
+        and not frozenset("/\\.").isdisjoint(line)
+    )
+    if place.path.endswith("Path") or not is_path:
+        return ""
+    return f"; did you mean {place.path.rpartition('.')[2]}Path?"
+
+
 def _read_alignment(
     fields: Mapping[str, Entry], key: str, polymer: Polymer, links: Links
 ) -> str | None:
     text, place = read_text_or_link(fields, key, links)
     if not text or place is None:
         return text
-    problem = find_a3m_problem(text, query_sequence(polymer), polymer.kind)
+    query = query_sequence(polymer)
+    problem = find_a3m_problem(text, query, polymer.kind)
+    if problem is not None and len(query) < SHORTEST_ALIGNED_CHAIN:
+        return ""  # AlphaFold 3 does not even look at it
     if problem is not None:
-        hint = "" if place.path.endswith("Path") else f" (a path goes into {key}Path)"
-        raise place.refuse(problem + (hint if text[0] != ">" else ""))
+        raise place.refuse(problem + path_hint(place, text))
     return text
 
 
@@ -282,6 +297,7 @@ def _read_template(entry: Entry, num_residues: int, links: Links) -> Template:
         num_template_residues = count_template_residues(mmcif)
     except ValueError as error:
         allowed = f"an mmCIF file with one protein chain and a release date ({error})"
+        allowed += path_hint(place, mmcif)
         raise place.refuse(allowed) from error
     query = _read_indices(fields["queryIndices"], num_residues)
     check_distinct(read_items(fields["queryIndices"], ""), query, "each residue once")

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from reprlib import repr as short_repr
 
 from af3_core.job import InputError
@@ -33,6 +33,10 @@ class Entry:
         """The error to raise because this value cannot be accepted."""
         path = self.path or "(file)"
         return InputError(self.file, path, self.value, allowed or self.allowed)
+
+    def holding(self, value: object, allowed: str | None = None) -> "Entry":
+        """The same place with another value, and perhaps another sentence."""
+        return replace(self, value=value, allowed=allowed or self.allowed)
 
 
 class RepeatedKeys(dict):

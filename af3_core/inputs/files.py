@@ -1,6 +1,7 @@
 """From files and folders to jobs: one bad job never stops the others."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,15 +11,34 @@ from af3_core.inputs.entities import Links
 from af3_core.inputs.entry import Entry, flatten_errors, parse_json
 from af3_core.inputs.fasta import read_fasta
 from af3_core.inputs.sample_sheet import read_sample_sheet
-from af3_core.inputs.text import read_file
+from af3_core.inputs.text import (
+    COMPRESSED,
+    MAX_JSON_BYTES,
+    first_bytes,
+    read_file,
+)
 from af3_core.job import InputError, Job
 
-INPUT_SUFFIXES = frozenset({".json", ".fasta", ".fa", ".faa", ".csv"})
-"""Endings, in any case, of the files that a folder is searched for."""
+FASTA_SUFFIXES = frozenset({".fasta", ".fa", ".fas", ".faa", ".fna", ".txt"})
+TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
+INPUT_SUFFIXES = FASTA_SUFFIXES | TABLE_SUFFIXES | {".json"}
+"""Endings, in any case, of the files that a folder is searched for; each perhaps with
+that of a compressed file behind it. Of texts (.txt) only those that are FASTA."""
 DEFAULT_SEEDS = (1,)
 """Seeds of jobs from files that state none (FASTA, CSV)."""
 
-_ENDINGS = ", ".join(sorted(INPUT_SUFFIXES))
+_ENDINGS = (
+    f"{', '.join(sorted(INPUT_SUFFIXES))}, plain or {', '.join(sorted(COMPRESSED))}"
+)
+_NUCLEIC = ".fna"
+
+
+def find_suffix(path: Path) -> str:
+    """The ending that says what a file is, in lower case, compressed or not."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if len(suffixes) == 2 and suffixes[1] in COMPRESSED:
+        return suffixes[0]
+    return suffixes[-1] if suffixes else ""
 
 
 def find_inputs(
@@ -36,7 +56,7 @@ def find_inputs(
         try:
             files = _list_folder(path) if path.is_dir() else [path]
         except OSError as error:
-            allowed = f"a readable folder ({error.strerror})"
+            allowed = f"a readable file or folder ({error.strerror})"
             errors.append(InputError(str(path), "(folder)", str(path), allowed))
             continue
         if not files:
@@ -48,16 +68,51 @@ def find_inputs(
     return list(found.values()), errors
 
 
+def find_ignored(paths: Iterable[str | os.PathLike[str]]) -> dict[str, int]:
+    """How many files among `paths`' folders are not read, by folder and ending.
+
+    Hidden files and what lies in folders within them do not count.
+    """
+    counts: Counter[str] = Counter()
+    for folder in map(Path, paths):
+        try:
+            names = _names_in(folder)
+        except OSError:
+            continue
+        for name in names:
+            if not _is_input(folder / name):
+                counts[f"{folder}/*{find_suffix(Path(name))}"] += 1
+    return dict(sorted(counts.items()))
+
+
 def _list_folder(folder: Path) -> list[Path]:
+    return [folder / name for name in _names_in(folder) if _is_input(folder / name)]
+
+
+def _names_in(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        names = sorted(
+        return sorted(
             entry.name
             for entry in entries
-            if os.path.splitext(entry.name)[1].lower() in INPUT_SUFFIXES
-            and not entry.name.startswith(".")
-            and not entry.is_dir()
+            if not entry.name.startswith(".") and not _is_folder(entry)
         )
-    return [folder / name for name in names]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links, say; whoever reads it is told
+        return False
+
+
+def _is_input(path: Path) -> bool:
+    suffix = find_suffix(path)
+    if suffix != ".txt":
+        return suffix in INPUT_SUFFIXES
+    try:
+        return first_bytes(path).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b">")
+    except OSError:
+        return False
 
 
 def read_jobs(
@@ -91,21 +146,23 @@ def iterate_jobs(
 ) -> Iterator[Job | InputError]:
     """`read_jobs`, one job or error at a time."""
     file = str(path)
-    suffix = path.suffix.lower()
+    suffix = find_suffix(path)
     try:
         if not file.isprintable():
             raise InputError(file, "(file)", path.name, "a printable UTF-8 file name")
         if suffix not in INPUT_SUFFIXES:
             allowed = f"a file that ends in {_ENDINGS}"
             raise InputError(file, "(file)", path.name, allowed)
-        text = read_file(file, path)
         if suffix == ".json":
-            links = Links(path.parent, allowed_roots)
-            yield from _read_json(text, file, links)
-        elif suffix == ".csv":
+            document = parse_json(read_file(file, path, MAX_JSON_BYTES), file)
+            yield from _read_json(document, file, Links(path.parent, allowed_roots))
+        elif suffix in TABLE_SUFFIXES:
+            text = read_file(file, path, replace=True)
             yield from read_sample_sheet(text, file, default_seeds)
         else:
-            yield from read_fasta(text, file, default_seeds)
+            text = read_file(file, path, replace=True)
+            kind = None if suffix == _NUCLEIC else "protein"
+            yield from read_fasta(text, file, default_seeds, kind)
     except InputError as error:
         yield error
     except ExceptionGroup as group:
@@ -115,9 +172,9 @@ def iterate_jobs(
         yield from flatten_errors(refused)
 
 
-def _read_json(text: str, file: str, links: Links) -> Iterator[Job | InputError]:
-    document = Entry(file, "", parse_json(text, file), "a job")
-    if isinstance(document.value, list):
-        yield from read_server_jobs(document)
+def _read_json(document: object, file: str, links: Links) -> Iterator[Job | InputError]:
+    whole = Entry(file, "", document, "a job")
+    if isinstance(document, list):
+        yield from read_server_jobs(whole)
     else:
-        yield read_alphafold3(document, links)
+        yield read_alphafold3(whole, links)

@@ -34,6 +34,9 @@ SEQUENCE: Mapping[PolymerKind, str] = {
     "dna": "upper-case A, C, G, T, or N and other IUPAC codes for unknown bases (no U)",
 }
 
+SHORTEST_ALIGNED_CHAIN = 5
+"""Alignments of shorter chains are not read."""
+
 _UPPER = frozenset(string.ascii_uppercase)
 _CODE_PATTERN = re.compile(r"[!-~]+")
 _CODE_FORBIDDEN = frozenset("()'\"#;,")
@@ -89,7 +92,7 @@ def check_sequence(entry: Entry, kind: PolymerKind) -> str:
         return sequence
     index = next(i for i, letter in enumerate(sequence) if letter not in known)
     found = f"{sequence[index]!r} at position {index + 1}"
-    raise Entry(entry.file, entry.path, found, SEQUENCE[kind]).refuse()
+    raise entry.holding(found, SEQUENCE[kind]).refuse()
 
 
 def check_code(entry: Entry) -> str:
@@ -121,4 +124,4 @@ def check_size(entry: Entry, entities: Sequence[Polymer | Ligand]) -> None:
     if num_residues > MAX_RESIDUES:
         found = f"{num_residues:,} residues"
         allowed = f"at most {MAX_RESIDUES:,} residues and components, all copies"
-        raise Entry(entry.file, entry.path, found, allowed).refuse()
+        raise entry.holding(found, allowed).refuse()

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import get_args
 
 from af3_core.inputs.chemistry import (
@@ -41,6 +42,7 @@ from af3_core.job import (
 
 SEPARATOR = ";"
 """Between the parts of one cell."""
+_DELIMITERS = ",;\t"
 COLUMNS = {
     "name": NAME,
     "chains": "sequences separated by ';', RNA and DNA marked as rna:GGCU or dna:GATC",
@@ -57,8 +59,13 @@ _SMILES = "smiles:"
 def read_sample_sheet(
     text: str, file: str, default_seeds: tuple[int, ...]
 ) -> Iterator[Job | InputError]:
-    """One job, or what is wrong with it, per row below the header."""
-    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    """One job, or what is wrong with it, per row below the header.
+
+    Cells are separated by commas, semicolons or tabs, whichever the header has.
+    """
+    text = text.removeprefix("\ufeff")
+    lines, delimiter = io.StringIO(text, newline=""), _find_delimiter(text)
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(rows, [])]
         _check_header(header, file)
@@ -67,15 +74,24 @@ def read_sample_sheet(
             if not any(cell.strip() for cell in row):
                 continue
             num_jobs += 1
-            where = f"line {rows.line_num}"
-            yield from _read_row(row, header, file, where, default_seeds)
+            yield from _read_row(row, header, file, rows.line_num, default_seeds)
         if not num_jobs:
             allowed = "at least one row below the header"
             raise InputError(file, "(file)", "no rows", allowed)
     except csv.Error as error:
         where = f"line {rows.line_num}"
-        allowed = f"comma-separated values; the parser says: {error}"
-        yield InputError(file, where, "this line", allowed)
+        allowed = f"cells as spreadsheets write them; the parser says: {error}"
+        yield InputError(file, where, "this line", allowed).of(where)
+
+
+def _find_delimiter(text: str) -> str:
+    """What separates the names of the header: the one that makes most of them known."""
+    header = next(iter(text.splitlines()), "")
+
+    def count_known(delimiter: str) -> int:
+        return sum(name.strip(' "') in COLUMNS for name in header.split(delimiter))
+
+    return max(_DELIMITERS, key=count_known)
 
 
 def _check_header(header: Sequence[str], file: str) -> None:
@@ -93,26 +109,32 @@ def _read_row(
     row: Sequence[str],
     header: Sequence[str],
     file: str,
-    where: str,
+    line: int,
     default_seeds: tuple[int, ...],
 ) -> Iterator[Job | InputError]:
+    where, name = f"line {line}", ""
+    if "name" in header[: len(row)]:
+        name = row[header.index("name")].strip()
+    record = f"{where} ({name})" if name else where
     if len(row) != len(header):
-        allowed = f"{len(header)} cells, as the header has (quote cells with commas)"
-        yield InputError(file, where, f"{len(row)} cells", allowed)
+        allowed = (
+            f"{len(header)} cells, as the header has (quote cells with separators)"
+        )
+        yield InputError(file, where, f"{len(row)} cells", allowed).of(record)
         return
     cells = {
         name: Entry(file, f"{where}, {name}", cell.strip(), COLUMNS[name])
         for name, cell in zip(header, row, strict=True)
     }
     try:
-        yield _read_cells(cells, default_seeds)
+        yield replace(_read_cells(cells, default_seeds), record=record)
     except InputError as error:
-        yield error
+        yield error.of(record)
     except ExceptionGroup as group:
         refused, other = group.split(InputError)
         if other or refused is None:
             raise
-        yield from flatten_errors(refused)
+        yield from (error.of(record) for error in flatten_errors(refused))
 
 
 def _read_cells(cells: Mapping[str, Entry], default_seeds: tuple[int, ...]) -> Job:
@@ -141,7 +163,7 @@ def _split(entry: Entry | None) -> list[Entry]:
     if entry is None or not entry.value:
         return []
     return [
-        Entry(entry.file, entry.path, part.strip(), entry.allowed)
+        entry.holding(part.strip(), entry.allowed)
         for part in str(entry.value).split(SEPARATOR)
     ]
 
@@ -184,7 +206,7 @@ def _read_chain(entry: Entry, num_chains: int, copies: int) -> Polymer:
             raise entry.refuse("protein:, rna: or dna: in front of a sequence")
         kind = kinds[tag.strip().lower()]
     letters = letters.strip().upper()
-    sequence = Entry(entry.file, entry.path, letters, SEQUENCE[kind])
+    sequence = entry.holding(letters, SEQUENCE[kind])
     return Polymer(
         kind=kind,
         ids=_chain_ids(num_chains, copies),
@@ -208,7 +230,7 @@ def _read_ligands(entry: Entry | None, num_chains: int) -> tuple[Ligand, ...]:
             smiles = check_smiles(part, text[len(_SMILES) :].strip())
             ligands.append(Ligand(ids=ids, smiles=smiles))
         else:
-            stated = Entry(part.file, part.path, text, CODE)
+            stated = part.holding(text, CODE)
             code = check_component(stated, standard_components())
             ligands.append(Ligand(ids=ids, codes=(code,)))
     return tuple(ligands)

@@ -1,5 +1,6 @@
 """Text of the user's files: plain or compressed, and never more than it should be."""
 
+import codecs
 import gzip
 import lzma
 import stat
@@ -16,7 +17,11 @@ from af3_core.job import InputError
 MAX_TEXT_BYTES = 2**29
 """Largest alignment, template or component file, decompressed (512 MiB)."""
 MAX_INPUT_BYTES = 2**30
-"""Largest JSON, FASTA or CSV file (1 GiB)."""
+"""Largest FASTA or CSV file, decompressed (1 GiB)."""
+MAX_JSON_BYTES = 192 * 2**20
+"""Largest JSON file, decompressed (192 MiB); planning it takes four times as much."""
+COMPRESSED = frozenset({".gz", ".xz", ".zst"})
+"""Endings of compressed files; what they are is told by their first bytes."""
 
 _CHUNK_BYTES = 2**20
 # One call returns all that its input expands to: four bytes may become 128 KiB.
@@ -24,22 +29,45 @@ _ZSTD_INPUT_BYTES = 2**10
 _GZIP, _XZ, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 
 
-def read_file(file: str, path: Path) -> str:
-    """The text of an input file itself.
+def read_file(
+    file: str, path: Path, limit: int = MAX_INPUT_BYTES, *, replace: bool = False
+) -> str:
+    """The text of an input file itself: plain, gzip, xz or zstd.
+
+    Args:
+        file: what errors call it.
+        path: where it lies.
+        limit: bytes, decompressed.
+        replace: bytes that are not UTF-8 become U+FFFD, so that one of them does not
+            cost the other jobs of the file; UTF-16 is read if it says so.
 
     Raises:
-        InputError: if it is no readable, regular, uncompressed UTF-8 file.
+        InputError: if it is no readable, regular text file.
     """
     whole = Entry(file, "", str(path), "a readable file")
     size = _size_of_regular_file(whole, path)
-    if size > MAX_INPUT_BYTES:
-        allowed = f"a file of at most {MAX_INPUT_BYTES:,} bytes"
+    if size > limit:
+        allowed = f"a file of at most {limit:,} bytes"
         raise InputError(file, "(file)", f"{size:,} bytes", allowed)
+    content = _read_decompressed(whole, path, limit, is_text=False)
+    if replace and content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    return content.decode("utf-8", "replace") if replace else _decode(whole, content)
+
+
+def first_bytes(path: Path) -> bytes:
+    """The beginning of a file, decompressed; nothing of what is no file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not path.is_file():
+        return b""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise whole.refuse(f"a readable file ({error.strerror})") from error
-    return _decode(whole, content)
+        with path.open("rb") as stream:
+            return next(_decompress(stream), b"")
+    except (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError):
+        return b""
 
 
 def read_linked_file(
@@ -64,7 +92,7 @@ def read_linked_file(
         _refuse_outside(entry, path, allowed_roots)
     if size > MAX_TEXT_BYTES:
         raise entry.refuse(f"a file of at most {MAX_TEXT_BYTES:,} bytes")
-    return _decode(entry, _read_decompressed(entry, path))
+    return _decode(entry, _read_decompressed(entry, path, MAX_TEXT_BYTES))
 
 
 def _size_of_regular_file(entry: Entry, path: Path) -> int:
@@ -85,18 +113,20 @@ def _refuse_outside(entry: Entry, path: Path, roots: tuple[Path, ...]) -> None:
         raise entry.refuse(f"a file inside {folders}")
 
 
-def _read_decompressed(entry: Entry, path: Path) -> bytes:
+def _read_decompressed(
+    entry: Entry, path: Path, limit: int, *, is_text: bool = True
+) -> bytes:
     chunks: list[bytes] = []
     num_bytes = 0
     try:
         with path.open("rb") as stream:
             for chunk in _decompress(stream):
                 num_bytes += len(chunk)
-                if num_bytes > MAX_TEXT_BYTES:
-                    allowed = f"at most {MAX_TEXT_BYTES:,} bytes when decompressed"
+                if num_bytes > limit:
+                    allowed = f"at most {limit:,} bytes when decompressed"
                     raise entry.refuse(allowed)
                 # A bomb of zeros ends here, long before it has filled the memory.
-                if b"\0" in chunk:
+                if is_text and b"\0" in chunk:
                     raise entry.refuse("a text file; this one holds NUL bytes")
                 chunks.append(chunk)
     except (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
@@ -112,12 +142,11 @@ def _decompress(stream: BinaryIO) -> Iterator[bytes]:
     if magic.startswith(_ZSTD):
         yield from _decompress_zstd(stream)
         return
+    plain: gzip.GzipFile | lzma.LZMAFile | BinaryIO = stream
     if magic.startswith(_GZIP):
         plain = gzip.GzipFile(fileobj=stream)
     elif magic == _XZ:
         plain = lzma.LZMAFile(stream)
-    else:
-        plain = stream
     while chunk := plain.read(_CHUNK_BYTES):
         yield chunk
 

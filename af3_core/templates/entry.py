@@ -166,6 +166,14 @@ def read_polymer(entry: Entry, chain_id: str) -> ReadChain:
     Raises:
         ValueError: a residue of the atom table is not in the scheme.
     """
+    for residue in entry.residues.get(chain_id, ()):
+        if not residue.label_seq_id.isdecimal():
+            raise ValueError(
+                f"label_seq_id must number the residues of chain {chain_id} in the"
+                f" tables _atom_site or _pdbx_poly_seq_scheme; residue"
+                f" {residue.component} {residue.author_number} has"
+                f" {residue.label_seq_id!r}"
+            )
     chosen = _chosen_atoms(entry, chain_id)
     residues = _chosen_residues(entry, chain_id, [atoms[0] for atoms in chosen])
     return _tie(entry, chain_id, residues, chosen)

@@ -35,7 +35,7 @@ def test_fasta_is_rna_or_dna_only_where_its_header_says_so(tmp_path) -> None:
 def test_one_bad_record_never_stops_the_others(tmp_path) -> None:
     jobs, errors = read_text(">a\nMKT\n>b\nM1\n>c\nGGG\n", tmp_path, "three.fasta")
     assert [job.name for job in jobs] == ["a", "c"]
-    assert [error.field for error in errors] == ["record 2 (b), sequence"]
+    assert [error.field for error in errors] == ["record 2 (b), line 3, sequence"]
 
 
 def test_real_fasta_is_read_whole(tmp_path) -> None:
