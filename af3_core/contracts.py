@@ -57,9 +57,10 @@ class JobRow:
     num_tokens: Int = column("tokens before padding")
     seeds: Seeds = column("model seeds")
     json: Text = column("the whole job as AlphaFold 3 JSON")
+    notes: Texts = column("where it is read otherwise than it looks")
 
 
-JOBS = Contract(JobRow, "jobs", 1, ("job_id",))
+JOBS = Contract(JobRow, "jobs", 2, ("job_id",))
 
 
 @row

@@ -48,9 +48,15 @@ class InputError(ValueError):
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         self.file, self.field = _printable(file), _printable(field)
         self.value, self.allowed = _printable(shown), _printable(allowed)
-        super().__init__(
-            f"{self.file}: {self.field}: got {self.value!r}; allowed: {self.allowed}"
-        )
+        super().__init__(self.file, self.field, self.value, self.allowed)
+
+    def __str__(self) -> str:
+        where = self.field
+        if self.record and not where.startswith(self.record):
+            # "line 3, chains" of the record "line 3 (P84927)" need not say it twice.
+            number = self.record.partition(" (")[0]
+            where = f"{self.record}, {where.removeprefix(number).removeprefix(', ')}"
+        return f"{self.file}: {where}: got {self.value!r}; allowed: {self.allowed}"
 
     def of(self, record: str) -> "InputError":
         """The same error, once it is known which of the file's jobs is at fault."""

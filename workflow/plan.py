@@ -11,6 +11,7 @@ file, field, value and what is allowed), `forecast.json` (what it all will take)
 import argparse
 import functools
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from af3_core.chemistry.dictionary import Components
 from af3_core.contracts import CHAINS, JOBS
 from af3_core.features.featurise import count_tokens
+from af3_core.features.notes import job_notes
 from af3_core.features.options import FeatureOptions
 from af3_core.inputs.chemistry import standard_components
 from af3_core.inputs.files import find_inputs, iterate_jobs
@@ -43,7 +45,7 @@ from workflow.planning.batching import (
 from workflow.planning.costs import campaign_timings, find_costs
 from workflow.planning.forecast import Forecast, forecast, forecast_path
 from workflow.planning.inputs import inputs_digest
-from workflow.running.failures import classify
+from workflow.running.failures import Failure, classify
 from workflow.running.items import commit_outcomes, outcome
 from workflow.settings import Settings, check_settings
 from workflow.step import run_step
@@ -84,16 +86,19 @@ def make_plan(
     costs = find_costs(settings.plan, campaign_timings(campaign))
     jobs: dict[str, PlannedJob] = {}
     refusals: list[Refusal] = []
-    count = functools.partial(_count, options=settings.feature_options())
+    options = settings.feature_options()
+    count = functools.partial(_count, options=options)
     for path, read in _read_inputs(settings):
         try:
             if isinstance(read, InputError):
                 raise read
             read = _with_seeds(read, str(path), settings.predict.num_seeds)
-            job = plan_job(str(path), read, count, settings.predict.max_tokens)
+            planned = plan_job(str(path), read, count, settings.predict.max_tokens)
+            job = replace(planned, notes=_notes(read, options))
             _claim_name(job, jobs)
         except InputError as error:
-            refusals.append(Refusal(str(path), error))
+            record = "" if isinstance(read, InputError) else read.record
+            refusals.append(Refusal(str(path), error.of(error.record or record)))
         else:
             on_job(job, read)
     planned, databases = list(jobs.values()), read_manifest(settings.search.databases)
@@ -144,16 +149,27 @@ def _claim_name(job: PlannedJob, jobs: dict[str, PlannedJob]) -> None:
     """
     owner = jobs.setdefault(job.name.casefold(), job)
     if owner is not job:
-        allowed = f"a name that no other job has; {owner.source} uses it"
-        raise InputError(job.source, "name", job.name, allowed)
+        where = " ".join(filter(None, (owner.source, owner.job.record)))
+        allowed = (
+            f"a name that no other job has as a file name ({job.name}), upper and lower"
+            f" case being one; {owner.job.name} of {where} has it"
+        )
+        raise InputError(job.source, "name", job.job.name, allowed)
 
 
 def _count(job: Job, options: FeatureOptions) -> int:
     """Tokens of a job; impossible chemistry is the user's to mend."""
-    components = standard_components()
-    if job.user_ccd is not None:
-        components = Components.load(job.user_ccd)
-    return count_tokens(job, components, options)
+    return count_tokens(job, _components(job), options)
+
+
+def _notes(job: Job, options: FeatureOptions) -> tuple[str, ...]:
+    return job_notes(job, _components(job), options)
+
+
+def _components(job: Job) -> Components:
+    if job.user_ccd is None:
+        return standard_components()
+    return Components.load(job.user_ccd)
 
 
 def _targets(databases: Iterable[Database]) -> list[SearchTarget]:
@@ -216,6 +232,7 @@ def _job_row(planned: PlannedJob, job: Job) -> dict[str, object]:
         "num_tokens": planned.num_tokens,
         "seeds": list(job.seeds),
         "json": write_job(job),
+        "notes": list(planned.notes),
     }
 
 
@@ -240,16 +257,23 @@ def _chain_rows(planned: PlannedJob) -> list[dict[str, object]]:
     return rows
 
 
+def _failure_of(errors: list[InputError]) -> Failure:
+    """One failure for all that is wrong with a job."""
+    found = [classify(error) for error in errors]
+    return replace(found[0], evidence="; ".join(one.evidence for one in found))
+
+
 def _refusal_rows(refusals: list[Refusal]) -> list[dict[str, object]]:
-    """One row per refused input; several of one file are numbered."""
+    """One row per refused job, named by its file and its record there."""
+    errors: dict[str, list[InputError]] = {}
+    for refusal in refusals:
+        record = f"#{refusal.error.record}" if refusal.error.record else ""
+        # What is no UTF-8 in a file's name is no text for a table either.
+        source = os.fsencode(refusal.source).decode("utf-8", "backslashreplace")
+        errors.setdefault(source + record, []).append(refusal.error)
     return [
-        outcome(
-            "plan",
-            "outcomes",
-            f"{refusal.source}#{number}",
-            failure=classify(refusal.error),
-        )
-        for number, refusal in enumerate(refusals, start=1)
+        outcome("plan", "outcomes", item, failure=_failure_of(of_item))
+        for item, of_item in errors.items()
     ]
 
 

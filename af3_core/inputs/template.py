@@ -20,13 +20,28 @@ def count_template_residues(mmcif: str) -> int:
     Raises:
         ValueError: a sentence saying why the text is no usable template.
     """
+    if plain := _plain_block(mmcif):
+        return len(set(plain.find_values("_pdbx_poly_seq_scheme.seq_id")))
+    return len(read_template_chain(mmcif).residues)
+
+
+def count_residues_before(mmcif: str) -> int:
+    """Residues of other chains that stand before the protein; AlphaFold 3 counts them.
+
+    Raises:
+        ValueError: it is no usable template.
+    """
+    return 0 if _plain_block(mmcif) else len(read_template_chain(mmcif).before)
+
+
+def _plain_block(mmcif: str) -> gemmi.cif.Block | None:
+    """The file's data block if it holds one well described chain and nothing else."""
     try:
         document = gemmi.cif.read_string(mmcif)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"it is not mmCIF: {str(error)[:160]}") from error
-    if len(document) == 1 and _is_plain(document[0]):
-        return len(set(document[0].find_values("_pdbx_poly_seq_scheme.seq_id")))
-    return len(read_template_chain(mmcif).residues)
+    is_plain = len(document) == 1 and _is_plain(document[0])
+    return document[0] if is_plain else None
 
 
 def _is_plain(block: gemmi.cif.Block) -> bool:
@@ -36,7 +51,7 @@ def _is_plain(block: gemmi.cif.Block) -> bool:
     return (
         len(scheme) > 0
         and len(set(scheme.column(0))) == 1
-        and len(block.find_values("_atom_site.id")) > 0
+        and set(block.find_values("_atom_site.label_asym_id")) == set(scheme.column(0))
         and [gemmi.cif.as_string(kind) for kind in kinds] == ["polypeptide(L)"]
         and len(dates) > 0
         and all(_DATE.fullmatch(date) for date in dates)

@@ -44,6 +44,8 @@ class PlannedJob:
     msa_rows: int
     dropped_chains: tuple[str, ...] = ()
     """Chains of unknown residues alone, which AlphaFold 3 leaves out."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of it; see `job_notes`."""
 
     @property
     def items(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from af3_core.features.buckets import AF3_BUCKETS
+from af3_core.inputs.files import find_ignored
 from workflow.batches import Batch, Plan
 from workflow.campaign import Campaign
 from workflow.databases.catalogue import SEARCHED, Database
@@ -76,6 +77,10 @@ class Forecast:
     """Inputs that cannot run, by what is wrong."""
     dropped_chains: Sequence[str]
     """Of jobs that run without them: `JOB: chains`."""
+    notes: Sequence[str]
+    """What should be known of jobs: `JOB: note`."""
+    ignored: Mapping[str, int]
+    """Files in the inputs' folders that are not read, by folder and ending."""
 
     @property
     def device_hours(self) -> float:
@@ -116,6 +121,8 @@ def forecast(
             for job in jobs
             if job.dropped_chains
         ],
+        notes=[f"{job.name}: {note}" for job in jobs for note in job.notes],
+        ignored=find_ignored(settings.inputs),
     )
 
 

@@ -66,6 +66,13 @@ def describe(forecast: Forecast) -> list[str]:
             "Chains of unknown residues only, which AlphaFold 3 leaves out: "
             f"{shown}{f'; and {more} more jobs' if more > 0 else ''}"
         )
+    if forecast.notes:
+        more = len(forecast.notes) - _SHOWN
+        lines += ["Notes on jobs:", *(f"  {note}" for note in forecast.notes[:_SHOWN])]
+        lines += [f"  and {more} more; see results/plan/jobs.parquet"] * (more > 0)
+    if forecast.ignored:
+        each = ", ".join(f"{path} ({n})" for path, n in forecast.ignored.items())
+        lines.append(f"Files that are not read, as their endings say: {each}")
     if forecast.refused:
         each = ", ".join(f"{count} {what}" for what, count in forecast.refused.items())
         total = sum(forecast.refused.values())

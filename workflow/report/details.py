@@ -96,6 +96,7 @@ def pack_details(
         "msa_depth": msa_depth(layout.msa_rows).tolist(),
         "chains": tables.chains[job.job_id],
         "dropped_chains": list(layout.dropped_chains),
+        "notes": list(job.notes),
         "scores": sorted(tables.scores[job.job_id], key=lambda row: row["rank"]),
         "overlay": _overlay(overlay, view),
     }

@@ -43,6 +43,8 @@ class JobRow:
     best: dict[str, object] | None
     """The scores row of rank 1."""
     failures: tuple[Failure, ...]
+    notes: tuple[str, ...] = ()
+    """What should be known of it; see `af3_core.features.notes`."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def read_campaign(results: Path) -> Campaign:
     path = results / "plan" / "jobs.parquet"
     if not path.is_file():
         raise InputError(str(path), "--results", str(results), "a campaign's results")
-    columns = ["job_id", "name", "source", "num_tokens"]
+    columns = ["job_id", "name", "source", "num_tokens", "notes"]
     jobs = read_columns(path, JOBS, columns)
     best = _best_scores(results)
     failures, orphans = _failures_by_job(results)
@@ -102,6 +104,7 @@ def read_campaign(results: Path) -> Campaign:
             num_tokens=job["num_tokens"],
             best=best.get(job["job_id"]),
             failures=tuple(failures[job["job_id"]]),
+            notes=tuple(job["notes"]),
         )
         for job in jobs.to_pylist()
     ]

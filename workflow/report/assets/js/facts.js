@@ -87,7 +87,7 @@ function failureCard(failures) {
         remedy ? make("p", {}, `What to do: ${remedy}`) : null)));
 }
 
-function chainCard({ chains, dropped_chains: dropped, tokens }) {
+function chainCard({ chains, dropped_chains: dropped, notes, tokens }) {
   const components = (ids) => [...new Set(
     tokens.name.filter((_, at) => ids.includes(tokens.chain[at])))].join(", ");
   const fields = [
@@ -100,5 +100,6 @@ function chainCard({ chains, dropped_chains: dropped, tokens }) {
     length: chain.sequence?.length ?? null,
     content: chain.sequence ?? components(chain.chain_ids),
   })), fields), dropped.length > 0 && make("p", { class: "hint" },
-    `Left out, for want of any residue that the model knows: ${dropped.join(", ")}.`));
+    `Left out, for want of any residue that the model knows: ${dropped.join(", ")}.`),
+  ...notes.map((note) => make("p", { class: "hint" }, `${note}.`)));
 }
