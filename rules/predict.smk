@@ -19,7 +19,7 @@ rule featurise:
     params:
         contracts=BATCHES.contracts("featurise"),
     shell:
-        "python -m workflow.running.supervise featurise --batch {wildcards.batch} --attempt"
+        "python -m workflow.engine.supervise featurise --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"
 
 
@@ -46,5 +46,5 @@ rule predict:
         contracts=BATCHES.contracts("predict"),
         settings=BATCHES.settings_of("predict"),
     shell:
-        "python -m workflow.running.supervise predict --batch {wildcards.batch} --attempt"
+        "python -m workflow.engine.supervise predict --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"

@@ -20,7 +20,7 @@ rule relax:
         contracts=BATCHES.contracts("relax"),
         settings=BATCHES.settings_of("relax"),
     shell:
-        "python -m workflow.running.supervise relax --batch {wildcards.batch} --attempt"
+        "python -m workflow.engine.supervise relax --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} --threads {threads} 2>> {log}"
 
 
@@ -48,7 +48,7 @@ rule score:
         contracts=BATCHES.contracts("score"),
         settings=BATCHES.settings_of("score"),
     shell:
-        "python -m workflow.running.supervise score --batch {wildcards.batch} --attempt"
+        "python -m workflow.engine.supervise score --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"
 
 
@@ -72,5 +72,5 @@ rule export:
     params:
         settings=BATCHES.settings_of("export"),
     shell:
-        "python -m workflow.running.supervise export --batch {wildcards.batch} --attempt"
+        "python -m workflow.engine.supervise export --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"

@@ -17,14 +17,15 @@ SCIENCE = (
 PARTS = (
     *("settings", "tables", "campaign", "batches", "resources", "stages"),
     *("needs", "step"),
-    *("databases", "planning", "store", "searching", "running", "results", "report"),
+    *("databases", "planning", "store", "searching", "engine", "results", "inference"),
+    "report",
 )
 """Shared modules of `workflow` and its packages; what is left are the programs."""
 JAX_ALLOWED = (
     "kernels/",
     "af3_core/model/",
     "af3_core/training/",
-    "workflow/running/inference.py",
+    "workflow/inference/worker.py",
 )
 SOURCES = sorted(p for layer in LAYERS for p in (ROOT / layer).rglob("*.py"))
 
@@ -74,7 +75,7 @@ def test_jax_is_imported_only_where_the_model_is() -> None:
         if any(name.split(".")[0] in ("jax", "haiku") for name in imported(path))
     }
     strangers = {user for user in users if not user.startswith(JAX_ALLOWED)}
-    assert strangers <= {"workflow/running/provenance.py"}
+    assert strangers <= {"workflow/inference/provenance.py"}
 
 
 def test_no_source_catches_everything_or_unpickles() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 from workflow.batches import Plan, load_plan
 from workflow.campaign import Campaign, split_item
+from workflow.engine.items import unfinished
 from workflow.resources import Limits
 from workflow.results.relaxed import is_whole
-from workflow.running.items import unfinished
 from workflow.settings import Settings, TrunkFile
 from workflow.stages import STAGE, STAGES, Stage, StageName, from_stage
 

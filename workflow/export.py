@@ -17,9 +17,9 @@ from pathlib import Path
 from af3_core.contracts import SCORES
 from workflow.batches import Plan
 from workflow.campaign import Campaign, split_item
+from workflow.engine.items import Task, commit_outcomes, go_through
 from workflow.results.export_files import RELAXED_FOLDER, File, job_files
 from workflow.results.ranking import rank_rows
-from workflow.running.items import Task, commit_outcomes, go_through
 from workflow.settings import Settings
 from workflow.step import (
     Row,

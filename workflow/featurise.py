@@ -16,8 +16,8 @@ from af3_core.features.featurise import embed_references, featurise
 from af3_core.features.options import AS_PUBLISHED, FeatureOptions
 from af3_core.job import Job
 from workflow.campaign import Campaign, split_item
-from workflow.running.features_file import features_table
-from workflow.running.items import Item, commit_outcomes, log, work_through
+from workflow.engine.items import Item, commit_outcomes, log, work_through
+from workflow.results.features_file import features_table
 from workflow.searching.evidence import add_evidence, evidence_keys, search_facts
 from workflow.settings import Settings, digest_of
 from workflow.step import (

@@ -35,6 +35,8 @@ from workflow.batches import (
 )
 from workflow.campaign import Campaign
 from workflow.databases.catalogue import SEARCHED, Database, read_manifest
+from workflow.engine.failures import Failure, classify
+from workflow.engine.items import commit_outcomes, outcome
 from workflow.planning.batching import (
     PlannedJob,
     Refusal,
@@ -45,8 +47,6 @@ from workflow.planning.batching import (
 from workflow.planning.costs import campaign_timings, find_costs
 from workflow.planning.forecast import Forecast, forecast, forecast_path
 from workflow.planning.inputs import inputs_digest
-from workflow.running.failures import Failure, classify
-from workflow.running.items import commit_outcomes, outcome
 from workflow.settings import Settings, check_settings
 from workflow.step import run_step
 from workflow.tables import replacing, write_table

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from af3_core.contracts import PROVENANCE
 from workflow.campaign import Campaign, split_item
-from workflow.running.items import Item
+from workflow.engine.items import Item
 from workflow.tables import read_rows
 
 type Row = Mapping[str, object]

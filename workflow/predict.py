@@ -5,7 +5,7 @@
 All items of a batch share a bucket, so the weights are loaded and the network is
 compiled once. While the device computes, the next item is loaded and the last one is
 written: its samples are committed to `results/predictions/JOB.SEED.parquet`, and
-before them what the trunk made of it, if that is kept (`running.trunk_files`). An item
+before them what the trunk made of it, if that is kept (`results.trunk_files`). An item
 that needs too much memory is computed again in ways that need less.
 """
 
@@ -17,18 +17,9 @@ from pathlib import Path
 from af3_core.contracts import PREDICTIONS, PROVENANCE
 from af3_core.model.canary import measure
 from workflow.campaign import Campaign, split_item
-from workflow.pooling import provenance_of
-from workflow.running.attempts import EXIT_DEVICE, Attempts, Group, begin_attempts
-from workflow.running.canary import Trust, require_trusted, this_site
-from workflow.running.failures import DeviceError
-from workflow.running.inference import (
-    Worker,
-    has_unified_memory,
-    prediction_key,
-    rungs_here,
-    start_worker,
-)
-from workflow.running.items import (
+from workflow.engine.attempts import EXIT_DEVICE, Attempts, Group, begin_attempts
+from workflow.engine.failures import DeviceError
+from workflow.engine.items import (
     Item,
     Progress,
     blocked_items,
@@ -38,9 +29,18 @@ from workflow.running.items import (
     outcomes_of,
     unfinished,
 )
-from workflow.running.stream import Passage, Phases, stream
-from workflow.running.timings import begin_timings
-from workflow.running.trunk_files import is_trunk_file_current
+from workflow.engine.stream import Passage, Phases, stream
+from workflow.inference.canary import Trust, require_trusted, this_site
+from workflow.inference.timings import begin_timings
+from workflow.inference.worker import (
+    Worker,
+    has_unified_memory,
+    prediction_key,
+    rungs_here,
+    start_worker,
+)
+from workflow.pooling import provenance_of
+from workflow.results.trunk_files import is_trunk_file_current
 from workflow.settings import Settings, TrunkFile, digest_of
 from workflow.step import parse_step, read_plan, read_planned_settings, run_step
 from workflow.store.entries import Store
@@ -118,7 +118,7 @@ def _is_done(campaign: Campaign, item: Item, kinds: Sequence[TrunkFile]) -> bool
 
 
 def trust_device(worker: Worker, settings: Settings, key: str) -> Trust:
-    """Has the device show that it computes what is known (`running.canary`).
+    """Has the device show that it computes what is known (`inference.canary`).
 
     Raises:
         DeviceError: it does not.

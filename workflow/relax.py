@@ -14,9 +14,7 @@ from af3_core.contracts import PREDICTIONS, RELAXED
 from af3_core.relax.relax import relax, relaxed_columns
 from af3_core.structures.structure import chemistry_of, structure_of
 from workflow.campaign import Campaign, split_item
-from workflow.results.relaxed import join_relaxed, part_relaxed
-from workflow.running.features_file import read_features
-from workflow.running.items import (
+from workflow.engine.items import (
     Item,
     commit_outcomes,
     items_from,
@@ -24,6 +22,8 @@ from workflow.running.items import (
     unfinished,
     work_through,
 )
+from workflow.results.features_file import read_features
+from workflow.results.relaxed import join_relaxed, part_relaxed
 from workflow.settings import Relax, digest_of
 from workflow.step import (
     Row,

@@ -10,9 +10,9 @@ from collections.abc import Collection
 from workflow.batches import Plan
 from workflow.campaign import Campaign
 from workflow.dag import withdraw
-from workflow.running.failures import CAUSES, Cause
-from workflow.running.items import unfinished
-from workflow.running.journal import Journal
+from workflow.engine.failures import CAUSES, Cause
+from workflow.engine.items import unfinished
+from workflow.engine.journal import Journal
 from workflow.stages import JOB_STAGES, from_stage
 
 RETRIABLE: tuple[Cause, ...] = tuple(c for c in CAUSES if c not in ("input",))

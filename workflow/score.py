@@ -9,11 +9,11 @@ from af3_core.contracts import INTERFACES, PREDICTIONS, SCORES
 from af3_core.scores.rows import score_prediction
 from af3_core.structures.structure import chemistry_of
 from workflow.campaign import Campaign, split_item
+from workflow.engine.items import Task, commit_outcomes, go_through, unfinished
+from workflow.results.features_file import read_features
 from workflow.results.ranking import rank_rows
 from workflow.results.references import read_reference
 from workflow.results.relaxed import read_relaxed
-from workflow.running.features_file import read_features
-from workflow.running.items import Task, commit_outcomes, go_through, unfinished
 from workflow.settings import Score
 from workflow.step import (
     Row,

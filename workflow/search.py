@@ -10,7 +10,7 @@ import time
 from af3_core.job import InputError
 from workflow.campaign import Campaign
 from workflow.databases.catalogue import Database, read_manifest
-from workflow.running.items import Progress, commit_outcomes, log, outcome
+from workflow.engine.items import Progress, commit_outcomes, log, outcome
 from workflow.searching.sequences import search_batch, staging_folder
 from workflow.settings import Settings
 from workflow.step import (

@@ -8,8 +8,8 @@ Results go to the search store; the batch's outcomes say that they are there.
 import time
 
 from workflow.campaign import Campaign
+from workflow.engine.items import Progress, commit_outcomes, outcome
 from workflow.needs import ChainNeeds, chain_needs
-from workflow.running.items import Progress, commit_outcomes, outcome
 from workflow.searching.evidence import (
     max_template_date,
     template_databases,

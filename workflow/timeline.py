@@ -4,7 +4,7 @@
 
 reads the timings that batches recorded; without names it draws the latest ones. A gap
 in the row of the device is time that nobody computed. With each batch it says what the
-devices showed before they were trusted (`workflow.running.canary`).
+devices showed before they were trusted (`workflow.inference.canary`).
 """
 
 import argparse

@@ -20,8 +20,8 @@ from af3_core.training.jobs import job_for
 from af3_core.training.loop import Subject
 from workflow.campaign import Campaign
 from workflow.databases.catalogue import COLUMNS
+from workflow.results.features_file import read_job_arrays
 from workflow.results.references import SUFFIXES
-from workflow.running.features_file import read_job_arrays
 
 
 class Bucket(pydantic.BaseModel, frozen=True, extra="forbid"):

@@ -30,8 +30,8 @@ from tests.workflow.campaigns import ROOT
 from tests.workflow.crashing_step import STAGE
 from tests.workflow.kill_campaign import count_done, repeats_in, tables_of
 from workflow.campaign import Campaign as Place
-from workflow.running.journal import Line, read_lines
-from workflow.running.ladder import RETRIES
+from workflow.engine.journal import Line, read_lines
+from workflow.engine.ladder import RETRIES
 from workflow.tables import read_rows
 
 pytestmark = [

@@ -19,9 +19,9 @@ import pyarrow as pa
 from af3_core.contracts import OUTCOMES
 from af3_core.job import InputError
 from workflow.campaign import Campaign
-from workflow.running.items import Item, commit_outcomes, outcome, work_through
-from workflow.running.journal import Journal
-from workflow.running.supervise import supervise
+from workflow.engine.items import Item, commit_outcomes, outcome, work_through
+from workflow.engine.journal import Journal
+from workflow.engine.supervise import supervise
 
 HERE = Campaign()
 """The campaign in the current folder."""

@@ -32,7 +32,7 @@ from tests.workflow.campaigns import (
     protein,
     run_campaign,
 )
-from workflow.running.journal import key_of, read_lines
+from workflow.engine.journal import key_of, read_lines
 
 INPUTS = {
     "one.json": job("one", protein("GSHMKNVTWYCDSEELLKS")),

@@ -15,9 +15,9 @@ from pathlib import Path
 from af3_core.contracts import PREDICTIONS
 from workflow.batches import load_plan
 from workflow.campaign import Campaign, split_item
-from workflow.running.inference import start_worker
-from workflow.running.items import Item, items_from
-from workflow.running.stream import Passage, stream
+from workflow.engine.items import Item, items_from
+from workflow.engine.stream import Passage, stream
+from workflow.inference.worker import start_worker
 from workflow.settings import check_settings
 from workflow.timeline import device_idle
 

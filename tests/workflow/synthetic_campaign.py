@@ -26,8 +26,8 @@ from af3_core.structures.mmcif_origin import WeightsOrigin
 from af3_core.structures.structure import Structure
 from tests.oracles.dockq_scores import pdb_text
 from workflow.batches import Batch, Plan, dump_plan
+from workflow.engine.items import Item
 from workflow.results.relaxed import join_relaxed
-from workflow.running.items import Item
 from workflow.tables import write_table
 
 # Radius (Å), angle (deg) and height (Å) of an alpha helix's atoms around its axis.

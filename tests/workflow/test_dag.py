@@ -12,8 +12,8 @@ from tests.workflow.campaigns import NEVER_RUN, ROOT, job, make_campaign, protei
 from workflow.batches import Batch, Plan
 from workflow.campaign import Campaign
 from workflow.dag import withdraw_changed, withdraw_incomplete
-from workflow.running.failures import failure
-from workflow.running.items import commit_outcomes, outcome
+from workflow.engine.failures import failure
+from workflow.engine.items import commit_outcomes, outcome
 from workflow.settings import check_settings
 from workflow.tables import write_table
 

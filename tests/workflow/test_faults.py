@@ -20,7 +20,7 @@ from tests.workflow.campaigns import (
     protein,
     run_campaign,
 )
-from workflow.running.journal import read_lines
+from workflow.engine.journal import read_lines
 from workflow.tables import read_rows
 
 pytestmark = pytest.mark.long

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.workflow.campaigns import NEVER_RUN, ROOT, make_campaign
-from workflow.running.ladder import RETRIES
+from workflow.engine.ladder import RETRIES
 
 CLUSTERS = {"slurm": "slurm_partition=gpu", "lsf": "lsf_queue=gpu"}
 

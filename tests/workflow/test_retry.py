@@ -6,10 +6,10 @@ import pytest
 
 from workflow.batches import Batch, Plan
 from workflow.campaign import Campaign
+from workflow.engine.failures import failure
+from workflow.engine.items import commit_outcomes, outcome
+from workflow.engine.journal import read_lines
 from workflow.retry import withdraw_failures
-from workflow.running.failures import failure
-from workflow.running.items import commit_outcomes, outcome
-from workflow.running.journal import read_lines
 
 HERE = Campaign()
 """The campaign in the current folder."""

@@ -8,7 +8,7 @@ import pytest
 
 from af3_core.columns import Contract, ContractError
 from af3_core.contracts import INTERFACES, OUTCOMES, OutcomeRow
-from workflow.running.items import outcome
+from workflow.engine.items import outcome
 from workflow.tables import (
     concatenate,
     is_current,

@@ -24,9 +24,9 @@ from tests.workflow.campaigns import (
 )
 from workflow.campaign import Campaign
 from workflow.export import write_zip
-from workflow.running.features_file import read_job_arrays
-from workflow.running.inference import configure
-from workflow.running.trunk_files import is_trunk_file_current, write_trunk_file
+from workflow.inference.worker import configure
+from workflow.results.features_file import read_job_arrays
+from workflow.results.trunk_files import is_trunk_file_current, write_trunk_file
 from workflow.settings import check_settings
 from workflow.tables import read_made_from, read_rows
 

@@ -42,10 +42,10 @@ from af3_core.structures.structure import (
     structure_of,
 )
 from workflow.campaign import Campaign
+from workflow.engine.items import log
+from workflow.results.features_file import read_features
 from workflow.results.relaxed import read_relaxed
-from workflow.running.features_file import read_features
-from workflow.running.items import log
-from workflow.running.trunk_files import is_trunk_file_current
+from workflow.results.trunk_files import is_trunk_file_current
 from workflow.searching.evidence import add_evidence
 from workflow.settings import Export, Settings
 from workflow.step import Row, job_of

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from af3_core.contracts import RELAXED
 from workflow.batches import load_plan, plan_path
 from workflow.campaign import Campaign
-from workflow.running.items import Item, log
+from workflow.engine.items import Item, log
 from workflow.tables import (
     ContractError,
     encodings,

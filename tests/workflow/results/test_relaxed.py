@@ -11,13 +11,13 @@ from af3_core.contracts import RELAXED
 from tests.workflow.synthetic_campaign import filled
 from workflow.batches import Batch, Plan, dump_plan, plan_path
 from workflow.campaign import Campaign
+from workflow.engine.items import Item
 from workflow.results.relaxed import (
     is_whole,
     join_relaxed,
     part_relaxed,
     read_relaxed,
 )
-from workflow.running.items import Item
 from workflow.tables import write_table
 
 HERE = Campaign()

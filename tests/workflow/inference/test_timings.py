@@ -7,13 +7,13 @@ import pytest
 
 from af3_core.contracts import PREDICTIONS, TIMINGS
 from workflow.campaign import Campaign
+from workflow.engine.failures import classify
+from workflow.engine.items import Item
+from workflow.engine.stream import Passage, Span
+from workflow.inference.canary import Trust
+from workflow.inference.timings import Timings, begin_timings
+from workflow.inference.worker import Worker
 from workflow.planning.costs import read_timings
-from workflow.running.canary import Trust
-from workflow.running.failures import classify
-from workflow.running.inference import Worker
-from workflow.running.items import Item
-from workflow.running.stream import Passage, Span
-from workflow.running.timings import Timings, begin_timings
 from workflow.step import Row
 from workflow.tables import read_rows
 from workflow.timeline import BatchTimes

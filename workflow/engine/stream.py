@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from workflow.running.failures import Failure
-from workflow.running.guard import Guard
+from workflow.engine.failures import Failure
+from workflow.engine.guard import Guard
 
 _MOST_UNDER_WAY = 4
 

@@ -1,6 +1,6 @@
 """Runs a step in a process of its own, and deals with that process's death.
 
-    python -m workflow.running.supervise STAGE --batch ID [--attempt N] [--minutes M] …
+    python -m workflow.engine.supervise STAGE --batch ID [--attempt N] [--minutes M] …
 
 A segmentation fault, the kernel's out-of-memory killer, a poisoned device context or an
 item that does not end takes a process, not the batch: the item in flight is blamed in
@@ -25,14 +25,14 @@ from types import FrameType
 from typing import IO
 
 from workflow.campaign import Campaign
-from workflow.running.attempts import (
+from workflow.engine.attempts import (
     EXIT_DEVICE,
     EXIT_POSTPONE,
     EXIT_RESTART,
     EXIT_UNIFIED,
 )
-from workflow.running.failures import Failure, classify_death, failure
-from workflow.running.journal import (
+from workflow.engine.failures import Failure, classify_death, failure
+from workflow.engine.journal import (
     Follower,
     Journal,
     Line,
@@ -40,8 +40,8 @@ from workflow.running.journal import (
     name_process,
     read_lines,
 )
-from workflow.running.ladder import RETRIES
-from workflow.running.scheduler import this_slurm_job
+from workflow.engine.ladder import RETRIES
+from workflow.engine.scheduler import this_slurm_job
 
 UNIFIED_MEMORY = {
     "TF_FORCE_UNIFIED_MEMORY": "1",
@@ -80,7 +80,7 @@ _SHARES: Mapping[str, float | None] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one step to its end."""
     parser = argparse.ArgumentParser(
-        prog="workflow.running.supervise", description=__doc__
+        prog="workflow.engine.supervise", description=__doc__
     )
     parser.add_argument("stage")
     parser.add_argument("--batch", required=True)

@@ -75,7 +75,7 @@ class Failure:
 
 
 class DeviceError(RuntimeError):
-    """The device, not the item, is at fault; see `workflow.running.canary`."""
+    """The device, not the item, is at fault; see `workflow.inference.canary`."""
 
 
 class BackendError(RuntimeError):

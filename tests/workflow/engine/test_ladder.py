@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
-from workflow.running.failures import CAUSES, Cause
-from workflow.running.ladder import (
+from workflow.engine.failures import CAUSES, Cause
+from workflow.engine.ladder import (
     MAX_DEATHS,
     MAX_LOSSES,
     MAX_RESTARTS,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflow.running.scheduler import SlurmJob, read_slurm_job, this_slurm_job
+from workflow.engine.scheduler import SlurmJob, read_slurm_job, this_slurm_job
 
 TIMED_OUT = (
     "JobId=1 JobName=b.sh UserId=root(0) GroupId=root(0) MCS_label=N/A"

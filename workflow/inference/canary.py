@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from af3_core.model.canary import TOLERANCES, Measurement
-from workflow.running.failures import DeviceError
+from workflow.engine.failures import DeviceError
 from workflow.settings import digest_of
 from workflow.tables import replacing
 

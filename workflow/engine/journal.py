@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from workflow.running.failures import Cause, Failure, failure
-from workflow.running.ladder import Rung, Trial
+from workflow.engine.failures import Cause, Failure, failure
+from workflow.engine.ladder import Rung, Trial
 
 Event = Literal[
     "launched",  # the supervisor starts work on the batch

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.workflow.campaigns import ROOT
-from workflow.running.devices import VISIBLE, claim_device, visible_devices
+from workflow.inference.devices import VISIBLE, claim_device, visible_devices
 
 CLAIM = """
-from workflow.running.devices import claim_device, visible_devices
+from workflow.inference.devices import claim_device, visible_devices
 print(claim_device(visible_devices()), flush=True)
 input()
 """

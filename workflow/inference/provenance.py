@@ -69,7 +69,7 @@ def provenance(
         features: digest of what the features were made from.
         search: what alignments and templates came from; see `search_facts`.
         seed: the model seed.
-        rung: how much memory was saved; see `workflow.running.ladder`.
+        rung: how much memory was saved; see `workflow.engine.ladder`.
     """
     device = jax.devices()[0]
     facts = {
@@ -85,7 +85,7 @@ def provenance(
         "attention": runtime.attention_backend,
         "backends": backends,
         "device": device.device_kind,
-        # Without it there would be no prediction: see workflow.running.canary.
+        # Without it there would be no prediction: see workflow.inference.canary.
         "canary": "passed",
         "platform": device.platform,
         "runtime": device.client.platform_version.splitlines()[0],

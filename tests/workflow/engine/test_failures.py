@@ -8,7 +8,7 @@ import pytest
 
 from af3_core.columns import ContractError
 from af3_core.job import InputError
-from workflow.running.failures import (
+from workflow.engine.failures import (
     CAUSES,
     REMEDIES,
     classify,

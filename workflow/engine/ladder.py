@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from workflow.running.failures import Cause
+from workflow.engine.failures import Cause
 
 RETRIES = 2
 """How often a batch is submitted again, each time with more memory and run time.

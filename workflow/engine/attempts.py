@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from workflow.campaign import Campaign
-from workflow.running.failures import Failure, failure
-from workflow.running.journal import (
+from workflow.engine.failures import Failure, failure
+from workflow.engine.journal import (
     Event,
     Journal,
     key_of,
     read_history,
     read_lines,
 )
-from workflow.running.ladder import (
+from workflow.engine.ladder import (
     RUNGS,
     Action,
     GiveUp,

@@ -14,17 +14,17 @@ import pytest
 from af3_core.contracts import OUTCOMES
 from tests.workflow.campaigns import ROOT
 from tests.workflow.crashing_step import STAGE
+from tests.workflow.engine.test_scheduler import RUNNING, TIMED_OUT
 from tests.workflow.kill_campaign import count_done, processes_in
-from tests.workflow.running.test_scheduler import RUNNING, TIMED_OUT
 from workflow.campaign import Campaign
-from workflow.running.attempts import EXIT_POSTPONE
-from workflow.running.journal import (
+from workflow.engine.attempts import EXIT_POSTPONE
+from workflow.engine.journal import (
     Line,
     key_of,
     read_history,
     read_lines,
 )
-from workflow.running.ladder import MAX_LOSSES, RETRIES
+from workflow.engine.ladder import MAX_LOSSES, RETRIES
 from workflow.tables import read_rows
 
 HERE = Campaign()

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from workflow.running.stream import Passage, Phases, stream
+from workflow.engine.stream import Passage, Phases, stream
 from workflow.timeline import device_idle
 
 

@@ -33,13 +33,13 @@ from kernels import (
     require_safe,
 )
 from workflow.campaign import Campaign, split_item
-from workflow.running.devices import claim_device, visible_devices
-from workflow.running.features_file import read_job_arrays, read_search_facts
-from workflow.running.items import Item, log
-from workflow.running.ladder import RUNGS, Rung
-from workflow.running.provenance import provenance
-from workflow.running.stream import Phases
-from workflow.running.trunk_files import write_trunk_file
+from workflow.engine.items import Item, log
+from workflow.engine.ladder import RUNGS, Rung
+from workflow.engine.stream import Phases
+from workflow.inference.devices import claim_device, visible_devices
+from workflow.inference.provenance import provenance
+from workflow.results.features_file import read_job_arrays, read_search_facts
+from workflow.results.trunk_files import write_trunk_file
 from workflow.settings import Model, Settings, TrunkFile, digest_of
 from workflow.step import Row
 from workflow.tables import digest_file, read_made_from, write_table
@@ -75,7 +75,7 @@ class Worker:
     bucket: int
     msa_rows: int = MAX_MSA_ROWS
     rung: Rung = "planned"
-    """How much memory is saved; see `workflow.running.ladder`."""
+    """How much memory is saved; see `workflow.engine.ladder`."""
     num_tokens: dict[str, int] = field(default_factory=dict)
     """Tokens of the items loaded so far."""
     compiled_for: set[str] = field(default_factory=set)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from af3_core.contracts import TIMINGS
-from workflow.running.canary import Trust
-from workflow.running.inference import Worker
-from workflow.running.items import Item
-from workflow.running.stream import Passage
+from workflow.engine.items import Item
+from workflow.engine.stream import Passage
+from workflow.inference.canary import Trust
+from workflow.inference.worker import Worker
 from workflow.step import Row
 from workflow.tables import read_rows, write_table
 

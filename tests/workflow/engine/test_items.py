@@ -8,8 +8,8 @@ import pytest
 from af3_core.contracts import OUTCOMES
 from af3_core.job import InputError
 from workflow.campaign import Campaign
-from workflow.running.failures import classify
-from workflow.running.items import Item, outcome, work_through
+from workflow.engine.failures import classify
+from workflow.engine.items import Item, outcome, work_through
 
 HERE = Campaign()
 """The campaign in the current folder."""

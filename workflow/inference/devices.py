@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow.running.items import log
+from workflow.engine.items import log
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _POLL_SECONDS = 5.0

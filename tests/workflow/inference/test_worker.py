@@ -4,7 +4,7 @@ import pytest
 
 from kernels import Device, lowering_for
 from workflow.campaign import Campaign
-from workflow.running.inference import start_worker
+from workflow.inference.worker import start_worker
 
 HERE = Campaign()
 """The campaign in the current folder."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.workflow.kill_campaign import count_done
-from workflow.running.failures import failure
-from workflow.running.journal import (
+from workflow.engine.failures import failure
+from workflow.engine.journal import (
     Follower,
     History,
     Journal,

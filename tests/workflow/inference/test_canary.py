@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from af3_core.model.canary import TOLERANCES, Measurement
-from workflow.running.canary import Site, refusal, require_trusted, this_site
-from workflow.running.failures import DeviceError, classify
+from workflow.engine.failures import DeviceError, classify
+from workflow.inference.canary import Site, refusal, require_trusted, this_site
 
 RIGHT = Measurement(dict.fromkeys(TOLERANCES["bfloat16"], 1e-6), seconds=0.01)
 SITE = Site("gpu", "NVIDIA A100", "work", "bfloat16", "node1", "boot1", "0")

@@ -11,7 +11,7 @@ import traceback
 from contextlib import AbstractContextManager
 from types import TracebackType
 
-from workflow.running.failures import Failure, classify
+from workflow.engine.failures import Failure, classify
 
 _ENDS_THE_STEP = (SystemExit, KeyboardInterrupt, GeneratorExit)
 

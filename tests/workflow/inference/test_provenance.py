@@ -6,7 +6,7 @@ import pytest
 
 from tests.workflow.campaigns import DATABASES, job, protein
 from workflow.databases.catalogue import read_manifest
-from workflow.running.provenance import source_digest
+from workflow.inference.provenance import source_digest
 from workflow.searching.evidence import search_facts
 from workflow.settings import Settings, check_settings
 from workflow.step import job_of

@@ -3,7 +3,7 @@
 A step that is killed finds its finished items on the next start and goes on with the
 first that is missing. What an item was made from is kept in its file, so an item
 made from something else is made again. What was tried before decides what is tried
-now: see `workflow.running.attempts`.
+now: see `workflow.engine.attempts`.
 """
 
 import time
@@ -17,9 +17,9 @@ import pyarrow as pa
 from af3_core.columns import Contract
 from af3_core.contracts import OUTCOMES
 from workflow.campaign import Campaign, split_item
-from workflow.running.attempts import Attempts, begin_attempts, close_journal
-from workflow.running.failures import Failure
-from workflow.running.guard import Guard, log
+from workflow.engine.attempts import Attempts, begin_attempts, close_journal
+from workflow.engine.failures import Failure
+from workflow.engine.guard import Guard, log
 from workflow.settings import digest_of
 from workflow.tables import (
     is_current,
