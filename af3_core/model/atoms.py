@@ -65,8 +65,9 @@ class AtomConditioning(hk.Module):
         self,
         batch: Batch,
         trunk_single: Float[Array, "n cs"] | None = None,
-        trunk_pair: Float[Array, "n n cz"] | None = None,
+        for_atoms: Float[Array, "n n cp"] | None = None,
     ) -> AtomCondition:
+        """`for_atoms` is what `embed_trunk_pair` makes of the pair representation."""
         windows = batch.windows
         to_queries = windows.token_atoms_to_queries
         mask = gather(to_queries, batch.predicted_atom_mask, num_axes=2)
@@ -84,16 +85,22 @@ class AtomConditioning(hk.Module):
         row = Linear(to_pair, name="embed_row")(relu)
         column = Linear(to_pair, name="embed_column")(keys)
         pair = row[:, :, None] + column[:, None, :]  # line 13
-        if trunk_pair is not None:
-            embed = Linear(to_pair, name="embed_pair", init="zeros", precision=_HIGHEST)
-            normed = LayerNorm(name="pair_norm", use_offset=False)(trunk_pair)
-            pair = pair + _gather_pairs(windows, embed(normed))  # line 10
+        if for_atoms is not None:
+            pair = pair + _gather_pairs(windows, for_atoms)  # line 10
         pair = pair + self._embed_offsets(batch)
 
         hidden = Linear(to_pair, name="mlp_1", init="relu")(jax.nn.relu(pair))
         hidden = Linear(to_pair, name="mlp_2", init="relu")(jax.nn.relu(hidden))
         hidden = Linear(to_pair, name="mlp_3", init="zeros")(jax.nn.relu(hidden))
         return AtomCondition(single[None], pair + hidden, mask)  # line 14
+
+    @hk.name_like("__call__")
+    def embed_trunk_pair(self, rows: Float[Array, "r n cz"]) -> Float[Array, "r n cp"]:
+        """Line 10, before it is spread over pairs of atoms."""
+        normed = LayerNorm(name="pair_norm", use_offset=False)(rows)
+        return Linear(
+            self.num_pair_channels, name="embed_pair", init="zeros", precision=_HIGHEST
+        )(normed)
 
     @hk.transparent
     def _embed_conformers(self, batch: Batch) -> Float[Array, "n x c"]:

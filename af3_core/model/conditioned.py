@@ -1,5 +1,7 @@
 """Layers conditioned on the single representation. SI Algorithms 23-26."""
 
+import functools
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -105,19 +107,16 @@ class TokenPairBias(hk.Module):
         super().__init__(name=name)
         self.config = config
 
-    def __call__(
-        self, pair: Float[Array, "n n c"]
-    ) -> tuple[Float[Array, "n n c"], Float[Array, "super c blocks h"]]:
-        size = self.config.super_block_size
-        shape = (
-            self.config.num_blocks // size,
-            pair.shape[-1],
-            size,
-            self.config.num_heads,
-        )
-        init = hk.initializers.TruncatedNormal(stddev=pair.shape[-1] ** -0.5)
-        weights = hk.get_parameter("weights", shape, pair.dtype, init)
-        return LayerNorm(name="norm", use_offset=False)(pair), weights
+    def __call__(self, rows: Float[Array, "r n c"]) -> Float[Array, "r n c"]:
+        return LayerNorm(name="norm", use_offset=False)(rows)
+
+    @hk.name_like("__call__")
+    def weights(self, num_channels: int) -> Float[Array, "super c blocks h"]:
+        """What `project_pair_bias` multiplies the normalised pairs with."""
+        size, num_heads = self.config.super_block_size, self.config.num_heads
+        shape = (self.config.num_blocks // size, num_channels, size, num_heads)
+        init = hk.initializers.TruncatedNormal(stddev=num_channels**-0.5)
+        return hk.get_parameter("weights", shape, jnp.float32, init)
 
 
 def project_pair_bias(
@@ -149,28 +148,50 @@ class TokenTransformer(hk.Module):
         mask: Bool[Array, "n"],
     ) -> Float[Array, "b n c"]:
         """`bias` holds the biases, or their weights where `pair` is given."""
-        config = self.config
+        config, size = self.config, self.config.super_block_size
+        is_grouped = x.shape[1] <= self.runtime.grouped_bias_tokens
 
-        def block(x: Array, bias: Array) -> tuple[Array, None]:
-            attend = ConditionedAttention(
-                config.num_heads, self.runtime, name="attention"
-            )
-            x = x + attend(x, condition, bias, mask)
-            transition = ConditionedTransition(
-                config.transition_factor, name="transition"
-            )
-            return x + transition(x, condition), None
+        def super_block(x: Array, index: Array) -> tuple[Array, None]:
+            # Biases are picked where they are read: as inputs of the stack, those of
+            # every super block would be copied first.
+            if pair is None:
+                bias_of = functools.partial(_pick, bias, index)
+            elif is_grouped:
+                bias_of = functools.partial(_pick, project_pair_bias(pair, bias[index]))
+            else:
+                bias_of = functools.partial(_project_one, pair, bias[index])
 
-        def super_block(x: Array, bias: Array) -> tuple[Array, None]:
-            biases = bias if pair is None else project_pair_bias(pair, bias)
+            def block(x: Array, index: Array) -> tuple[Array, None]:
+                attend = ConditionedAttention(
+                    config.num_heads, self.runtime, name="attention"
+                )
+                x = x + attend(x, condition, bias_of(index), mask)
+                transition = ConditionedTransition(
+                    config.transition_factor, name="transition"
+                )
+                return x + transition(x, condition), None
+
             stack = hk.experimental.layer_stack(
-                config.super_block_size, with_per_layer_inputs=True, name="blocks"
+                size, with_per_layer_inputs=True, name="blocks"
             )
-            return stack(block)(x, biases)[0], None
+            return stack(block)(x, jnp.arange(size))[0], None
 
+        num_super_blocks = config.num_blocks // size
         stack = hk.experimental.layer_stack(
-            config.num_blocks // config.super_block_size,
-            with_per_layer_inputs=True,
-            name="super_blocks",
+            num_super_blocks, with_per_layer_inputs=True, name="super_blocks"
         )
-        return stack(super_block)(x, bias)[0]
+        return stack(super_block)(x, jnp.arange(num_super_blocks))[0]
+
+
+def _pick(biases: Array, *index: Array) -> Float[Array, "h n n"]:
+    """One block's biases; the last index is the block's."""
+    start = *index, *(0,) * 3
+    picked = jax.lax.dynamic_slice(biases, start, (1,) * len(index) + biases.shape[-3:])
+    return picked.reshape(biases.shape[-3:])
+
+
+def _project_one(
+    pair: Float[Array, "n n c"], weights: Float[Array, "c blocks h"], index: Array
+) -> Float[Array, "h n n"]:
+    weights = jax.lax.dynamic_slice_in_dim(weights, index, 1, axis=1)
+    return project_pair_bias(pair, weights)[0]

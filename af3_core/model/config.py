@@ -181,13 +181,17 @@ class Runtime:
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Of activations in trunk and confidence head; diffusion is always float32."""
     attention_backend: Preference = "auto"
-    row_chunk: int = 512
-    """Rows of the pair representation that are projected at once."""
+    pair_chunk: int = 2**21
+    """Pairs of tokens that are projected at once, in whole rows. Some 3 kB of memory
+    each; a batch of fewer pairs is computed in one piece."""
     outer_product_chunk: int = 128
     """Tokens whose outer products are alive at once."""
     cached_bias_tokens: int = 1024
     """Up to this many tokens the pair biases of all diffusion blocks are kept in
     memory (1.5 kB per pair of tokens) instead of projected in every step."""
+    grouped_bias_tokens: int = 6144
+    """Up to this many, those of a super block are projected together (0.26 kB per pair
+    of tokens); beyond, one block after the other reads the pairs for its own."""
     one_sample_at_a_time: bool = False
     """Denoise one sample after another instead of all together, in less memory."""
     return_embeddings: bool = False
@@ -198,6 +202,14 @@ class Runtime:
     def float_dtype(self) -> jnp.dtype:
         """`dtype` as JAX knows it."""
         return jnp.dtype(self.dtype)
+
+    def rows_at_once(self, num_tokens: int, share: int = 1) -> int:
+        """Rows of the pair representation in a chunk.
+
+        Of `pair_chunk`, only one part in `share` is used: for what is float32 or has
+        many channels.
+        """
+        return max(1, self.pair_chunk // (share * num_tokens))
 
 
 _MODEL_CONFIG = pydantic.TypeAdapter(ModelConfig)

@@ -17,7 +17,7 @@ from af3_core.model.atoms import (
     AtomEncoder,
     AtomPairBias,
 )
-from af3_core.model.batch import Batch
+from af3_core.model.batch import Batch, Tokens
 from af3_core.model.conditioned import (
     TokenPairBias,
     TokenTransformer,
@@ -70,27 +70,25 @@ class Conditioning:
 class PairConditioning(hk.Module):
     """SI Algorithm 21, lines 1-5."""
 
-    def __init__(self, config: ModelConfig, runtime: Runtime, *, name: str) -> None:
+    def __init__(self, config: ModelConfig, *, name: str) -> None:
         super().__init__(name=name)
-        self.config, self.runtime = config, runtime
+        self.config = config
 
     def __call__(
-        self, batch: Batch, pair: Float[Array, "n n c"]
-    ) -> Float[Array, "n n c"]:
+        self, rows: Float[Array, "r n c"], row_tokens: Tokens, tokens: Tokens
+    ) -> Float[Array, "r n c"]:
+        """Rows of the conditioning, float32, from rows of the pair representation."""
         config = self.config
         encoding = encode_relative_positions(
-            batch.tokens, config.max_relative_index, config.max_relative_chain
+            row_tokens, tokens, config.max_relative_index, config.max_relative_chain
         )
-
-        def project(pair: Array, encoding: Array) -> Array:
-            features = jnp.concatenate([pair, encoding], axis=-1)  # line 1
-            normed = LayerNorm(name="norm", use_offset=False)(features)
-            x = Linear(config.pair_channels, name="project", precision=_HIGHEST)(normed)
-            for i in (1, 2):
-                x = x + Transition(2, name=f"transition_{i}")(x)  # lines 3-5
-            return x
-
-        return map_rows(project, self.runtime.row_chunk, pair, encoding)
+        pair = rows.astype(jnp.float32)
+        features = jnp.concatenate([pair, encoding], axis=-1)  # line 1
+        normed = LayerNorm(name="norm", use_offset=False)(features)
+        x = Linear(config.pair_channels, name="project", precision=_HIGHEST)(normed)
+        for i in (1, 2):
+            x = x + Transition(2, name=f"transition_{i}")(x)  # lines 3-5
+        return x
 
 
 class SingleConditioning(hk.Module):
@@ -127,18 +125,27 @@ def condition(
     SI Algorithm 21, lines 1-7, and SI Algorithm 5, lines 1-14; all in float32.
     """
     settings = config.diffusion
-    pair = PairConditioning(config, runtime, name="diffusion_pair_conditioning")(
-        batch, embeddings.pair
-    )
-    atoms = AtomConditioning(
+    num_tokens = len(embeddings.pair)
+    condition_pair = PairConditioning(config, name="diffusion_pair_conditioning")
+    condition_atoms = AtomConditioning(
         config.atom_channels,
         config.atom_pair_channels,
         name="diffusion_atom_conditioning",
-    )(batch, embeddings.single, pair)
-    trunk_pair, bias = TokenPairBias(
-        settings.transformer, name="diffusion_token_pair_bias"
-    )(pair)
-    if pair.shape[0] <= runtime.cached_bias_tokens:
+    )
+    pair_bias = TokenPairBias(settings.transformer, name="diffusion_token_pair_bias")
+
+    def condition_rows(rows: Array, row_tokens: Tokens) -> tuple[Array, Array]:
+        pair = condition_pair(rows, row_tokens, batch.tokens)
+        return condition_atoms.embed_trunk_pair(pair), pair_bias(pair)
+
+    # Wide and float32: an eighth of the rows that the trunk computes at once.
+    chunk = runtime.rows_at_once(num_tokens, share=8)
+    for_atoms, trunk_pair = map_rows(
+        condition_rows, chunk, embeddings.pair, batch.tokens
+    )
+    atoms = condition_atoms(batch, embeddings.single, for_atoms)
+    bias = pair_bias.weights(trunk_pair.shape[-1])
+    if num_tokens <= runtime.cached_bias_tokens:
         trunk_pair, bias = None, project_pair_bias(trunk_pair, bias)
     encoder_bias = AtomPairBias(
         settings.atom_encoder, name="diffusion_encoder_pair_bias"

@@ -1,5 +1,7 @@
 """From features to the first single and pair representations. SI Algorithms 1-4."""
 
+from collections.abc import Callable
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from af3_core.model.atoms import AtomConditioning, AtomEncoder, AtomPairBias
 from af3_core.model.batch import Batch, Bonds, Tokens
 from af3_core.model.config import ModelConfig, Runtime
-from af3_core.model.primitives import Linear
+from af3_core.model.primitives import Linear, update_rows
 
 NUM_RESIDUE_TYPES = 31
 
@@ -43,29 +45,32 @@ class InputFeatureEmbedder(hk.Module):
 
 
 def relative_position_classes(
-    tokens: Tokens, max_index: int, max_chain: int
-) -> list[Int[Array, "n n"]]:
+    rows: Tokens, columns: Tokens, max_index: int, max_chain: int
+) -> list[Int[Array, "r n"]]:
     """The class of each pair of tokens in each one-hot of SI Algorithm 3, lines 1-9.
 
     In order: residue offset, token offset, same entity (0 or 1), chain offset; their
     numbers of classes are given by `num_relative_classes`.
     """
 
-    def clipped_offset(x: Array, limit: int, valid: Array) -> Array:
-        offset = jnp.clip(x[:, None] - x[None, :] + limit, 0, 2 * limit)
+    def outer(name: str) -> tuple[Array, Array]:
+        row, column = (jnp.asarray(getattr(x, name)) for x in (rows, columns))
+        return row[:, None], column[None, :]
+
+    def clipped_offset(name: str, limit: int, valid: Array) -> Array:
+        row, column = outer(name)
+        offset = jnp.clip(row - column + limit, 0, 2 * limit)
         return jnp.where(valid, offset, 2 * limit + 1)
 
-    asym, residue = jnp.asarray(tokens.asym_id), jnp.asarray(tokens.residue_index)
-    entity = jnp.asarray(tokens.entity_id)
-    same_chain = asym[:, None] == asym[None, :]
-    same_residue = same_chain & (residue[:, None] == residue[None, :])
-    same_entity = entity[:, None] == entity[None, :]
+    same_chain = jnp.equal(*outer("asym_id"))
+    same_residue = same_chain & jnp.equal(*outer("residue_index"))
+    same_entity = jnp.equal(*outer("entity_id"))
     return [
-        clipped_offset(residue, max_index, same_chain),
-        clipped_offset(jnp.asarray(tokens.token_index), max_index, same_residue),
+        clipped_offset("residue_index", max_index, same_chain),
+        clipped_offset("token_index", max_index, same_residue),
         same_entity.astype(jnp.int32),
         # Differs from the paper: chains are told apart within an entity, not outside.
-        clipped_offset(jnp.asarray(tokens.sym_id), max_chain, same_entity),
+        clipped_offset("sym_id", max_chain, same_entity),
     ]
 
 
@@ -75,10 +80,10 @@ def num_relative_classes(max_index: int, max_chain: int) -> tuple[int, int, int,
 
 
 def encode_relative_positions(
-    tokens: Tokens, max_index: int, max_chain: int
-) -> Float[Array, "n n c"]:
+    rows: Tokens, columns: Tokens, max_index: int, max_chain: int
+) -> Float[Array, "r n c"]:
     """Concatenated one-hots of SI Algorithm 3, lines 1-10, before the projection."""
-    classes = relative_position_classes(tokens, max_index, max_chain)
+    classes = relative_position_classes(rows, columns, max_index, max_chain)
     sizes = num_relative_classes(max_index, max_chain)
     parts = [
         jax.nn.one_hot(x, size) if size > 1 else x[..., None].astype(jnp.float32)
@@ -88,26 +93,43 @@ def encode_relative_positions(
 
 
 class RelativePositionEncoding(hk.Module):
-    """SI Algorithm 3: rows of the weights are looked up, no one-hot is made."""
+    """SI Algorithm 3: one look-up for each pair, no one-hot is made.
+
+    Of every combination of classes, the sum of the weights' rows is made once; there
+    are fewer of them (52,272) than pairs of 230 tokens.
+    """
 
     def __init__(self, config: ModelConfig, runtime: Runtime, *, name: str) -> None:
         super().__init__(name=name)
         self.config, self.runtime = config, runtime
 
-    def __call__(self, tokens: Tokens) -> Float[Array, "n n c"]:
+    def __call__(self, rows: Tokens, columns: Tokens) -> Float[Array, "r n c"]:
+        table = self.table()
+        limits = self.config.max_relative_index, self.config.max_relative_chain
+        classes = relative_position_classes(rows, columns, *limits)
+        combination = jnp.zeros((), jnp.int32)
+        for index, size in zip(classes, table.shape[:-1], strict=True):
+            combination = combination * size + index
+        flat = table.reshape(-1, table.shape[-1])
+        return jnp.take(flat, combination, axis=0, mode="clip")
+
+    @hk.transparent
+    def table(self) -> Float[Array, "residue token entity chain c"]:
+        """What line 11 makes of each combination of classes."""
         limits = self.config.max_relative_index, self.config.max_relative_chain
         sizes = num_relative_classes(*limits)
         dtype, num_channels = self.runtime.float_dtype, self.config.pair_channels
         init = hk.initializers.VarianceScaling()
         weights = hk.get_parameter("weights", (sum(sizes), num_channels), dtype, init)
         weights = weights.astype(jnp.float32)
-        classes = relative_position_classes(tokens, *limits)
-        total, first = jnp.zeros((), jnp.float32), 0
-        for index, size in zip(classes, sizes, strict=True):
-            rows = weights[first : first + size]
+        total, first = jnp.zeros((1,) * len(sizes) + (1,), jnp.float32), 0
+        for axis, size in enumerate(sizes):
+            part = weights[first : first + size]
+            first += size
             if size == 1:  # a flag: its vector, or nothing
-                rows = jnp.concatenate([jnp.zeros_like(rows), rows])
-            total, first = total + rows[index], first + size  # line 11
+                part = jnp.concatenate([jnp.zeros_like(part), part])
+            others = [x for x in range(len(sizes)) if x != axis]
+            total = total + jnp.expand_dims(part, others)  # line 11
         return total.astype(dtype)
 
 
@@ -124,22 +146,38 @@ def token_bond_matrix(bonds: Bonds, num_tokens: int) -> Float[Array, "n n"]:
 
 
 class PairInitialisation(hk.Module):
-    """z_init without token bonds. SI Algorithm 1, lines 3-4."""
+    """z_init without token bonds, and what is recycled. SI Algorithm 1, lines 3-4, 8.
+
+    What recycling adds is made by the caller, row by row.
+    """
 
     def __init__(self, config: ModelConfig, runtime: Runtime, *, name: str) -> None:
         super().__init__(name=name)
         self.config, self.runtime = config, runtime
 
     def __call__(
-        self, tokens: Tokens, single_inputs: Float[Array, "n cs"]
+        self,
+        tokens: Tokens,
+        single_inputs: Float[Array, "n cs"],
+        previous: Float[Array, "n n c"],
+        recycle: Callable[[Array], Array],
     ) -> Float[Array, "n n c"]:
+        """Takes the place of `previous`; `recycle` maps its rows to what they add."""
         num_channels = self.config.pair_channels
         left = Linear(num_channels, name="left")(single_inputs)
         right = Linear(num_channels, name="right")(single_inputs)
-        encoding = RelativePositionEncoding(
+        encode = RelativePositionEncoding(
             self.config, self.runtime, name="relative_position"
-        )(tokens)
-        return left[:, None] + right[None, :] + encoding
+        )
+
+        def initialise(
+            rows: Array, left: Float[Array, "r c"], row_tokens: Tokens
+        ) -> Array:
+            encoding = encode(row_tokens, tokens)
+            return left[:, None] + right[None, :] + encoding + recycle(rows)
+
+        chunk = self.runtime.rows_at_once(len(previous))
+        return update_rows(initialise, chunk, previous, left, tokens)
 
 
 class BondEmbedding(hk.Module):
@@ -149,7 +187,14 @@ class BondEmbedding(hk.Module):
         super().__init__(name=name)
         self.config, self.runtime = config, runtime
 
-    def __call__(self, bonds: Bonds, num_tokens: int) -> Float[Array, "n n c"]:
-        matrix = token_bond_matrix(bonds, num_tokens)[..., None]
+    def __call__(
+        self, bonds: Bonds, pair: Float[Array, "n n c"]
+    ) -> Float[Array, "n n c"]:
+        """The pair representation with the update added."""
         project = Linear(self.config.pair_channels, name="project")
-        return project(matrix.astype(self.runtime.float_dtype))
+
+        def add(rows: Array, bonded: Float[Array, "r n"]) -> Array:
+            return rows + project(bonded[..., None].astype(rows.dtype))
+
+        chunk = self.runtime.rows_at_once(len(pair))
+        return update_rows(add, chunk, pair, token_bond_matrix(bonds, len(pair)))

@@ -92,17 +92,15 @@ def run_trunk(
     key, _ = jax.random.split(key)
     _, msa_key = jax.random.split(key)
 
-    pair = PairInitialisation(config, runtime, name="pair_initialisation")(
-        tokens, inputs
-    )
-    recycled = LayerNorm(name="recycle_pair_norm")(previous.pair.astype(dtype))
-    encoded = pair + Linear(config.pair_channels, name="recycle_pair", init="zeros")(
-        recycled
+    norm = LayerNorm(name="recycle_pair_norm")
+    project = Linear(config.pair_channels, name="recycle_pair", init="zeros")
+    encoded = PairInitialisation(config, runtime, name="pair_initialisation")(
+        tokens, inputs, previous.pair.astype(dtype), lambda rows: project(norm(rows))
     )  # line 8
     bonds = BondEmbedding(config, runtime, name="bond_embedding")
-    bonded = encoded + bonds(batch.bonds, encoded.shape[0])
+    bonded = bonds(batch.bonds, encoded)
     templates = TemplateEmbedder(config.templates, runtime, name="template_embedder")
-    templated = bonded + templates(
+    templated = templates(
         batch.templates, bonded, mask, jnp.asarray(tokens.asym_id)
     )  # line 9
     msa_module = MsaModule(config.msa, runtime, name="msa_module")
@@ -115,11 +113,13 @@ def run_trunk(
     )(recycled)  # line 11
     pairformer = PairformerStack(config.pairformer, runtime, name="pairformer")
     single, pair = pairformer(single, aligned, mask)  # line 12
-    # float32 between passes: what is recycled would lose bits in every one.
-    embeddings = Embeddings(
-        inputs, single.astype(jnp.float32), pair.astype(jnp.float32)
+    return TrunkPass(
+        Embeddings(inputs, single.astype(jnp.float32), pair),
+        encoded,
+        bonded,
+        templated,
+        aligned,
     )
-    return TrunkPass(embeddings, encoded, bonded, templated, aligned)
 
 
 def apply(stage: Callable[..., Any], params: Params, *args: Any, **kwargs: Any) -> Any:
@@ -136,7 +136,7 @@ def zero_embeddings(
     return Embeddings(
         single_inputs,
         jnp.zeros((num_tokens, config.single_channels), jnp.float32),
-        jnp.zeros((num_tokens, num_tokens, config.pair_channels), jnp.float32),
+        jnp.zeros((num_tokens, num_tokens, config.pair_channels), single_inputs.dtype),
     )
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Float
 from af3_core.model import config as settings
 from af3_core.model.batch import Msa
 from af3_core.model.config import Runtime
-from af3_core.model.pairformer import PairUpdate
-from af3_core.model.primitives import LayerNorm, Linear, Transition, map_rows
+from af3_core.model.pairformer import PairUpdate, project_bias
+from af3_core.model.primitives import LayerNorm, Linear, Transition, update_rows
 
 NUM_ROW_CLASSES = 32
 
@@ -54,37 +54,45 @@ class OuterProductMean(hk.Module):
     the output's bias is divided as well.
     """
 
-    def __init__(
-        self, num_outer: int, num_output: int, chunk: int, *, name: str
-    ) -> None:
+    def __init__(self, num_outer: int, chunk: int, *, name: str) -> None:
         super().__init__(name=name)
-        self.num_outer, self.num_output, self.chunk = num_outer, num_output, chunk
+        self.num_outer, self.chunk = num_outer, chunk
 
     def __call__(
-        self, msa: Float[Array, "s n c"], mask: Bool[Array, "s n"]
-    ) -> Float[Array, "n n co"]:
-        outer, dtype = self.num_outer, msa.dtype
+        self,
+        msa: Float[Array, "s n c"],
+        mask: Bool[Array, "s n"],
+        pair: Float[Array, "n n cz"],
+    ) -> Float[Array, "n n cz"]:
+        """The pair representation with the update added."""
+        outer, dtype, num_output = self.num_outer, msa.dtype, pair.shape[-1]
         msa = LayerNorm(name="norm")(msa)  # line 1
         left = jnp.where(mask[..., None], Linear(outer, name="left")(msa), 0)  # line 2
         right = jnp.where(mask[..., None], Linear(outer, name="right")(msa), 0)
         weights = hk.get_parameter(
-            "output_w", (outer, outer, self.num_output), dtype, jnp.zeros
+            "output_w", (outer, outer, num_output), dtype, jnp.zeros
         ).astype(dtype)
-        bias = hk.get_parameter(
-            "output_b", (self.num_output,), dtype, jnp.zeros
-        ).astype(dtype)
+        bias = hk.get_parameter("output_b", (num_output,), dtype, jnp.zeros).astype(
+            dtype
+        )
+        # float32: bfloat16 cannot count beyond 256.
+        weight = mask.astype(jnp.float32)
 
-        def multiply(left: Float[Array, "r s c"]) -> Float[Array, "r n co"]:
+        def multiply(
+            rows: Float[Array, "r n cz"],
+            left: Float[Array, "r s c"],
+            row_weight: Float[Array, "r s"],
+        ) -> Float[Array, "r n cz"]:
             # One pair of tokens has outer² products of channels: contracted at once
             # with the output weights (line 4), chunk by chunk.
             products = jnp.einsum("isc,sjd->icdj", left, right)  # line 3
-            return jnp.einsum("icdj,cdo->ijo", products, weights) + bias[None, None]
+            update = jnp.einsum("icdj,cdo->ijo", products, weights) + bias[None, None]
+            count = jnp.einsum("is,sj->ij", row_weight, weight)[..., None]
+            return rows + update / (0.001 + count).astype(dtype)
 
-        update = map_rows(multiply, self.chunk, jnp.swapaxes(left, 0, 1))
-        # float32: bfloat16 cannot count beyond 256.
-        weight = mask.astype(jnp.float32)
-        count = jnp.einsum("si,sj->ij", weight, weight)[..., None]
-        return update / (0.001 + count).astype(dtype)
+        return update_rows(
+            multiply, self.chunk, pair, jnp.swapaxes(left, 0, 1), weight.T
+        )
 
 
 class PairWeightedAveraging(hk.Module):
@@ -93,9 +101,9 @@ class PairWeightedAveraging(hk.Module):
     The weights are the same for all rows, so this is a product, not an attention.
     """
 
-    def __init__(self, num_heads: int, *, name: str) -> None:
+    def __init__(self, num_heads: int, runtime: Runtime, *, name: str) -> None:
         super().__init__(name=name)
-        self.num_heads = num_heads
+        self.num_heads, self.runtime = num_heads, runtime
 
     def __call__(
         self,
@@ -107,10 +115,12 @@ class PairWeightedAveraging(hk.Module):
         heads = (self.num_heads, num_channels // self.num_heads)
         msa = LayerNorm(name="norm")(msa)  # line 1
         v = Linear(heads, name="v")(msa)  # line 2
-        logits = Linear(self.num_heads, name="weights")(
-            LayerNorm(name="pair_norm")(pair)
-        )  # line 3
-        logits = jnp.moveaxis(logits, -1, 0).astype(jnp.float32)
+        logits = project_bias(
+            LayerNorm(name="pair_norm"),
+            Linear(self.num_heads, name="weights"),
+            self.runtime.rows_at_once(len(pair)),
+            pair,
+        ).astype(jnp.float32)  # line 3
         logits = (
             logits
             + 1e9 * (jnp.any(mask, axis=0).astype(jnp.float32) - 1.0)[None, None, :]
@@ -153,14 +163,13 @@ class MsaModule(hk.Module):
         pair_mask = token_mask[:, None] & token_mask[None, :]
 
         def block(rows: Array, pair: Array) -> tuple[Array, Array]:
-            pair = pair + OuterProductMean(
+            pair = OuterProductMean(
                 config.num_outer_channels,
-                pair.shape[-1],
                 runtime.outer_product_chunk,
                 name="outer_product_mean",
-            )(rows, mask)  # line 6
+            )(rows, mask, pair)  # line 6
             rows = rows + PairWeightedAveraging(
-                config.num_heads, name="pair_weighted_averaging"
+                config.num_heads, runtime, name="pair_weighted_averaging"
             )(rows, pair, mask)  # line 7
             rows = rows + Transition(config.transition_factor, name="msa_transition")(
                 rows

@@ -6,11 +6,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from af3_core.model.config import Pairformer, Runtime
-from af3_core.model.primitives import LayerNorm, Linear, Transition, map_rows
+from af3_core.model.primitives import (
+    LayerNorm,
+    Linear,
+    Transition,
+    map_rows,
+    update_rows,
+)
 from kernels import Mask, attention
 
 Pair = Float[Array, "n n cz"]
 PairMask = Bool[Array, "n n"]
+Rows = Float[Array, "r s cz"]
+"""A chunk of the rows of the pair representation, or of its columns."""
 
 
 class TriangleMultiplication(hk.Module):
@@ -20,25 +28,66 @@ class TriangleMultiplication(hk.Module):
     channel, and for incoming edges a carries the index j and b the index i.
     """
 
-    def __init__(self, *, outgoing: bool, name: str) -> None:
+    def __init__(self, runtime: Runtime, *, outgoing: bool, name: str) -> None:
         super().__init__(name=name)
-        self.outgoing = outgoing
+        self.runtime, self.outgoing = runtime, outgoing
 
     def __call__(self, pair: Pair, mask: PairMask) -> Pair:
+        """The pair representation with the update added."""
         num_channels = pair.shape[-1]
-        pair = LayerNorm(name="input_norm")(pair)  # line 1
-        projected = Linear(2 * num_channels, name="project")(pair)
-        gate = Linear(2 * num_channels, name="project_gate", init="zeros")(pair)
-        projected = projected * jax.nn.sigmoid(gate)  # line 2
-        projected = jnp.where(mask[..., None], projected, 0)
-        ab = projected.reshape(*pair.shape, 2)
-        equation = "ikc,jkc->ijc" if self.outgoing else "kjc,kic->ijc"
-        product = jnp.einsum(equation, ab[..., 0], ab[..., 1])
-        update = Linear(num_channels, name="output", init="zeros")(
-            LayerNorm(name="output_norm")(product)
+        norm, output_norm = (
+            LayerNorm(name="input_norm"),
+            LayerNorm(name="output_norm", axis=0),
         )
-        output_gate = Linear(num_channels, name="output_gate", init="zeros")(pair)
-        return update * jax.nn.sigmoid(output_gate)  # lines 3-4
+        project = Linear(2 * num_channels, name="project")
+        gate = Linear(2 * num_channels, name="project_gate", init="zeros")
+        weights = [x.weights(num_channels, pair.dtype) for x in (project, gate)]
+        of_a, of_b = ([x[:, side::2] for x in weights] for side in range(2))
+        output = Linear(num_channels, name="output", init="zeros")
+        output_gate = Linear(num_channels, name="output_gate", init="zeros")
+
+        # Channels first: each is a matrix product of its own.
+        def edges(rows: Rows, mask: Bool[Array, "r s"], weights: list[Array]) -> Array:
+            return _project_gated(norm(rows), mask, *weights)  # lines 1-2
+
+        chunk = self.runtime.rows_at_once(len(pair))
+        b = map_rows(
+            lambda rows, mask: edges(rows, mask, of_b), chunk, pair, mask, out_axis=1
+        )
+        equation = "cik,cjk->cij" if self.outgoing else "ckj,cki->cij"
+
+        def multiply(rows: Rows, mask: Bool[Array, "r s"]) -> Rows:
+            product = jnp.einsum(equation, edges(rows, mask, of_a), b)
+            update = _contract_first(
+                output_norm(product), output.weights(num_channels, pair.dtype)
+            )
+            return rows + update * jax.nn.sigmoid(output_gate(norm(rows)))  # 3-4
+
+        # What is in one chunk of the output has read no edge of another chunk's but
+        # through b: rows of outgoing edges, columns of incoming ones.
+        axis = 0 if self.outgoing else 1
+        return update_rows(multiply, chunk, pair, mask, axis=axis)
+
+
+def _project_gated(
+    x: Float[Array, "r n c"],
+    mask: Bool[Array, "r n"],
+    project: Float[Array, "c f"],
+    gate: Float[Array, "c f"],
+) -> Float[Array, "f r n"]:
+    """Gated linear unit, channels first; zero outside the mask."""
+
+    def channels_first(weights: Float[Array, "c f"]) -> Float[Array, "f r n"]:
+        return jnp.tensordot(weights, x, axes=(0, -1))
+
+    projected = channels_first(project) * jax.nn.sigmoid(channels_first(gate))
+    return jnp.where(mask[None], projected, 0)
+
+
+def _contract_first(
+    x: Float[Array, "c *shape"], weights: Float[Array, "c f"]
+) -> Float[Array, "*shape f"]:
+    return jnp.tensordot(x, weights, axes=(0, 0))
 
 
 class TriangleAttention(hk.Module):
@@ -55,37 +104,51 @@ class TriangleAttention(hk.Module):
         self.num_heads, self.runtime, self.starting = num_heads, runtime, starting
 
     def __call__(self, pair: Pair, mask: PairMask) -> Pair:
+        """The pair representation with the update added."""
         num_channels = pair.shape[-1]
-        pair = LayerNorm(name="input_norm")(pair)  # line 1
-        bias = jnp.moveaxis(Linear(self.num_heads, name="bias")(pair), -1, 0)  # line 3
-        if self.starting:
-            mask = mask.T
-        else:
-            pair = jnp.swapaxes(pair, 0, 1)
+        chunk = self.runtime.rows_at_once(len(pair))
+        norm = LayerNorm(name="input_norm")
+        bias = project_bias(norm, Linear(self.num_heads, name="bias"), chunk, pair)  # 3
+        # 16 channels at least: what tensor cores multiply, and the weights' shape.
+        heads = (self.num_heads, max(num_channels // self.num_heads, 16))
+        query = Linear(heads, name="q", output_first=True)
+        key = Linear(heads, name="k", output_first=True)
+        value = Linear(heads, name="v")
+        gate = Linear(heads[0] * heads[1], name="gate", output_first=True, init="zeros")
+        output = Linear(num_channels, name="output", init="zeros")
 
         def attend(rows: Float[Array, "r n c"], keys: Bool[Array, "r n"]) -> Array:
-            # 16 channels at least: what tensor cores multiply, and the weights' shape.
-            heads = (self.num_heads, max(num_channels // self.num_heads, 16))
-            q = Linear(heads, name="q", output_first=True)(rows)  # line 2
-            k = Linear(heads, name="k", output_first=True)(rows)
-            v = Linear(heads, name="v")(rows)
-            gate = Linear(
-                heads[0] * heads[1], name="gate", output_first=True, init="zeros"
-            )(rows)  # line 4
+            x = norm(rows)  # line 1
+            q, k, v = query(x), key(x), value(x)  # line 2
             attended = attention(
                 q,
                 k,
                 v,
                 bias=bias[None],
                 mask=Mask(keys=keys),
-                gate=gate.reshape(q.shape),
+                gate=gate(x).reshape(q.shape),  # line 4
                 backend=self.runtime.attention_backend,
             )  # lines 5-6
-            output = Linear(num_channels, name="output", init="zeros")
-            return output(attended.reshape(gate.shape))  # line 7
+            return rows + output(attended.reshape(*x.shape[:2], -1))  # line 7
 
-        update = map_rows(attend, self.runtime.row_chunk, pair, mask)
-        return update if self.starting else jnp.swapaxes(update, 0, 1)
+        if self.starting:
+            return update_rows(attend, chunk, pair, mask.T)
+
+        def attend_columns(columns: Float[Array, "n r c"], keys: Array) -> Array:
+            return jnp.swapaxes(attend(jnp.swapaxes(columns, 0, 1), keys.T), 0, 1)
+
+        return update_rows(attend_columns, chunk, pair, mask.T, axis=1)
+
+
+def project_bias(
+    norm: LayerNorm, project: Linear, chunk: int, pair: Pair
+) -> Float[Array, "h n n"]:
+    """The bias that the pair representation gives to the logits of each head."""
+
+    def rows_of_bias(rows: Float[Array, "r n c"]) -> Float[Array, "h r n"]:
+        return jnp.moveaxis(project(norm(rows)), -1, 0)
+
+    return map_rows(rows_of_bias, chunk, pair, out_axis=1)
 
 
 class PairUpdate(hk.Module):
@@ -100,20 +163,19 @@ class PairUpdate(hk.Module):
 
     def __call__(self, pair: Pair, mask: PairMask) -> Pair:
         num_heads, runtime = self.num_heads, self.runtime
-        pair = pair + TriangleMultiplication(
-            outgoing=True, name="triangle_multiplication_outgoing"
-        )(pair, mask)
-        pair = pair + TriangleMultiplication(
-            outgoing=False, name="triangle_multiplication_incoming"
-        )(pair, mask)
-        pair = pair + TriangleAttention(
-            num_heads, runtime, starting=True, name="triangle_attention_starting"
-        )(pair, mask)
-        pair = pair + TriangleAttention(
-            num_heads, runtime, starting=False, name="triangle_attention_ending"
-        )(pair, mask)
+        # Each adds its update in place: one pair representation is all there is room
+        # for beside what a chunk of its rows needs.
+        for outgoing, name in ((True, "outgoing"), (False, "incoming")):
+            pair = TriangleMultiplication(
+                runtime, outgoing=outgoing, name=f"triangle_multiplication_{name}"
+            )(pair, mask)
+        for starting, name in ((True, "starting"), (False, "ending")):
+            pair = TriangleAttention(
+                num_heads, runtime, starting=starting, name=f"triangle_attention_{name}"
+            )(pair, mask)
         transition = Transition(self.transition_factor, name="transition")
-        return pair + map_rows(transition, runtime.row_chunk, pair)
+        chunk = runtime.rows_at_once(len(pair))
+        return update_rows(lambda rows: rows + transition(rows), chunk, pair)
 
 
 class SingleAttention(hk.Module):
@@ -131,7 +193,12 @@ class SingleAttention(hk.Module):
     ) -> Float[Array, "n c"]:
         num_channels = single.shape[-1]
         heads = (self.num_heads, num_channels // self.num_heads)
-        bias = Linear(self.num_heads, name="bias")(LayerNorm(name="pair_norm")(pair))
+        bias = project_bias(
+            LayerNorm(name="pair_norm"),
+            Linear(self.num_heads, name="bias"),
+            self.runtime.rows_at_once(len(pair)),
+            pair,
+        )
         x = LayerNorm(name="input_norm")(single)
         q = Linear(heads, name="q", use_bias=True)(x)
         k = Linear(heads, name="k")(x)
@@ -141,7 +208,7 @@ class SingleAttention(hk.Module):
             q,
             k,
             v,
-            bias=jnp.moveaxis(bias, -1, 0),
+            bias=bias,
             mask=Mask(keys=mask),
             gate=gate.reshape(q.shape),
             backend=self.runtime.attention_backend,

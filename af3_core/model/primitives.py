@@ -1,7 +1,7 @@
 """Layers that every algorithm is made of, and moves between layouts."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import haiku as hk
 import jax
@@ -82,21 +82,27 @@ class ScalarEmbedding(hk.Module):
 
 
 class LayerNorm(hk.Module):
-    """Layer normalisation of the last axis, in float32 whatever the input's dtype."""
+    """Layer normalisation of one axis, in float32 whatever the input's dtype."""
 
     def __init__(
-        self, *, name: str, use_scale: bool = True, use_offset: bool = True
+        self,
+        *,
+        name: str,
+        use_scale: bool = True,
+        use_offset: bool = True,
+        axis: int = -1,
     ) -> None:
         super().__init__(name=name)
-        self.use_scale, self.use_offset = use_scale, use_offset
+        self.use_scale, self.use_offset, self.axis = use_scale, use_offset, axis
 
-    def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
+    def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         # float32: a mean over hundreds of bfloat16 channels loses its last bits.
-        y = x.astype(jnp.float32)
-        y = y - jnp.mean(y, axis=-1, keepdims=True)
-        variance = jnp.mean(jnp.square(y), axis=-1, keepdims=True)
+        y, axis = x.astype(jnp.float32), self.axis % x.ndim
+        y = y - jnp.mean(y, axis=axis, keepdims=True)
+        variance = jnp.mean(jnp.square(y), axis=axis, keepdims=True)
         y = y * jax.lax.rsqrt(variance + 1e-5)
-        shape, broadcast = x.shape[-1:], (1,) * (x.ndim - 1) + x.shape[-1:]
+        shape = (x.shape[axis],)
+        broadcast = (1,) * axis + shape + (1,) * (x.ndim - axis - 1)
         if self.use_scale:
             scale = hk.get_parameter("scale", shape, jnp.float32, jnp.ones)
             y = y * scale.reshape(broadcast)
@@ -158,25 +164,91 @@ def mean_where(
     return jnp.squeeze(total / jnp.maximum(count, epsilon), axis)
 
 
-def map_rows(function: Callable[..., Array], chunk: int, *arrays: Array) -> Array:
+@jax.custom_batching.custom_vmap
+def in_any_item(condition: Bool[Array, ""]) -> Bool[Array, ""]:
+    """`condition`; where items are computed together, whether it holds for any.
+
+    So that a branch that none of them takes is not computed.
+    """
+    return condition
+
+
+@in_any_item.def_vmap
+def _in_any_item(
+    axis_size: int, in_batched: list[bool], condition: Array
+) -> tuple[Array, bool]:
+    del axis_size
+    if in_batched[0]:
+        condition = jnp.any(condition, axis=0)
+    return in_any_item(condition), False
+
+
+def map_rows(
+    function: Callable[..., Any], chunk: int, *arrays: Any, out_axis: int = 0
+) -> Any:
     """`function(*arrays)`, computed for `chunk` entries of the first axis at a time.
 
-    The last chunk is shifted back to end with the arrays, so that no length needs
-    padding; what is computed twice is the same both times.
+    Arguments and result are arrays, or trees of them, that share their first axis
+    (the result: `out_axis`). The last chunk is shifted back to end with the arrays, so
+    that no length needs padding; what is computed twice is the same both times.
     """
-    num_rows = arrays[0].shape[0]
+    num_rows = jax.tree.leaves(arrays)[0].shape[0]
     if num_rows <= chunk or hk.running_init():
         return function(*arrays)
 
-    def compute(start: Array | int) -> Array:
-        return function(
-            *(jax.lax.dynamic_slice_in_dim(x, start, chunk) for x in arrays)
-        )
+    def compute(start: Array | int) -> Any:
+        return function(*_take(arrays, start, chunk, 0))
 
-    def step(i: Array, output: Array) -> Array:
+    def step(i: Array, outputs: Any) -> Any:
         start = jnp.minimum(i * chunk, num_rows - chunk)
-        return jax.lax.dynamic_update_slice_in_dim(output, compute(start), start, 0)
+        return _put(outputs, compute(start), start, out_axis)
 
-    shape = hk.eval_shape(compute, 0)
-    output = jnp.zeros((num_rows, *shape.shape[1:]), shape.dtype)
-    return hk.fori_loop(0, -(-num_rows // chunk), step, output)
+    def whole(x: jax.ShapeDtypeStruct) -> Array:
+        shape = *x.shape[:out_axis], num_rows, *x.shape[out_axis + 1 :]
+        return jnp.zeros(shape, x.dtype)
+
+    outputs = jax.tree.map(whole, hk.eval_shape(compute, 0))
+    return hk.fori_loop(0, -(-num_rows // chunk), step, outputs)
+
+
+def update_rows(
+    function: Callable[..., Array], chunk: int, x: Array, *arrays: Any, axis: int = 0
+) -> Array:
+    """`function(x, *arrays)` for `chunk` entries of an axis at a time, in place of `x`.
+
+    The result has the shape of `x`, whose memory it takes: beside it, one chunk is
+    alive. Rows do not see one another, whatever else `function` has read of `x` it
+    has read before.
+    """
+    num_rows = x.shape[axis]
+    num_chunks = -(-num_rows // chunk)
+    if num_chunks == 1 or hk.running_init():
+        return function(x, *arrays)
+    chunk = -(-num_rows // num_chunks)
+
+    def step(i: Array, x: Array) -> Array:
+        start = jnp.minimum(i * chunk, num_rows - chunk)
+        rows, *others = _take((x, *arrays), start, chunk, axis)
+        updated = function(rows, *others)
+        if num_rows % chunk:
+            # The last chunk is shifted back: rows already updated stay as they are.
+            is_new = start + jnp.arange(chunk) >= i * chunk
+            is_new = is_new.reshape((chunk,) + (1,) * (x.ndim - axis - 1))
+            updated = jnp.where(is_new, updated, rows)
+        return _put(x, updated, start, axis)
+
+    return hk.fori_loop(0, num_chunks, step, x)
+
+
+def _take(arrays: Any, start: Array | int, size: int, axis: int) -> Any:
+    return jax.tree.map(
+        lambda x: jax.lax.dynamic_slice_in_dim(x, start, size, axis), arrays
+    )
+
+
+def _put(arrays: Any, rows: Any, start: Array, axis: int) -> Any:
+    return jax.tree.map(
+        lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, start, axis),
+        arrays,
+        rows,
+    )

@@ -1,6 +1,7 @@
 """The template embedder. SI Algorithm 16."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import haiku as hk
 import jax
@@ -12,7 +13,14 @@ from af3_core.model import config as settings
 from af3_core.model.batch import Templates
 from af3_core.model.config import DistanceBins, Runtime
 from af3_core.model.pairformer import PairUpdate
-from af3_core.model.primitives import LayerNorm, Linear, ScalarEmbedding
+from af3_core.model.primitives import (
+    LayerNorm,
+    Linear,
+    ScalarEmbedding,
+    in_any_item,
+    map_rows,
+    update_rows,
+)
 
 NUM_RESIDUE_TYPES = 31
 
@@ -29,29 +37,35 @@ _FRAME_SLOTS = np.array(
 
 
 def one_hot_distances(
-    positions: Float[Array, "n 3"], bins: DistanceBins
-) -> Float[Array, "n n bins"]:
+    rows: Float[Array, "r 3"], columns: Float[Array, "n 3"], bins: DistanceBins
+) -> Float[Array, "r n bins"]:
     """The bin of each pair's distance (Å); all zero below the first bin."""
     edges = jnp.linspace(bins.first, bins.last, bins.num_bins)
     lower = jnp.square(edges)[None, None]
     infinity = jnp.full((1, 1, 1), 1e8, lower.dtype)
     upper = jnp.concatenate([lower[..., 1:], infinity], axis=-1)
-    offsets = positions[:, None] - positions[None, :]
+    offsets = rows[:, None] - columns[None, :]
     squared = jnp.sum(jnp.square(offsets), axis=-1, keepdims=True)
     return ((squared > lower) & (squared < upper)).astype(jnp.float32)
 
 
-def backbone_directions(
+Vector = tuple[Array, Array, Array]
+
+
+class Frames(NamedTuple):
+    """Where backbones are and how they are turned: vectors of components [n], Å."""
+
+    axes: tuple[Vector, Vector, Vector]
+    origin: Vector
+
+
+def backbone_frames(
     positions: Float[Array, "n x 3"], slots: Int[Array, "n 3"]
-) -> Float[Array, "n n 3"]:
-    """Unit vectors from each frame to every other frame's origin, seen in the frame.
+) -> Frames:
+    """The frame of each residue.
 
-    `slots` names the frame's three atoms (N, C-alpha, C). The origin is the second,
-    the x axis points to the third, the first lies in the half plane of positive y.
-
-    The vector from a frame to itself is zero but for rounding, and the published code
-    gives that rounding unit length. So that equal weights see equal numbers, products
-    are summed here in its order, component by component.
+    `slots` names its three atoms (N, C-alpha, C). The origin is the second, the x axis
+    points to the third, the first lies in the half plane of positive y.
     """
     pick = jax.vmap(lambda row, slot: row[slot])
     first, origin, last = (
@@ -62,16 +76,23 @@ def backbone_directions(
     to_first = _subtract(first, origin)
     along = _dot(to_first, x_axis)
     y_axis = _normalise(_subtract(to_first, tuple(x * along for x in x_axis)))
+    return Frames((x_axis, y_axis, _cross(x_axis, y_axis)), origin)
+
+
+def backbone_directions(rows: Frames, columns: Frames) -> Float[Array, "r n 3"]:
+    """Unit vectors from each frame (row) to other frames' origins, seen in the frame.
+
+    The vector from a frame to itself is zero but for rounding, and the published code
+    gives that rounding unit length. So that equal weights see equal numbers, products
+    are summed here in its order, component by component.
+    """
     directions = []
-    for axis in (x_axis, y_axis, _cross(x_axis, y_axis)):
-        column = tuple(x[:, None] for x in axis)
-        row = tuple(x[None] for x in origin)
-        shift = _dot(column, tuple(-x[:, None] for x in origin))
-        directions.append(_dot(column, row) + shift)
+    for axis in rows.axes:
+        row = tuple(x[:, None] for x in axis)
+        column = tuple(x[None] for x in columns.origin)
+        shift = _dot(row, tuple(-x[:, None] for x in rows.origin))
+        directions.append(_dot(row, column) + shift)
     return jnp.stack(_normalise(tuple(directions)), axis=-1)
-
-
-Vector = tuple[Array, Array, Array]
 
 
 def _dot(a: Vector, b: Vector) -> Array:
@@ -95,6 +116,39 @@ def _normalise(a: Vector) -> Vector:
     return a[0] / length, a[1] / length, a[2] / length
 
 
+class TemplateTokens(NamedTuple):
+    """What one template says of each token."""
+
+    asym_id: Int[Array, "n"]
+    """Of the query: pairs of chains see nothing of a template."""
+    classes: Float[Array, "n 31"]
+    pseudo_beta: Float[Array, "n 3"]
+    has_pseudo_beta: Bool[Array, "n"]
+    frames: Frames
+    has_frame: Bool[Array, "n"]
+
+
+def _read_template(
+    template: Templates, asym_id: Int[Array, "n"], dtype: jnp.dtype
+) -> TemplateTokens:
+    residue_type, atom_mask = template.residue_type[0], template.atom_mask[0]
+    positions = jnp.where(atom_mask[..., None], template.atom_positions[0], 0.0)
+
+    def take(x: Array, slots: np.ndarray) -> Array:
+        index = jnp.asarray(slots)[residue_type].reshape(len(residue_type), -1)
+        index = index.reshape(index.shape + (1,) * (x.ndim - 2))
+        return jnp.take_along_axis(x, index, axis=1)
+
+    return TemplateTokens(
+        asym_id=asym_id,
+        classes=jax.nn.one_hot(residue_type, NUM_RESIDUE_TYPES, dtype=dtype),
+        pseudo_beta=take(positions, _PSEUDO_BETA_SLOT)[:, 0],
+        has_pseudo_beta=take(atom_mask, _PSEUDO_BETA_SLOT)[:, 0],
+        frames=backbone_frames(positions, jnp.asarray(_FRAME_SLOTS)[residue_type]),
+        has_frame=jnp.all(take(atom_mask, _FRAME_SLOTS), axis=1),
+    )
+
+
 class SingleTemplateEmbedder(hk.Module):
     """One template in the light of the query. SI Algorithm 16, lines 1-11."""
 
@@ -109,10 +163,16 @@ class SingleTemplateEmbedder(hk.Module):
         template: Templates,
         pair: Float[Array, "n n cz"],
         token_mask: Bool[Array, "n"],
-        same_chain: Bool[Array, "n n"],
+        asym_id: Int[Array, "n"],
     ) -> Float[Array, "n n c"]:
         config = self.config
-        embedded = self._embed_features(template, pair, same_chain)
+        tokens = _read_template(template, asym_id, pair.dtype)
+        embedded = map_rows(
+            lambda pair, rows: self._embed_features(pair, rows, tokens),
+            self.runtime.rows_at_once(len(pair)),
+            pair,
+            tokens,
+        )
         pair_mask = token_mask[:, None] & token_mask[None, :]
 
         def block(pair: Array) -> Array:
@@ -128,32 +188,16 @@ class SingleTemplateEmbedder(hk.Module):
     @hk.transparent
     def _embed_features(
         self,
-        template: Templates,
-        pair: Float[Array, "n n cz"],
-        same_chain: Bool[Array, "n n"],
-    ) -> Float[Array, "n n c"]:
+        pair: Float[Array, "r n cz"],
+        rows: TemplateTokens,
+        columns: TemplateTokens,
+    ) -> Float[Array, "r n c"]:
         """Lines 1-8; the projection of a concatenation is a sum of projections."""
         dtype, num_channels = pair.dtype, self.config.num_channels
-        residue_type, atom_mask = template.residue_type[0], template.atom_mask[0]
-        positions = jnp.where(atom_mask[..., None], template.atom_positions[0], 0.0)
+        same_chain = rows.asym_id[:, None] == columns.asym_id[None, :]
 
-        def take(x: Array, slots: np.ndarray) -> Array:
-            index = jnp.asarray(slots)[residue_type].reshape(len(residue_type), -1)
-            index = index.reshape(index.shape + (1,) * (x.ndim - 2))
-            return jnp.take_along_axis(x, index, axis=1)
-
-        beta_mask = take(atom_mask, _PSEUDO_BETA_SLOT)[:, 0]
-        beta_mask_2d = beta_mask[:, None] & beta_mask[None, :] & same_chain
-        distances = one_hot_distances(
-            take(positions, _PSEUDO_BETA_SLOT)[:, 0], self.config.distance_bins
-        )
-        frame_mask = jnp.all(take(atom_mask, _FRAME_SLOTS), axis=1)
-        frame_mask_2d = frame_mask[:, None] & frame_mask[None, :] & same_chain
-        directions = backbone_directions(
-            positions, jnp.asarray(_FRAME_SLOTS)[residue_type]
-        )
-        directions = jnp.where(frame_mask_2d[..., None], directions, 0.0).astype(dtype)
-        classes = jax.nn.one_hot(residue_type, NUM_RESIDUE_TYPES, dtype=dtype)
+        def both(row: Bool[Array, "r"], column: Bool[Array, "n"]) -> Bool[Array, "r n"]:
+            return row[:, None] & column[None, :] & same_chain
 
         def linear(x: Array, name: str) -> Array:
             return Linear(num_channels, name=name, init="relu")(x.astype(dtype))
@@ -161,14 +205,21 @@ class SingleTemplateEmbedder(hk.Module):
         def scalar(x: Array, name: str) -> Array:
             return ScalarEmbedding(num_channels, name=name)(x.astype(dtype))
 
-        distances = jnp.where(beta_mask_2d[..., None], distances, 0.0)
+        have_beta = both(rows.has_pseudo_beta, columns.has_pseudo_beta)
+        have_frame = both(rows.has_frame, columns.has_frame)
+        distances = one_hot_distances(
+            rows.pseudo_beta, columns.pseudo_beta, self.config.distance_bins
+        )
+        distances = jnp.where(have_beta[..., None], distances, 0.0)
+        directions = backbone_directions(rows.frames, columns.frames)
+        directions = jnp.where(have_frame[..., None], directions, 0.0).astype(dtype)
         total = linear(distances, "embed_distance")
-        total += scalar(beta_mask_2d, "embed_pseudo_beta_mask")
-        total += linear(classes, "embed_column_type")[None, :]
-        total += linear(classes, "embed_row_type")[:, None]
+        total += scalar(have_beta, "embed_pseudo_beta_mask")
+        total += linear(columns.classes, "embed_column_type")[None, :]
+        total += linear(rows.classes, "embed_row_type")[:, None]
         for i, axis in enumerate("xyz"):
             total += scalar(directions[..., i], f"embed_direction_{axis}")
-        total += scalar(frame_mask_2d, "embed_frame_mask")
+        total += scalar(have_frame, "embed_frame_mask")
         return total + linear(LayerNorm(name="pair_norm")(pair), "embed_pair")
 
 
@@ -186,24 +237,30 @@ class TemplateEmbedder(hk.Module):
         templates: Templates,
         pair: Float[Array, "n n cz"],
         token_mask: Bool[Array, "n"],
-        asym_id: Array,
+        asym_id: Int[Array, "n"],
     ) -> Float[Array, "n n cz"]:
+        """The pair representation with the update added."""
         num_tokens = pair.shape[0]
         templates = jax.tree.map(jnp.asarray, templates)
-        same_chain = asym_id[:, None] == asym_id[None, :]
         embedder = SingleTemplateEmbedder(self.config, self.runtime, name="template")
 
         def embed(template: Templates) -> Float[Array, "n n c"]:
-            return embedder(template, pair, token_mask, same_chain)
+            return embedder(template, pair, token_mask, asym_id)
 
         if hk.running_init():
             total = embed(_template(templates, 0))
         else:
             shape = (num_tokens, num_tokens, self.config.num_channels)
             total = _sum_templates(embed, templates, jnp.zeros(shape, pair.dtype))
-        mean = total / (1e-7 + templates.residue_type.shape[0])  # line 13
+        num_templates = templates.residue_type.shape[0]
         output = Linear(pair.shape[-1], name="output", init="relu")
-        return output(jax.nn.relu(mean))  # line 14
+
+        def add(rows: Array, total: Float[Array, "r n c"]) -> Array:
+            mean = total / (1e-7 + num_templates)  # line 13
+            return rows + output(jax.nn.relu(mean))  # line 14
+
+        chunk = self.runtime.rows_at_once(num_tokens)
+        return update_rows(add, chunk, pair, total)
 
 
 def _template(templates: Templates, index: Array | int) -> Templates:
@@ -212,29 +269,40 @@ def _template(templates: Templates, index: Array | int) -> Templates:
 
 
 def _sum_templates(
-    embed: Callable[[Templates], Array], templates: Templates, zeros: Array
+    embed: Callable[[Templates], Array], templates: Templates, total: Array
 ) -> Float[Array, "n n c"]:
-    """Lines 6-12. A template equal to the one before, as absent ones are, is reused."""
+    """Lines 6-12. Templates equal to the one before, as absent ones are, add to its
+    weight."""
+    weights = _lengths_of_runs(_equal_to_previous(templates))
 
-    def step(carry: tuple[Array, Array], index: Array) -> tuple[tuple, None]:
-        total, embedding = carry
-        template = _template(templates, index)
-        previous = _template(templates, jnp.maximum(index - 1, 0))
-        same = [
-            jnp.array_equal(x, y)
-            for x, y in zip(
-                jax.tree.leaves(previous), jax.tree.leaves(template), strict=True
+    def step(total: Array, index: Array) -> tuple[Array, None]:
+        weight = weights[index]
+
+        def add(total: Array) -> Array:
+            return total + weight.astype(total.dtype) * embed(
+                _template(templates, index)
             )
-        ]
-        embedding = hk.cond(
-            jnp.all(jnp.stack(same)) & (index > 0),
-            lambda template, embedding: embedding,
-            lambda template, embedding: embed(template),
-            template,
-            embedding,
-        )
-        return (total + embedding, embedding), None
+
+        return hk.cond(in_any_item(weight > 0), add, lambda x: x, total), None
 
     num_templates = templates.residue_type.shape[0]
-    (total, _), _ = hk.scan(step, (zeros, zeros), jnp.arange(num_templates))
-    return total
+    return hk.scan(step, total, jnp.arange(num_templates))[0]
+
+
+def _equal_to_previous(templates: Templates) -> Bool[Array, "t"]:
+    """The first is equal to none."""
+    same = [
+        jnp.all(x[1:] == x[:-1], axis=tuple(range(1, x.ndim)))
+        for x in jax.tree.leaves(templates)
+    ]
+    return jnp.append(jnp.zeros(1, bool), jnp.all(jnp.stack(same), axis=0))
+
+
+def _lengths_of_runs(is_equal: Bool[Array, "t"]) -> Int[Array, "t"]:
+    """How many templates from here on are equal; 0 for those counted before."""
+
+    def step(following: Array, is_equal: Array) -> tuple[Array, Array]:
+        length = following + 1
+        return jnp.where(is_equal, length, 0), jnp.where(is_equal, 0, length)
+
+    return jax.lax.scan(step, jnp.int32(0), is_equal, reverse=True)[1]

@@ -50,5 +50,5 @@ def test_a_pass_of_the_compiler_that_goes_wrong_is_seen(monkeypatch) -> None:
 @pytest.mark.timed
 def test_measuring_costs_a_few_seconds_of_cpu_at_most(slowness: float) -> None:
     began = time.process_time()
-    measure(replace(FLOAT32, row_chunk=511))  # not compiled by any other test
+    measure(replace(FLOAT32, pair_chunk=511))  # not compiled by any other test
     assert time.process_time() - began < 4.0 * slowness  # 1.3 s on an idle machine

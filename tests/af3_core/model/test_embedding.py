@@ -18,24 +18,26 @@ TOKENS = small_batch().tokens
 
 def test_looking_rows_up_is_multiplying_with_one_hots() -> None:
     def encode(tokens) -> jax.Array:
-        return RelativePositionEncoding(TINY, FLOAT32, name="relative")(tokens)
+        encode = RelativePositionEncoding(TINY, FLOAT32, name="relative")
+        return encode(tokens, tokens)
 
     encoding = hk.without_apply_rng(hk.transform(encode))
     params = encoding.init(jax.random.PRNGKey(0), TOKENS)
     one_hots = encode_relative_positions(
-        TOKENS, TINY.max_relative_index, TINY.max_relative_chain
+        TOKENS, TOKENS, TINY.max_relative_index, TINY.max_relative_chain
     )
     expected = one_hots @ params["relative"]["weights"]
     np.testing.assert_allclose(encoding.apply(params, TOKENS), expected, atol=1e-6)
 
 
 def test_relative_positions_have_the_published_channels() -> None:
-    assert encode_relative_positions(TOKENS, 32, 2).shape == (32, 32, 139)
+    assert encode_relative_positions(TOKENS, TOKENS, 32, 2).shape == (32, 32, 139)
 
 
 def test_offsets_are_clipped_within_a_chain_and_set_apart_between_chains() -> None:
     tokens = replace(TOKENS, residue_index=100 * jnp.arange(32))
-    classes = np.argmax(encode_relative_positions(tokens, 32, 2)[..., :66], axis=-1)
+    encoded = encode_relative_positions(tokens, tokens, 32, 2)
+    classes = np.argmax(encoded[..., :66], axis=-1)
     assert classes[0, 0] == 32
     assert (classes[1, 0], classes[0, 1]) == (64, 0)
     assert classes[0, 12] == 65  # the second peptide

@@ -1,10 +1,13 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from af3_core.model.config import DistogramHead
 from af3_core.model.heads import (
+    Chains,
     Distogram,
+    chain_sizes,
     error_bin_centres,
     expect,
     expect_tm,
@@ -26,9 +29,14 @@ def test_a_certain_error_is_expected() -> None:
     assert expect(logits, jnp.array([1.0, 2.0, 3.0])) == pytest.approx(2.0)
 
 
+def scales(asym_id, mask) -> tuple[jax.Array, jax.Array]:
+    chains = Chains(asym_id, mask, chain_sizes(asym_id, mask))
+    return tm_scales(chains, chains)
+
+
 def test_tm_scales_count_a_chain_once_within_and_both_between() -> None:
     asym_id = jnp.repeat(jnp.array([1, 2, 0]), jnp.array([30, 50, 4]))
-    whole, interface = tm_scales(asym_id, asym_id > 0)
+    whole, interface = scales(asym_id, asym_id > 0)
 
     def d0(n) -> float:
         return 1.24 * (n - 15) ** (1 / 3) - 1.8
@@ -40,7 +48,7 @@ def test_tm_scales_count_a_chain_once_within_and_both_between() -> None:
 
 
 def test_small_complexes_have_the_scale_of_nineteen_residues() -> None:
-    whole, _ = tm_scales(jnp.ones(5, jnp.int32), jnp.ones(5, bool))
+    whole, _ = scales(jnp.ones(5, jnp.int32), jnp.ones(5, bool))
     assert whole[0, 0] == pytest.approx(1.24 * 4 ** (1 / 3) - 1.8, rel=1e-5)
 
 

@@ -18,9 +18,10 @@ BASE = replace(FLOAT32, return_embeddings=True, return_distogram=True)
 OTHERWISE = Runtime(
     dtype="float32",
     attention_backend="xla",
-    row_chunk=7,
+    pair_chunk=7 * 32,
     outer_product_chunk=5,
     cached_bias_tokens=0,
+    grouped_bias_tokens=0,
     one_sample_at_a_time=True,
 )
 ROUGH = replace(BASE, dtype="bfloat16")

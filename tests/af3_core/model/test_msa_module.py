@@ -53,8 +53,10 @@ def test_deletions_are_counted_on_a_bounded_scale() -> None:
 
 
 def test_the_outer_product_mean_does_not_see_masked_rows() -> None:
+    pair = random_array(1, 3, 3, 6)
+
     def mean(msa, mask) -> jax.Array:
-        return OuterProductMean(4, 6, 2, name="mean")(msa, mask)
+        return OuterProductMean(4, 2, name="mean")(msa, mask, pair) - pair
 
     msa, mask = random_array(0, 5, 3, 8), jnp.ones((5, 3), bool).at[3:].set(False)
     np.testing.assert_allclose(

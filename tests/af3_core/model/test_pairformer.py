@@ -1,5 +1,6 @@
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ def triangle_modules() -> list[Callable]:
     modules = []
     for flag in (True, False):
         modules.append(
-            lambda p, m, f=flag: TriangleMultiplication(outgoing=f, name="t")(p, m)
+            lambda p, m, f=flag: TriangleMultiplication(FLOAT32, outgoing=f, name="t")(
+                p, m
+            )
         )
         modules.append(
             lambda p, m, f=flag: TriangleAttention(2, FLOAT32, starting=f, name="t")(
@@ -50,12 +53,13 @@ def test_triangle_updates_follow_a_permutation_of_tokens(module) -> None:
 def test_outgoing_and_incoming_edges_of_the_transpose_differ() -> None:
     # a and b swap roles between the two, so one is not the transpose of the other.
     pair = random_array(0, 5, 5, 8)
+
+    def update(pair, mask, outgoing) -> jax.Array:
+        module = TriangleMultiplication(FLOAT32, outgoing=outgoing, name="t")
+        return module(pair, mask) - pair
+
     outgoing, incoming = (
-        run(
-            lambda p, m, f=flag: TriangleMultiplication(outgoing=f, name="t")(p, m),
-            x,
-            PAIR_MASK,
-        )
+        run(lambda p, m, f=flag: update(p, m, f), x, PAIR_MASK)
         for flag, x in ((True, pair), (False, jnp.swapaxes(pair, 0, 1)))
     )
     assert np.abs(outgoing - incoming).max() > 0.01

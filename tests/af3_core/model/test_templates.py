@@ -14,6 +14,7 @@ from af3_core.model.config import DistanceBins
 from af3_core.model.templates import (
     TemplateEmbedder,
     backbone_directions,
+    backbone_frames,
     one_hot_distances,
 )
 from tests.af3_core.model.stages import random_array, random_like
@@ -48,9 +49,8 @@ def embedder(config) -> Callable[[Templates], jax.Array]:
     def module(templates) -> jax.Array:
         mask = jnp.ones(NUM_TOKENS, bool)
         asym_id = jnp.array([1, 1, 1, 1, 2, 2])
-        return TemplateEmbedder(config, FLOAT32, name="templates")(
-            templates, PAIR, mask, asym_id
-        )
+        embedder = TemplateEmbedder(config, FLOAT32, name="templates")
+        return embedder(templates, PAIR, mask, asym_id) - PAIR
 
     transformed = hk.without_apply_rng(hk.transform(module))
     shapes = jax.eval_shape(transformed.init, jax.random.PRNGKey(0), template(0))
@@ -92,8 +92,11 @@ def test_directions_are_unit_vectors_that_no_rotation_changes() -> None:
     positions = np.asarray(10 * random_array(0, NUM_TOKENS, 24, 3))
     slots = jnp.tile(jnp.array([[0, 1, 2]]), (NUM_TOKENS, 1))
     rotation = Rotation.random(rng=1).as_matrix().astype(np.float32)
-    ours = backbone_directions(jnp.asarray(positions), slots)
-    rotated = backbone_directions(jnp.asarray(positions @ rotation.T + 3), slots)
+    ours, rotated = (
+        backbone_directions(frames, frames)
+        for x in (positions, positions @ rotation.T + 3)
+        if (frames := backbone_frames(jnp.asarray(x), slots))
+    )
     others = ~np.eye(NUM_TOKENS, dtype=bool)
     np.testing.assert_allclose(ours[others], rotated[others], atol=1e-4)
     np.testing.assert_allclose(np.linalg.norm(ours[others], axis=-1), 1, atol=1e-5)
@@ -101,6 +104,6 @@ def test_directions_are_unit_vectors_that_no_rotation_changes() -> None:
 
 def test_each_distance_falls_in_one_bin_at_most() -> None:
     positions = jnp.array([[0.0, 0, 0], [3.0, 0, 0], [4.0, 0, 0], [99.0, 0, 0]])
-    bins = one_hot_distances(positions, DistanceBins())[0]
+    bins = one_hot_distances(positions, positions, DistanceBins())[0]
     np.testing.assert_array_equal(bins.sum(axis=-1), [0, 0, 1, 1])
     assert np.argmax(bins[2]) == 0 and np.argmax(bins[3]) == 38
