@@ -88,27 +88,28 @@ def triangle_multiplication(
     weights: TriangleWeights,
     *,
     outgoing: bool,
-    channels_at_once: int | None = None,
+    rows_at_once: int | None = None,
     backend: FusedBackend = "auto",
 ) -> Float[Array, "*batch n n c"]:
     """pair + its triangle update by products of edges. AF3 SI Algorithms 12 and 13.
 
     Edges where `mask` is False count as zero in the products; their own update is
     computed like any other. Matrix products take the dtype of pair, layer norms are
-    float32. `channels_at_once`, a divisor of the hidden channels, bounds memory: no
-    more channels of the projected edges are alive at a time (default: all).
+    float32. `rows_at_once` bounds memory: the update is made for so many rows
+    (outgoing edges) or columns (incoming ones) at a time, in place of the pair, beside
+    which half of the projected edges are alive and a chunk of all else (default: all).
 
     Raises ValueError when shapes do not fit, or when `backend` is named and cannot
     run; the message is the reason.
     """
-    if channels_at_once is None:
-        channels_at_once = weights.output.shape[0]
-    check_triangle(pair, mask, weights, channels_at_once)
+    check_triangle(pair, mask, weights, rows_at_once)
+    num_tokens = pair.shape[-2]
+    rows_at_once = num_tokens if rows_at_once is None else min(rows_at_once, num_tokens)
     spec = triangle_spec_of(
         pair,
         weights,
         outgoing=outgoing,
-        channels_at_once=channels_at_once,
+        rows_at_once=rows_at_once,
         device=current_device(),
     )
     return dispatch(spec, backend).run(pair, mask, weights, spec=spec)

@@ -93,7 +93,7 @@ class TriangleSpec(NamedTuple):
     num_tokens: int
     num_channels: int
     num_hidden: int
-    channels_at_once: int
+    rows_at_once: int
     outgoing: bool
     dtype: str
     device: Device
@@ -107,7 +107,7 @@ class TriangleSpec(NamedTuple):
         return (
             f"{self.dtype} batch {list(self.batch)}, {self.num_tokens} tokens,"
             f" {self.num_channels} → {self.num_hidden} channels,"
-            f" {self.channels_at_once} at once,"
+            f" {self.rows_at_once} rows at once,"
             f" {'outgoing' if self.outgoing else 'incoming'} on {self.device}"
         )
 
@@ -154,7 +154,7 @@ def triangle_spec_of(
     weights: TriangleWeights,
     *,
     outgoing: bool,
-    channels_at_once: int,
+    rows_at_once: int,
     device: Device,
 ) -> TriangleSpec:
     """The facts about a triangle multiplication that a backend may refuse."""
@@ -163,7 +163,7 @@ def triangle_spec_of(
         num_tokens=pair.shape[-2],
         num_channels=pair.shape[-1],
         num_hidden=weights.output.shape[0],
-        channels_at_once=channels_at_once,
+        rows_at_once=rows_at_once,
         outgoing=outgoing,
         dtype=pair.dtype.name,
         device=device,

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,7 @@ def check_triangle(
     pair: Float[Array, "*batch n n c"],
     mask: Bool[Array, "*batch n n"],
     weights: TriangleWeights,
-    channels_at_once: int,
+    rows_at_once: int | None,
 ) -> None:
     """Raises ValueError naming what does not fit, and the shape it must have."""
     if pair.ndim < 3 or pair.shape[-3] != pair.shape[-2]:
@@ -76,48 +76,98 @@ def check_triangle(
                 f"weights.{name} must have shape {list(shape)} for pair"
                 f" {list(pair.shape)} and {h} hidden channels, got {list(found)}"
             )
-    if channels_at_once < 1 or h % channels_at_once:
-        raise ValueError(
-            f"channels_at_once must divide the {h} hidden channels,"
-            f" got {channels_at_once}"
-        )
+    if rows_at_once is not None and rows_at_once < 1:
+        raise ValueError(f"rows_at_once must be at least 1, got {rows_at_once}")
 
 
 def layer_norm(
-    x: Float[Array, "*batch c"], scale: Float[Array, "c"], offset: Float[Array, "c"]
-) -> Float[Array, "*batch c"]:
-    """Layer norm of the last axis, computed in float32, in x's dtype."""
-    y = x.astype(jnp.float32)
-    y = y - jnp.mean(y, axis=-1, keepdims=True)
-    variance = jnp.mean(jnp.square(y), axis=-1, keepdims=True)
+    x: Float[Array, "*shape"],
+    scale: Float[Array, "c"],
+    offset: Float[Array, "c"],
+    axis: int = -1,
+) -> Float[Array, "*shape"]:
+    """Layer norm of one axis, computed in float32, in x's dtype."""
+    y, axis = x.astype(jnp.float32), axis % x.ndim
+    y = y - jnp.mean(y, axis=axis, keepdims=True)
+    variance = jnp.mean(jnp.square(y), axis=axis, keepdims=True)
     y = y * jax.lax.rsqrt(variance + EPSILON)
-    shape = (1,) * (x.ndim - 1) + scale.shape
+    shape = (1,) * axis + scale.shape + (1,) * (x.ndim - axis - 1)
     return (y * scale.reshape(shape) + offset.reshape(shape)).astype(x.dtype)
 
 
-def multiply(
-    a: Float[Array, "*batch n n"], b: Float[Array, "*batch n n"], *, outgoing: bool
-) -> Float[Array, "*batch n n"]:
-    """Σ_k a_ik b_jk for outgoing edges, Σ_k a_kj b_ki for incoming ones.
+class Side(NamedTuple):
+    """One of the two gated projections of edges."""
 
-    Differs from the paper: for incoming edges a carries the index j.
+    project: Float[Array, "c h"]
+    gate: Float[Array, "c h"]
+
+
+def update_rows(
+    project: Callable[[Array, Array, Side], Array],
+    finish: Callable[[Array, Array], Array],
+    pair: Float[Array, "*batch n n c"],
+    mask: Bool[Array, "*batch n n"],
+    weights: TriangleWeights,
+    *,
+    outgoing: bool,
+    rows_at_once: int,
+) -> Float[Array, "*batch n n c"]:
+    """pair + update, from the two halves that backends differ in.
+
+    Args:
+        project: normalises edges [*batch r s c], projects them, gates them, clears
+            those outside the mask, and puts channels first: [h *batch r s].
+        finish: from products [h *batch r s] and their edges to these, updated.
+
+    Σ_k a_ik b_jk for outgoing edges reads a of row i only, Σ_k a_kj b_ki for incoming
+    ones a of column j. (Differs from the paper: for incoming edges a carries the index
+    j.) So b is made first, and rows or columns are then replaced chunk by chunk: what
+    of the pair is still to be read has not been replaced.
     """
-    return jnp.einsum("...ik,...jk->...ij" if outgoing else "...kj,...ki->...ij", a, b)
-
-
-def in_chunks(
-    multiply_some: Callable[..., Array],
-    channels_at_once: int,
-    project: Float[Array, "c h 2"],
-    project_gate: Float[Array, "c h 2"],
-) -> Float[Array, "h *batch n n"]:
-    """`multiply_some` of the projections of a few hidden channels at a time."""
-    num_channels, num_hidden, _ = project.shape
-    if num_hidden == channels_at_once:
-        return multiply_some(project, project_gate)
-    chunked = (
-        w.reshape(num_channels, -1, channels_at_once, 2).swapaxes(0, 1)
-        for w in (project, project_gate)
+    of_a, of_b = (
+        Side(weights.project[..., side], weights.project_gate[..., side])
+        for side in (0, 1)
     )
-    products = jax.lax.map(lambda some: multiply_some(*some), tuple(chunked))
-    return products.reshape(num_hidden, *products.shape[2:])
+    num_tokens, axis = pair.shape[-2], -3 if outgoing else -2
+    equation = "...ik,...jk->...ij" if outgoing else "...kj,...ki->...ij"
+
+    def update(edges: Array, mask: Array, b: Array) -> Array:
+        product = jnp.einsum(equation, project(edges, mask, of_a), b)
+        return finish(product, edges)
+
+    if rows_at_once >= num_tokens:
+        return update(pair, mask, project(pair, mask, of_b))
+
+    num_chunks = -(-num_tokens // rows_at_once)
+    size = -(-num_tokens // num_chunks)
+
+    def take(x: Array, start: Array, axis: int) -> Array:
+        return jax.lax.dynamic_slice_in_dim(x, start, size, axis)
+
+    def start_of(chunk: Array) -> Array:
+        return jnp.minimum(chunk * size, num_tokens - size)
+
+    def fill(chunk: Array, b: Array) -> Array:
+        start = start_of(chunk)
+        edges = take(pair, start, pair.ndim - 3), take(mask, start, mask.ndim - 2)
+        some = project(*edges, of_b)
+        return jax.lax.dynamic_update_slice_in_dim(b, some, start, b.ndim - 2)
+
+    b = jnp.zeros((of_b.project.shape[-1], *mask.shape), pair.dtype)
+    b = jax.lax.fori_loop(0, num_chunks, fill, b)
+
+    def replace(chunk: Array, pair: Array) -> Array:
+        start = start_of(chunk)
+        edges = take(pair, start, pair.ndim + axis)
+        updated = update(edges, take(mask, start, mask.ndim + axis + 1), b)
+        if num_tokens % size:
+            # The last chunk is shifted back: what was updated before stays.
+            is_new = start + jnp.arange(size) >= chunk * size
+            updated = jnp.where(
+                is_new.reshape((size,) + (1,) * (-axis - 1)), updated, edges
+            )
+        return jax.lax.dynamic_update_slice_in_dim(
+            pair, updated, start, pair.ndim + axis
+        )
+
+    return jax.lax.fori_loop(0, num_chunks, replace, pair)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from kernels.spec import TriangleSpec
-from kernels.triangle import TriangleWeights, in_chunks, layer_norm, multiply
+from kernels.triangle import Side, TriangleWeights, layer_norm, update_rows
 
 
 def unsupported(spec: TriangleSpec) -> str | None:
@@ -24,31 +24,33 @@ def run(
     *,
     spec: TriangleSpec,
 ) -> Float[Array, "*batch n n c"]:
-    """pair + update, with JAX's default precision, like any linear layer.
-
-    Beside the pair, its norm and the product, four arrays of `spec.channels_at_once`
-    channels are alive.
-    """
+    """pair + update, with JAX's default precision, like any linear layer."""
     w = weights.cast(pair.dtype)
-    x = layer_norm(pair, w.input_scale, w.input_offset)
 
-    def project(weights: Float[Array, "c h"]) -> Float[Array, "h *batch n n"]:
-        return jnp.einsum("ch,...c->h...", weights, x)
+    def norm(edges: Float[Array, "*batch r s c"]) -> Float[Array, "*batch r s c"]:
+        return layer_norm(edges, w.input_scale, w.input_offset)
 
-    def multiply_some(
-        edges: Float[Array, "c h 2"], gates: Float[Array, "c h 2"]
-    ) -> Float[Array, "h *batch n n"]:
-        a, b = (
-            jnp.where(
-                mask,
-                project(edges[..., side]) * jax.nn.sigmoid(project(gates[..., side])),
-                0,
-            )
-            for side in (0, 1)
+    def project(edges: Array, mask: Array, side: Side) -> Float[Array, "h *batch r s"]:
+        x = norm(edges)
+        projected, gate = (
+            jnp.tensordot(weights, x, axes=(0, -1))
+            for weights in (side.project, side.gate)
         )
-        return multiply(a, b, outgoing=spec.outgoing)
+        return jnp.where(mask, projected * jax.nn.sigmoid(gate), 0)
 
-    product = in_chunks(multiply_some, spec.channels_at_once, w.project, w.project_gate)
-    product = jnp.moveaxis(product, 0, -1)
-    update = layer_norm(product, w.output_scale, w.output_offset) @ w.output
-    return pair + update * jax.nn.sigmoid(x @ w.output_gate)
+    def finish(
+        product: Float[Array, "h *batch r s"], edges: Array
+    ) -> Float[Array, "*batch r s c"]:
+        product = layer_norm(product, w.output_scale, w.output_offset, axis=0)
+        update = jnp.tensordot(product, w.output, axes=(0, 0))
+        return edges + update * jax.nn.sigmoid(norm(edges) @ w.output_gate)
+
+    return update_rows(
+        project,
+        finish,
+        pair,
+        mask,
+        w,
+        outgoing=spec.outgoing,
+        rows_at_once=spec.rows_at_once,
+    )

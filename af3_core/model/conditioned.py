@@ -110,7 +110,6 @@ class TokenPairBias(hk.Module):
     def __call__(self, rows: Float[Array, "r n c"]) -> Float[Array, "r n c"]:
         return LayerNorm(name="norm", use_offset=False)(rows)
 
-    @hk.name_like("__call__")
     def weights(self, num_channels: int) -> Float[Array, "super c blocks h"]:
         """What `project_pair_bias` multiplies the normalised pairs with."""
         size, num_heads = self.config.super_block_size, self.config.num_heads

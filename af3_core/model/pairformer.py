@@ -1,7 +1,8 @@
 """The pairformer and the triangle updates shared by every pair stack."""
 
+import math
+
 import haiku as hk
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -13,12 +14,10 @@ from af3_core.model.primitives import (
     map_rows,
     update_rows,
 )
-from kernels import Mask, attention
+from kernels import Mask, TriangleWeights, attention, triangle_multiplication
 
 Pair = Float[Array, "n n cz"]
 PairMask = Bool[Array, "n n"]
-Rows = Float[Array, "r s cz"]
-"""A chunk of the rows of the pair representation, or of its columns."""
 
 
 class TriangleMultiplication(hk.Module):
@@ -35,59 +34,31 @@ class TriangleMultiplication(hk.Module):
     def __call__(self, pair: Pair, mask: PairMask) -> Pair:
         """The pair representation with the update added."""
         num_channels = pair.shape[-1]
-        norm, output_norm = (
-            LayerNorm(name="input_norm"),
-            LayerNorm(name="output_norm", axis=0),
+
+        def norm(name: str) -> dict[str, Array]:
+            return LayerNorm(name=name).parameters(num_channels)
+
+        def matrix(name: str, *output: int, zeros: bool = False) -> Array:
+            init = "zeros" if zeros else "linear"
+            linear = Linear(math.prod(output), name=name, init=init)
+            weights = linear.weights(num_channels, pair.dtype)
+            return weights.reshape(num_channels, *output)
+
+        input_norm, output_norm = norm("input_norm"), norm("output_norm")
+        weights = TriangleWeights(
+            input_scale=input_norm["scale"],
+            input_offset=input_norm["offset"],
+            project=matrix("project", num_channels, 2),
+            project_gate=matrix("project_gate", num_channels, 2, zeros=True),
+            output_scale=output_norm["scale"],
+            output_offset=output_norm["offset"],
+            output=matrix("output", num_channels, zeros=True),
+            output_gate=matrix("output_gate", num_channels, zeros=True),
         )
-        project = Linear(2 * num_channels, name="project")
-        gate = Linear(2 * num_channels, name="project_gate", init="zeros")
-        weights = [x.weights(num_channels, pair.dtype) for x in (project, gate)]
-        of_a, of_b = ([x[:, side::2] for x in weights] for side in range(2))
-        output = Linear(num_channels, name="output", init="zeros")
-        output_gate = Linear(num_channels, name="output_gate", init="zeros")
-
-        # Channels first: each is a matrix product of its own.
-        def edges(rows: Rows, mask: Bool[Array, "r s"], weights: list[Array]) -> Array:
-            return _project_gated(norm(rows), mask, *weights)  # lines 1-2
-
-        chunk = self.runtime.rows_at_once(len(pair))
-        b = map_rows(
-            lambda rows, mask: edges(rows, mask, of_b), chunk, pair, mask, out_axis=1
+        rows = self.runtime.rows_at_once(len(pair))
+        return triangle_multiplication(
+            pair, mask, weights, outgoing=self.outgoing, rows_at_once=rows
         )
-        equation = "cik,cjk->cij" if self.outgoing else "ckj,cki->cij"
-
-        def multiply(rows: Rows, mask: Bool[Array, "r s"]) -> Rows:
-            product = jnp.einsum(equation, edges(rows, mask, of_a), b)
-            update = _contract_first(
-                output_norm(product), output.weights(num_channels, pair.dtype)
-            )
-            return rows + update * jax.nn.sigmoid(output_gate(norm(rows)))  # 3-4
-
-        # What is in one chunk of the output has read no edge of another chunk's but
-        # through b: rows of outgoing edges, columns of incoming ones.
-        axis = 0 if self.outgoing else 1
-        return update_rows(multiply, chunk, pair, mask, axis=axis)
-
-
-def _project_gated(
-    x: Float[Array, "r n c"],
-    mask: Bool[Array, "r n"],
-    project: Float[Array, "c f"],
-    gate: Float[Array, "c f"],
-) -> Float[Array, "f r n"]:
-    """Gated linear unit, channels first; zero outside the mask."""
-
-    def channels_first(weights: Float[Array, "c f"]) -> Float[Array, "f r n"]:
-        return jnp.tensordot(weights, x, axes=(0, -1))
-
-    projected = channels_first(project) * jax.nn.sigmoid(channels_first(gate))
-    return jnp.where(mask[None], projected, 0)
-
-
-def _contract_first(
-    x: Float[Array, "c *shape"], weights: Float[Array, "c f"]
-) -> Float[Array, "*shape f"]:
-    return jnp.tensordot(x, weights, axes=(0, 0))
 
 
 class TriangleAttention(hk.Module):

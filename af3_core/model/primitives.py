@@ -82,33 +82,39 @@ class ScalarEmbedding(hk.Module):
 
 
 class LayerNorm(hk.Module):
-    """Layer normalisation of one axis, in float32 whatever the input's dtype."""
+    """Layer normalisation of the last axis, in float32 whatever the input's dtype."""
 
     def __init__(
-        self,
-        *,
-        name: str,
-        use_scale: bool = True,
-        use_offset: bool = True,
-        axis: int = -1,
+        self, *, name: str, use_scale: bool = True, use_offset: bool = True
     ) -> None:
         super().__init__(name=name)
-        self.use_scale, self.use_offset, self.axis = use_scale, use_offset, axis
+        self.use_scale, self.use_offset = use_scale, use_offset
 
-    def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        # float32: a mean over hundreds of bfloat16 channels loses its last bits.
-        y, axis = x.astype(jnp.float32), self.axis % x.ndim
-        y = y - jnp.mean(y, axis=axis, keepdims=True)
-        variance = jnp.mean(jnp.square(y), axis=axis, keepdims=True)
-        y = y * jax.lax.rsqrt(variance + 1e-5)
-        shape = (x.shape[axis],)
-        broadcast = (1,) * axis + shape + (1,) * (x.ndim - axis - 1)
+    def parameters(self, num_channels: int) -> dict[str, Float[Array, "c"]]:
+        """Those there are of "scale" and "offset", float32."""
+        shape, parameters = (num_channels,), {}
         if self.use_scale:
-            scale = hk.get_parameter("scale", shape, jnp.float32, jnp.ones)
-            y = y * scale.reshape(broadcast)
+            parameters["scale"] = hk.get_parameter(
+                "scale", shape, jnp.float32, jnp.ones
+            )
         if self.use_offset:
-            offset = hk.get_parameter("offset", shape, jnp.float32, jnp.zeros)
-            y = y + offset.reshape(broadcast)
+            parameters["offset"] = hk.get_parameter(
+                "offset", shape, jnp.float32, jnp.zeros
+            )
+        return parameters
+
+    def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
+        # float32: a mean over hundreds of bfloat16 channels loses its last bits.
+        y = x.astype(jnp.float32)
+        y = y - jnp.mean(y, axis=-1, keepdims=True)
+        variance = jnp.mean(jnp.square(y), axis=-1, keepdims=True)
+        y = y * jax.lax.rsqrt(variance + 1e-5)
+        broadcast = (1,) * (x.ndim - 1) + x.shape[-1:]
+        parameters = self.parameters(x.shape[-1])
+        if self.use_scale:
+            y = y * parameters["scale"].reshape(broadcast)
+        if self.use_offset:
+            y = y + parameters["offset"].reshape(broadcast)
         return y.astype(x.dtype)
 
 
