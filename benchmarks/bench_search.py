@@ -113,7 +113,7 @@ def run_throughput(arguments: argparse.Namespace, scratch: Path) -> Iterable[str
     yield "| --- | --: | --: | --: | --: | --: | --: | --: | --- |"
     for times in arguments.times:
         database = enlarge(arguments.database, times, scratch)
-        size = f"{count_file(database).sequences:,} sequences"
+        size = f"{count_file(database, 'unpaired').sequences:,} sequences"
         for count in arguments.counts:
             batch = queries[:count]
             ours, found = measure_ours(batch, database, scratch, arguments.threads)
@@ -156,7 +156,7 @@ def measure_ours(
 ) -> tuple[Cost, list[str]]:
     """Our batch, in a process of its own."""
     fasta, results = scratch / "batch.fasta", scratch / "batch.json"
-    shard = {**asdict(count_file(database)), "path": str(database)}
+    shard = {**asdict(count_file(database, "unpaired")), "path": str(database)}
     fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(queries)))
     command = [
         *(sys.executable, "-m", "benchmarks.bench_search", "ours"),

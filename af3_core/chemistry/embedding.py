@@ -7,6 +7,7 @@ thousands of atoms takes minutes. Needs nothing but RDKit, so it starts quickly.
 """
 
 import sys
+from typing import Any
 
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom
@@ -38,8 +39,9 @@ def embed_molecule(
 
 if __name__ == "__main__":
     iterations = int(sys.argv[2])
+    binary: Any = sys.stdin.buffer.read()
     found = embed_molecule(
-        Chem.Mol(sys.stdin.buffer.read()),
+        Chem.Mol(binary),
         int(sys.argv[1]),
         max_iterations=None if iterations < 0 else iterations,
     )

@@ -6,8 +6,9 @@ makes such a manifest from a folder of FASTA files.
 """
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import get_args
 
@@ -56,6 +57,9 @@ class Database:
     flags: str
     """Further flags of MMseqs2, such as `--gpu 1`."""
     shards: tuple[Shard, ...]
+    known_at: float = field(default=math.inf, compare=False)
+    """When its manifest was written, in seconds since 1970. Files that were written
+    later may be others, so they are read before a search begins."""
 
     @property
     def kind(self) -> str:
@@ -94,9 +98,10 @@ def read_manifest(path: Path) -> tuple[Database, ...]:
         InputError: no such file, a wrong column or value, or rows that disagree.
     """
     rows = _read_rows(path)
+    known_at = path.stat().st_mtime
     databases: dict[str, Database] = {}
     for number, row in enumerate(rows, start=2):
-        database = _parse_row(row, path, number)
+        database = replace(_parse_row(row, path, number), known_at=known_at)
         known = databases.get(database.name)
         if known is None:
             databases[database.name] = database

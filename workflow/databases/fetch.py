@@ -219,7 +219,7 @@ def _write(part: "_Part", stream: Readable, target: Path) -> Shard:
                 yield records
 
     with replacing(target) as temporary:
-        shard = count_records(pieces(), target)
+        shard = count_records(pieces(), target, find_role(target.name)[1])
         part.check()
     return shard
 

@@ -1,13 +1,22 @@
-"""Files of a sequence database: counted, digested, cut into shards, read in blocks."""
+"""Files of a sequence database: checked, counted, digested, read in blocks.
 
+What HMMER would stop at in the middle of a search is found when the files are counted.
+"""
+
+import contextlib
+import functools
 import hashlib
 import io
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+from numpy import ndarray
 from pyhmmer.easel import Alphabet, DigitalSequenceBlock, SequenceFile
 
 from af3_core.job import InputError
@@ -16,9 +25,12 @@ from workflow.databases.catalogue import TOOLS, Database, Shard
 from workflow.databases.template_store import PackedStructures, Readable
 
 BLOCK_BYTES = 16 << 20
+VERIFIED = "verified"
+"""Folder of a search store with the marks of files that were digested."""
 LONGEST_PROTEIN = 100_000
-_HEADER = re.compile(rb"^>[^\n]*\n?", re.MULTILINE)
-_NO_RESIDUE = b" \t\r\n"
+_HEADER_MARK, _LINE_FEED, _CARRIAGE_RETURN, _SPACE = 62, 10, 13, 32
+_LETTERS = "letters of amino acids or nucleotides, as HMMER reads them"
+_LINE_ENDS = "line feeds, alone or after a carriage return; tr '\\r' '\\n' mends that"
 
 _NAMES: tuple[tuple[str, str, Role], ...] = (
     ("uniref90", "uniref90", "unpaired"),
@@ -33,35 +45,160 @@ _NAMES: tuple[tuple[str, str, Role], ...] = (
     ("pdb_seqres", "pdb_seqres", "templates"),
 )
 """Beginning of a file's name, the database's name and role, in the order of merging."""
-_SUFFIXES = (".fasta", ".fa", ".fas", ".txt")
+_SUFFIXES = (".fasta", ".fa", ".fas", ".faa", ".fna", ".txt")
+_COMPRESSED = (".gz", ".zst", ".xz", ".bz2")
 _SHARD_NAME = re.compile(r"-(\d{5})-of-(\d{5})")
 _STRUCTURES = ("pdb_mmcif", "mmcif_files")
 
 
 @dataclass
 class _Count:
-    """Digest and sizes of what has been read so far."""
+    """Digest and sizes of what has been read so far of a file."""
 
+    path: Path
+    is_rna: bool
     hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     bytes: int = 0
     sequences: int = 0
     residues: int = 0
+    lines: int = 0
+    empty: int = 0
+    first_empty: str = ""
 
     def add(self, chunk: bytes) -> None:
-        bodies, sequences = _HEADER.subn(b"", chunk)
+        """Takes a piece of whole records.
+
+        Raises:
+            InputError: the search would not read one of them; it is named.
+        """
+        piece = _Piece(chunk)
+        lengths = piece.lengths
+        if (fault := piece.find_fault(self.is_rna)) is not None:
+            index, value, allowed, offset = fault
+            where = f"{self._name(piece, index)}, line {self.lines + offset + 1}"
+            raise InputError(str(self.path), where, value, allowed)
+        empty = np.flatnonzero(lengths == 0)
+        if len(empty) and not self.empty:
+            self.first_empty = self._name(piece, int(empty[0]))
         self.hash.update(chunk)
         self.bytes += len(chunk)
-        self.sequences += sequences
-        self.residues += len(bodies.translate(None, _NO_RESIDUE))
+        self.sequences += len(lengths)
+        self.residues += int(lengths.sum())
+        self.lines += len(piece.line_ends)
+        self.empty += len(empty)
 
-    def shard(self, path: Path) -> Shard:
+    def _name(self, piece: "_Piece", index: int) -> str:
+        name = piece.name(index)
+        number = f"record {self.sequences + index + 1}"
+        return f"{number} ({name})" if name else number
+
+    def shard(self) -> Shard:
+        if self.empty:
+            logging.getLogger(__name__).warning(
+                "%s: %d records have no residues, the first is %s; they count in Z, as"
+                " in HMMER",
+                *(self.path, self.empty, self.first_empty),
+            )
         return Shard(
-            path=path,
+            path=self.path,
             digest=self.hash.hexdigest(),
             bytes=self.bytes,
             sequences=self.sequences,
             residues=self.residues,
         )
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Whole FASTA records as bytes, beginning with a header."""
+
+    text: bytes
+
+    @functools.cached_property
+    def bytes(self) -> UInt8[ndarray, "b"]:
+        """Them as numbers, with a line feed at the end."""
+        text = self.text if self.text.endswith(b"\n") else self.text + b"\n"
+        return np.frombuffer(text, np.uint8)
+
+    @functools.cached_property
+    def line_ends(self) -> Int[ndarray, "l"]:
+        return np.flatnonzero(self.bytes == _LINE_FEED)
+
+    @functools.cached_property
+    def bounds(self) -> Int[ndarray, "2 r"]:
+        """Where the header and the body of each record begin."""
+        marks = np.flatnonzero(self.bytes == _HEADER_MARK)
+        starts = marks[(marks == 0) | (self.bytes[marks - 1] == _LINE_FEED)]
+        return np.stack([starts, self.line_ends[self.line_ends.searchsorted(starts)]])
+
+    @functools.cached_property
+    def printed(self) -> Int[ndarray, "2 r"]:
+        """Bytes that are no white space, of headers and bodies."""
+        bounds = np.append(self.bounds.T.ravel(), len(self.bytes))
+        blanks = np.flatnonzero(self.bytes <= _SPACE).searchsorted(bounds)
+        return (np.diff(bounds) - np.diff(blanks)).reshape(-1, 2).T
+
+    @property
+    def lengths(self) -> Int[ndarray, "r"]:
+        """Residues of each record."""
+        return self.printed[1]
+
+    def name(self, index: int) -> str:
+        start, end = self.bounds[:, index].tolist()
+        words = self.text[start + 1 : end].split()
+        return words[0].decode("utf-8", "replace") if words else ""
+
+    def find_fault(self, is_rna: bool) -> tuple[int, str, str, int] | None:
+        """What the search would not read: record, value, what is allowed, and line.
+
+        Both are counted from 0.
+        """
+        if b"\r" in self.text:
+            returns = np.flatnonzero(self.bytes == _CARRIAGE_RETURN)
+            lone = returns[self.bytes[returns + 1] != _LINE_FEED]
+            if len(lone):
+                return self._at(lone[0], "a carriage return", _LINE_ENDS)
+        nameless = np.flatnonzero(self.printed[0] <= 1)
+        if len(nameless):
+            place = self.bounds[0, nameless[0]]
+            return self._at(place, ">", "a name after '>'")
+        unreadable = np.frombuffer(self.text.translate(_unreadable(is_rna)), bool)
+        bad = np.flatnonzero(self._any(unreadable)[1])
+        if len(bad):
+            start = int(self.bounds[1, bad[0]])
+            place = start + int(np.argmax(unreadable[start:]))
+            return self._at(place, repr(chr(int(self.bytes[place]))), _LETTERS)
+        too_long = np.flatnonzero(self.lengths > LONGEST_PROTEIN)
+        if not is_rna and len(too_long):
+            found = f"{int(self.lengths[too_long[0]])} residues"
+            allowed = f"at most {LONGEST_PROTEIN}, which is as far as HMMER goes"
+            return self._at(self.bounds[0, too_long[0]], found, allowed)
+        return None
+
+    def _any(self, mask: Bool[ndarray, "b"]) -> Bool[ndarray, "2 r"]:
+        """Whether the header and the body of each record have such a byte."""
+        padded = np.append(mask, np.zeros(len(self.bytes) - len(mask), bool))
+        found = np.logical_or.reduceat(padded, self.bounds.T.ravel())
+        return found.reshape(-1, 2).T
+
+    def _at(self, place: int, value: str, allowed: str) -> tuple[int, str, str, int]:
+        index = int(self.bounds[0].searchsorted(place, side="right")) - 1
+        return index, value, allowed, int(self.line_ends.searchsorted(place))
+
+
+@functools.cache
+def _unreadable(is_rna: bool) -> bytes:
+    """1 for each byte that HMMER does not read within a sequence, as it says itself."""
+    alphabet = Alphabet.rna() if is_rna else Alphabet.amino()
+    unreadable = bytearray(b"\1" * 256)
+    for byte in range(256):
+        record = io.BytesIO(b">a\nA" + bytes([byte]) + b"A\n")
+        with SequenceFile(record, "fasta", digital=True, alphabet=alphabet) as file:
+            try:
+                unreadable[byte] = len(file.read_block()) != 1
+            except ValueError:
+                continue
+    return bytes(unreadable)
 
 
 def read_records(path: Path, chunk_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
@@ -85,6 +222,8 @@ def split_records(
     rest = b""
     while piece := file.read(chunk_bytes):
         rest += piece
+        if b"\r" in rest and b"\n" not in rest:
+            raise InputError(str(path), "line ends", "carriage returns", _LINE_ENDS)
         cut = rest.rfind(b"\n>") + 1
         if cut:
             yield _checked(rest[:cut], path)
@@ -108,15 +247,41 @@ def read_blocks(shard: Shard, alphabet: Alphabet) -> Iterator[DigitalSequenceBlo
             all has been read, so nothing may be kept of a stream that was not read to
             its end.
     """
-    if shard.path.exists() and shard.path.stat().st_size != shard.bytes:
-        size = shard.path.stat().st_size
-        raise _changed(shard, f"{size} bytes", f"{shard.bytes} bytes")
     digest = hashlib.sha256()
     for records in read_records(shard.path):
         digest.update(records)
         yield digitise(records, alphabet, shard.path)
     if digest.hexdigest() != shard.digest:
         raise _changed(shard, digest.hexdigest(), f"SHA-256 {shard.digest}")
+
+
+def require_unchanged(database: Database, marks: Path) -> None:
+    """Makes sure that a database is still the manifest's, before a search begins.
+
+    All files have to be there in full length. One that was written after the manifest
+    is read and digested, once: an empty file among the `marks` says that it was.
+
+    Raises:
+        InputError: a file is missing or not the one of the manifest.
+    """
+    for shard in database.shards:
+        try:
+            status = shard.path.stat()
+        except OSError as error:
+            reason, allowed = error.strerror or str(error), "a readable FASTA file"
+            raise InputError(str(shard.path), "file", reason, allowed) from error
+        if status.st_size != shard.bytes:
+            size, wanted = f"{status.st_size} bytes", f"{shard.bytes} bytes"
+            raise _changed(shard, size, wanted)
+        mark = marks / f"{shard.digest[:32]}-{status.st_mtime_ns}"
+        if status.st_mtime <= database.known_at or mark.exists():
+            continue
+        found = _digest_file(shard.path)
+        if found != shard.digest:
+            raise _changed(shard, found, f"SHA-256 {shard.digest}")
+        with contextlib.suppress(OSError):  # then the next search reads it again
+            marks.mkdir(parents=True, exist_ok=True)
+            mark.touch()
 
 
 def _changed(shard: Shard, found: str, wanted: str) -> InputError:
@@ -127,9 +292,13 @@ def _changed(shard: Shard, found: str, wanted: str) -> InputError:
 def digitise(records: bytes, alphabet: Alphabet, path: Path) -> DigitalSequenceBlock:
     """FASTA records in HMMER's alphabet.
 
+    Headers that are not UTF-8 are carried with a replacement for what is none.
+
     Raises:
         InputError: a character that stands for no residue, or a protein too long.
     """
+    if not records.isascii():
+        records = records.decode("utf-8", "replace").encode("utf-8")
     file = SequenceFile(
         io.BytesIO(records), format="fasta", digital=True, alphabet=alphabet
     )
@@ -146,17 +315,25 @@ def digitise(records: bytes, alphabet: Alphabet, path: Path) -> DigitalSequenceB
     return block
 
 
-def count_file(path: Path) -> Shard:
-    """Digest and sizes of a FASTA file."""
-    return count_records(read_records(path), path)
+def count_file(path: Path, role: Role) -> Shard:
+    """Digest and sizes of a FASTA file.
+
+    Raises:
+        InputError: there is a record that a search would stop at.
+    """
+    return count_records(read_records(path), path, role)
 
 
-def count_records(pieces: Iterable[bytes], path: Path) -> Shard:
-    """Digest and sizes of a file from pieces of whole records, as they come."""
-    count = _Count()
+def count_records(pieces: Iterable[bytes], path: Path, role: Role) -> Shard:
+    """Digest and sizes of a file from pieces of whole records, as they come.
+
+    Raises:
+        InputError: there is a record that a search would stop at.
+    """
+    count = _Count(path, is_rna=role == "rna")
     for records in pieces:
         count.add(records)
-    return count.shard(path)
+    return count.shard()
 
 
 def make_database(
@@ -171,7 +348,7 @@ def make_database(
                 whole.update(records)
                 yield records
 
-        shards.append(count_records(read(), path))
+        shards.append(count_records(read(), path, role))
     return database_of(name, role, shards, whole.hexdigest(), version=version, url=url)
 
 
@@ -248,14 +425,19 @@ def find_databases(folder: Path) -> list[tuple[str, Role, list[Path]]]:
     beside them is left alone.
 
     Raises:
-        InputError: a shard is missing.
+        InputError: a shard is missing, or a file has to be unpacked first.
     """
-    files = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file()
-        and (path.suffix in _SUFFIXES or _SHARD_NAME.search(path.name))
-    )
+    entries = sorted(path for path in folder.iterdir() if path.is_file())
+    files = [path for path in entries if _is_fasta(path)]
+    for path in entries:
+        is_known = any(path.name.startswith(prefix) for prefix, _, _ in _NAMES)
+        if (
+            path.suffix in _COMPRESSED
+            and is_known
+            and path.with_suffix("") not in files
+        ):
+            allowed = "an unpacked file; unpack it, or `fetch` does, or move it away"
+            raise InputError(str(path), "file", path.name, allowed)
     found = []
     for prefix, name, role in _NAMES:
         matching = [path for path in files if path.name.startswith(prefix)]
@@ -264,6 +446,25 @@ def find_databases(folder: Path) -> list[tuple[str, Role, list[Path]]]:
             _require_all_shards(shards or matching)
             found.append((name, role, shards or matching))
     return found
+
+
+def find_unknown(folder: Path) -> list[Path]:
+    """FASTA files of a folder that are none of the known databases."""
+    known = {path for _, _, paths in find_databases(folder) for path in paths}
+    used = {path.name.partition("-0")[0] for path in known}
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if _is_fasta(path) and path not in known and path.name not in used
+    )
+
+
+def _is_fasta(path: Path) -> bool:
+    if path.suffix == ".txt" and not _SHARD_NAME.search(path.name):
+        with path.open("rb") as file:
+            return file.read(1) == b">"
+    is_named = path.suffix in _SUFFIXES or _SHARD_NAME.search(path.name) is not None
+    return is_named and path.suffix not in _COMPRESSED and path.is_file()
 
 
 def find_role(file_name: str) -> tuple[str, Role]:

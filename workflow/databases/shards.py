@@ -1,6 +1,7 @@
 """Cuts databases into shards and checks that files are still what the manifest says."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -54,7 +55,8 @@ def shard_database(database: Database, folder: Path, count: int) -> Database:
             allowed = f"SHA-256 {database.digest}, as the manifest has it"
             raise InputError(str(database.path), "content", whole.hexdigest(), allowed)
         _require_no_empty(files, database)
-    return replace(database, shards=tuple(count_file(path) for path in paths))
+    shards = tuple(count_file(path, database.role) for path in paths)
+    return replace(database, shards=shards, known_at=math.inf)
 
 
 def _assign(
@@ -104,7 +106,7 @@ def verify_database(database: Database) -> None:
             raise InputError(str(database.path), "content", found, allowed)
         return
     for shard in database.shards:
-        found = count_file(shard.path)
+        found = count_file(shard.path, database.role)
         if found != shard:
             shown = f"{found.bytes} bytes, SHA-256 {found.digest}"
             allowed = f"{shard.bytes} bytes, SHA-256 {shard.digest}"

@@ -113,7 +113,7 @@ def search_mmseqs(
                 *(work / "found.tsv", "--format-output", ",".join(_COLUMNS)),
                 *("--threads", str(threads), "-v", "1"),
             )
-        with (work / "found.tsv").open(encoding="utf-8") as lines:
+        with (work / "found.tsv").open(encoding="utf-8", errors="replace") as lines:
             for sequence, hits in _read_hits(lines, sequences, share).items():
                 kept = (hit for hit in hits if hit.e_value <= settings.e_value)
                 best[sequence].add(kept)

@@ -23,7 +23,7 @@ from af3_core.search.hits import BestHits, select_rows
 from af3_core.search.hmmer import ALPHABETS, search_stream
 from af3_core.search.settings import SearchSettings
 from workflow.databases.catalogue import Database, Shard, with_role
-from workflow.databases.files import read_blocks
+from workflow.databases.files import VERIFIED, read_blocks, require_unchanged
 from workflow.needs import sequence_id
 from workflow.searching.hit_tables import (
     hits_table,
@@ -107,6 +107,7 @@ class _Run:
 
     def make_tables(self, sequences: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
         """The rows of each sequence's alignment with the whole database."""
+        require_unchanged(self.database, self.store.folder / VERIFIED)
         found = {s: BestHits(self.settings.max_sequences) for s in sequences}
         for shard in self.database.shards:
             for sequence, best in self._search_shard(sequences, shard).items():

@@ -25,7 +25,7 @@ from af3_core.search.templates import (
     read_hit,
 )
 from workflow.databases.catalogue import Database
-from workflow.databases.files import read_blocks
+from workflow.databases.files import VERIFIED, read_blocks, require_unchanged
 from workflow.databases.template_store import Structures, chain_text, open_structures
 from workflow.needs import sequence_id
 from workflow.searching.sequences import HMMER
@@ -92,6 +92,7 @@ def search_templates(
     keys = {name: templates_key(q, databases, max_date) for name, q in queries.items()}
 
     def make(names: list[str]) -> Iterator[tuple[str, pa.Table]]:
+        require_unchanged(databases.sequences, store.folder / VERIFIED)
         wanted = {name: queries[name] for name in names}
         return _search(wanted, databases, TemplateFilter(max_date=max_date), threads)
 

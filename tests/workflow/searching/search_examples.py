@@ -5,7 +5,7 @@ from pathlib import Path
 
 from af3_core.search.hits import Row
 from workflow.databases.catalogue import Database, read_manifest
-from workflow.databases.files import make_database
+from workflow.databases.files import VERIFIED, make_database
 from workflow.searching.hit_tables import read_hits_table
 from workflow.searching.sequences import hits_key
 from workflow.store.entries import Store
@@ -56,5 +56,6 @@ def stored_rows(
 
 
 def files_in(store: Store) -> list[str]:
-    """Names of everything in a store's folder."""
-    return sorted(p.name for p in store.folder.rglob("*") if p.is_file())
+    """Names of everything in a store's folder but what it knows of databases."""
+    found = (path for path in store.folder.rglob("*") if path.is_file())
+    return sorted(path.name for path in found if path.parent.name != VERIFIED)

@@ -25,7 +25,7 @@ from tests.workflow.searching.search_examples import (
     stored_rows,
 )
 from workflow.databases.catalogue import Database, format_manifest
-from workflow.databases.files import make_database, make_manifest
+from workflow.databases.files import make_manifest
 from workflow.databases.shards import shard_database
 from workflow.searching.sequences import (
     search_batch,
@@ -139,24 +139,6 @@ def test_a_missing_shard_is_named_and_what_was_searched_stays(
     assert stored_rows(store, GB1, database) is None
     missing.write_bytes(content)
     assert search_batch([GB1], database, store) == 1
-
-
-@pytest.mark.parametrize(
-    ("record", "message"),
-    [
-        (">odd\nACD1EF\n", "sequences: got .*residue codes"),
-        (f">long\n{'A' * 100_001}\n", "long: got '100001 residues'"),
-    ],
-)
-def test_a_sequence_that_hmmer_cannot_take_is_named(
-    record: str, message: str, store: Store, tmp_path: Path
-) -> None:
-    path = tmp_path / "mgnify.fasta"
-    path.write_text(MGNIFY.path.read_text() + record)
-    database = make_database("mgnify", "unpaired", [path])
-    with pytest.raises(InputError, match=message):
-        search_batch([GB1], database, store)
-    assert files_in(store) == []
 
 
 @contextmanager
