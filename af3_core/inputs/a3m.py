@@ -49,6 +49,26 @@ def _read_rows(text: str) -> list[str]:
     return ["".join(parts) for parts in rows]
 
 
+def crop_a3m(text: str, start: int, end: int) -> str:
+    """Columns `start` to `end` (1-based, inclusive) of an alignment, with insertions.
+
+    Rows that have no letter there are left out, but for the query.
+    """
+    lines = (line.strip(string.whitespace) for line in text.split("\n"))
+    headers = [line for line in lines if line.startswith(">")]
+    cropped: list[str] = []
+    for header, row in zip(headers, _read_rows(text), strict=True):
+        column, kept = 0, []
+        for letter in row:
+            column += not letter.islower()
+            if start <= column <= end:
+                kept.append(letter)
+        part = "".join(kept)
+        if not cropped or part.strip("-"):
+            cropped.append(f"{header}\n{part}\n")
+    return "".join(cropped)
+
+
 def _find_query_problem(row: str, query: str, kind: PolymerKind) -> str | None:
     encoded, wanted = row.translate(_ENCODED[kind]), query.translate(_ENCODED[kind])
     if encoded == wanted:

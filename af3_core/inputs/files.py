@@ -11,6 +11,8 @@ from af3_core.inputs.entities import Links
 from af3_core.inputs.entry import Entry, flatten_errors, parse_json
 from af3_core.inputs.fasta import read_fasta
 from af3_core.inputs.sample_sheet import read_sample_sheet
+from af3_core.inputs.screen import Screen
+from af3_core.inputs.screen_file import SCREEN_SUFFIXES, read_screen
 from af3_core.inputs.text import (
     COMPRESSED,
     MAX_JSON_BYTES,
@@ -21,7 +23,7 @@ from af3_core.job import InputError, Job
 
 FASTA_SUFFIXES = frozenset({".fasta", ".fa", ".fas", ".faa", ".fna", ".txt"})
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
-INPUT_SUFFIXES = FASTA_SUFFIXES | TABLE_SUFFIXES | {".json"}
+INPUT_SUFFIXES = FASTA_SUFFIXES | TABLE_SUFFIXES | SCREEN_SUFFIXES | {".json"}
 """Endings, in any case, of the files that a folder is searched for; each perhaps with
 that of a compressed file behind it. Of texts (.txt) only those that are FASTA."""
 DEFAULT_SEEDS = (1,)
@@ -124,7 +126,7 @@ def read_jobs(
     """The jobs of one file, and what is wrong with those that cannot be accepted.
 
     Args:
-        path: a JSON, FASTA or CSV file.
+        path: a JSON, FASTA or CSV file, or the YAML of a screen.
         default_seeds: for jobs of files that state none (FASTA, CSV).
         allowed_roots: folders that linked alignments, templates and components must
             lie in; None for any file the user can read, as in AlphaFold 3.
@@ -159,6 +161,10 @@ def iterate_jobs(
         elif suffix in TABLE_SUFFIXES:
             text = read_file(file, path, replace=True)
             yield from read_sample_sheet(text, file, default_seeds)
+        elif suffix in SCREEN_SUFFIXES:
+            links = Links(path.parent, allowed_roots)
+            screen = read_screen(read_file(file, path), file, links, default_seeds)
+            yield from _list_screen(screen)
         else:
             text = read_file(file, path, replace=True)
             kind = None if suffix == _NUCLEIC else "protein"
@@ -170,6 +176,12 @@ def iterate_jobs(
         if other:
             raise
         yield from flatten_errors(refused)
+
+
+def _list_screen(screen: Screen) -> Iterator[Job | InputError]:
+    yield from screen.problems
+    for found in screen.jobs():
+        yield found.job
 
 
 def _read_json(document: object, file: str, links: Links) -> Iterator[Job | InputError]:

@@ -8,9 +8,12 @@ import re
 
 import gemmi
 
+from af3_core.job import Template
 from af3_core.templates.structure import read_template_chain
 
 _DATE = re.compile(r"'?\d{4}-\d{2}-\d{2}'?")
+# Letters that BLOSUM62 has no row for.
+_SCORED = str.maketrans("JOU", "LKC")
 _SCHEME = ("asym_id", "seq_id", "pdb_seq_num", "pdb_ins_code", "pdb_strand_id")
 
 
@@ -55,4 +58,38 @@ def _is_plain(block: gemmi.cif.Block) -> bool:
         and [gemmi.cif.as_string(kind) for kind in kinds] == ["polypeptide(L)"]
         and len(dates) > 0
         and all(_DATE.fullmatch(date) for date in dates)
+    )
+
+
+def align_template(mmcif: str, query: str) -> Template:
+    """A template with its residues found by aligning its sequence to the query's.
+
+    A global alignment by BLOSUM62 whose ends cost nothing; residues side by side are
+    mapped.
+
+    Raises:
+        ValueError: a sentence saying why the text is no usable template.
+    """
+    from Bio.Align import PairwiseAligner, substitution_matrices
+
+    count_template_residues(mmcif)
+    target = read_template_chain(mmcif).letters
+    aligner = PairwiseAligner(
+        mode="global",
+        substitution_matrix=substitution_matrices.load("BLOSUM62"),
+        open_gap_score=-11,
+        extend_gap_score=-1,
+        end_gap_score=0,
+    )
+    best = aligner.align(query.translate(_SCORED), target.translate(_SCORED))[0]
+    pairs = [
+        (start + offset, other + offset)
+        for (start, end), (other, _) in zip(*best.aligned, strict=True)
+        for offset in range(end - start)
+    ]
+    if not pairs:
+        raise ValueError("none of its residues align with the sequence")
+    query_indices, template_indices = zip(*pairs, strict=True)
+    return Template(
+        mmcif, tuple(map(int, query_indices)), tuple(map(int, template_indices))
     )

@@ -71,7 +71,11 @@ def first_bytes(path: Path) -> bytes:
 
 
 def read_linked_file(
-    entry: Entry, folder: Path, allowed_roots: tuple[Path, ...] | None
+    entry: Entry,
+    folder: Path,
+    allowed_roots: tuple[Path, ...] | None,
+    *,
+    replace: bool = False,
 ) -> str:
     """The text of the file that a field such as `unpairedMsaPath` points to.
 
@@ -80,6 +84,7 @@ def read_linked_file(
         folder: where the JSON file lies.
         allowed_roots: folders inside which the file must really lie, links followed;
             None for AlphaFold 3's rule, anything the user can read.
+        replace: bytes that are not UTF-8 become U+FFFD.
     """
     name = entry.value
     if not isinstance(name, str) or not name.strip() or "\0" in name:
@@ -92,7 +97,8 @@ def read_linked_file(
         _refuse_outside(entry, path, allowed_roots)
     if size > MAX_TEXT_BYTES:
         raise entry.refuse(f"a file of at most {MAX_TEXT_BYTES:,} bytes")
-    return _decode(entry, _read_decompressed(entry, path, MAX_TEXT_BYTES))
+    content = _read_decompressed(entry, path, MAX_TEXT_BYTES)
+    return content.decode("utf-8", "replace") if replace else _decode(entry, content)
 
 
 def _size_of_regular_file(entry: Entry, path: Path) -> int:
