@@ -1,7 +1,9 @@
 """What the compiler makes of our kernels for cards that need not be here.
 
-Triton compiles to machine code without a GPU and ships NVIDIA's disassembler; this
-module reads registers, spills, shared memory and tensor-core instructions from it.
+Triton compiles to PTX without a GPU and ships NVIDIA's tools. This module assembles
+the PTX with the release of the assembler that XLA uses (Triton's own wheel has it, but
+prefers a newer one on newer cards), disassembles the result and reads registers,
+spills, shared memory, tensor-core instructions and the length of the inner loop.
 """
 
 import re
@@ -15,10 +17,12 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from benchmarks.shapes import af3_shapes, spec_for
-from kernels import AttentionSpec, Device, TransitionSpec
+from kernels import AttentionSpec, Device, Spec, TransitionSpec, TriangleSpec
 from kernels import attention_triton as attention
 from kernels import transition_triton as transition
+from kernels import triangle_triton as triangle
 from kernels.devices import card_of
+from kernels.edges import project_edges, update_edges
 from kernels.flash import flash_attention
 from kernels.launch import COMPILER_OPTIONS, Launch
 from kernels.swiglu import gated_transition
@@ -28,6 +32,9 @@ CAPABILITIES = ((8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
 # The instructions that multiply matrices, by generation: mma.sync, wgmma, tcgen05.
 TENSOR_CORE = re.compile(r"\b(HMMA|HGMMA|UTCHMMA)\b")
 SPILL = re.compile(r"\b(STL|LDL)\b")
+_LABEL = re.compile(r"^(\.L_x_\d+):")
+_BRANCH = re.compile(r"\bBRA\S* .*`\((\.L_x_\d+)\)")
+_COMMAND = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/")
 
 _POINTERS = {"bfloat16": "*bf16", "float16": "*fp16", "float32": "*fp32"}
 _TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
@@ -36,12 +43,15 @@ _TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 class MachineCode(NamedTuple):
     """One kernel, compiled for one card."""
 
+    kernel: str
     num_registers: int
     num_spills: int
     """Instructions that move registers to local memory and back."""
     shared_bytes: int
     num_tensor_core: int
     """Instructions that multiply matrices on tensor cores."""
+    num_loop: int
+    """Instructions of a thread for one turn of the shortest loop with such products."""
     tile: tuple[int, ...]
     num_warps: int
     num_stages: int
@@ -56,6 +66,7 @@ def compile_attention(spec: AttentionSpec) -> MachineCode:
         "bias_ptr": _POINTERS[spec.bias_dtype or spec.dtype],
         "dense_mask_ptr": "*i8",
         "key_mask_ptr": "*i8",
+        "key_ends_ptr": "*i32",
         "query_segments_ptr": "*i32",
         "key_segments_ptr": "*i32",
     }
@@ -69,6 +80,32 @@ def compile_transition(spec: TransitionSpec) -> MachineCode:
     pointers = dict.fromkeys(names, _POINTERS[spec.dtype])
     launch = transition.plan_launch(spec)
     return _compile(gated_transition, pointers, launch, spec.device)
+
+
+def compile_triangle(spec: TriangleSpec) -> tuple[MachineCode, MachineCode]:
+    """The two kernels around a triangle multiplication."""
+    norms = dict.fromkeys(
+        (
+            "scale_ptr",
+            "offset_ptr",
+            "input_scale_ptr",
+            "input_offset_ptr",
+            "output_scale_ptr",
+            "output_offset_ptr",
+        ),
+        "*fp32",
+    )
+    codes = []
+    launches = triangle.plan_launches(spec)
+    for kernel, launch in zip((project_edges, update_edges), launches, strict=True):
+        names = [name for name in kernel.arg_names if name.endswith("_ptr")]
+        pointers = dict.fromkeys(names, _POINTERS[spec.dtype]) | {
+            name: dtype
+            for name, dtype in (norms | {"mask_ptr": "*i8"}).items()
+            if name in names
+        }
+        codes.append(_compile(kernel, pointers, launch, spec.device))
+    return codes[0], codes[1]
 
 
 def _compile(
@@ -97,17 +134,54 @@ def _compile(
         options=COMPILER_OPTIONS
         | {"num_warps": launch.num_warps, "num_stages": launch.num_stages},
     )
-    usage, assembly = _disassemble(compiled.asm["cubin"])
-    blocks = ("BLOCK_QUERIES", "BLOCK_KEYS", "BLOCK_ROWS", "BLOCK_HIDDEN")
+    usage, assembly = _disassemble(assemble(compiled.asm["ptx"]))
+    blocks = ("BLOCK_QUERIES", "BLOCK_KEYS", "BLOCK_ROWS", "BLOCK_EDGES")
+    blocks += ("BLOCK_OUTPUT",) if "BLOCK_OUTPUT" in constants else ("BLOCK_HIDDEN",)
     return MachineCode(
+        kernel=kernel.__name__,
         num_registers=int(re.search(r"REG:(\d+)", usage)[1]),
         num_spills=len(SPILL.findall(assembly)),
         shared_bytes=compiled.metadata.shared,
         num_tensor_core=len(TENSOR_CORE.findall(assembly)),
+        num_loop=min(loop_lengths(assembly), default=0),
         tile=tuple(constants[name] for name in blocks if name in constants),
         num_warps=launch.num_warps,
         num_stages=launch.num_stages,
     )
+
+
+def assemble(ptx: str) -> bytes:
+    """Machine code, from the release of the assembler that XLA uses."""
+    found = re.search(r"\.target (\w+)", ptx)
+    if found is None:
+        raise ValueError("the PTX names no target")
+    with tempfile.TemporaryDirectory() as folder:
+        source, cubin = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
+        source.write_text(ptx)
+        command = [_TOOLS / "ptxas", f"--gpu-name={found[1]}", "-o", cubin, source]
+        subprocess.run(command, capture_output=True, check=True)
+        return cubin.read_bytes()
+
+
+def loop_lengths(assembly: str) -> list[int]:
+    """Instructions in each innermost loop that multiplies on tensor cores."""
+    lines = assembly.splitlines()
+    labels = {found[1]: i for i, x in enumerate(lines) if (found := _LABEL.match(x))}
+    loops = []
+    for end, line in enumerate(lines):
+        found = _BRANCH.search(line)
+        start = labels.get(found[1]) if found else None
+        if start is not None and start < end:
+            body = [x for x in lines[start : end + 1] if _COMMAND.match(x)]
+            if any(map(TENSOR_CORE.search, body)):
+                loops.append((start, end, len(body)))
+    return [
+        length
+        for start, end, length in loops
+        if not any(
+            start <= s and e <= end and (s, e) != (start, end) for s, e, _ in loops
+        )
+    ]
 
 
 def _type_of(scalar: float | tuple[int, ...]) -> str | tuple[str, ...]:
@@ -133,43 +207,52 @@ def _disassemble(cubin: bytes) -> tuple[str, str]:
     return outputs[0], outputs[1]
 
 
-def specs(capability: tuple[int, int]) -> dict[str, AttentionSpec | TransitionSpec]:
-    """Every kernel that a prediction of 1,024 tokens launches on a card."""
+def specs(capability: tuple[int, int]) -> dict[str, Spec]:
+    """Every operation in which a prediction of 1,024 tokens launches our kernels."""
     device = Device("cuda", capability)
-    found = {
+    found: dict[str, Spec] = {
         f"{shape.name} {shape.dtype}": spec_for(shape, device)
         for shape in af3_shapes(1024)
     }
+    exact = found["diffusion float32"]._replace(products="float32")
+    found["diffusion float32, three products"] = exact
     for name, channels in (("pair", 128), ("MSA", 64)):
         found[f"{name} transition bfloat16"] = TransitionSpec(
             1024**2, channels, 4 * channels, channels, "bfloat16", device
         )
+    for name, channels in (("pair", 128), ("template", 64)):
+        found[f"{name} triangle multiplication bfloat16"] = TriangleSpec(
+            (), 1024, channels, channels, channels, True, "bfloat16", device
+        )
     return found
 
 
-def compile_spec(spec: AttentionSpec | TransitionSpec) -> MachineCode:
-    """The kernel that runs `spec`."""
+def compile_spec(spec: Spec) -> tuple[MachineCode, ...]:
+    """The kernels that run `spec`."""
     if isinstance(spec, AttentionSpec):
-        return compile_attention(spec)
-    return compile_transition(spec)
+        return (compile_attention(spec),)
+    if isinstance(spec, TransitionSpec):
+        return (compile_transition(spec),)
+    return compile_triangle(spec)
 
 
 def table(capabilities: tuple[tuple[int, int], ...] = CAPABILITIES) -> list[str]:
     """A Markdown table of every kernel on every card."""
     lines = [
-        "| card | kernel | tile | warps | stages | registers | spills | shared memory"
-        " (bytes) | of | tensor-core instructions |",
-        "| --- | --- | --- | --: | --: | --: | --: | --: | --: | --: |",
+        "| card | operation | kernel | tile | warps | stages | registers | spills"
+        " | shared memory (bytes) | of | tensor-core instructions | in the loop |",
+        "| --- | --- | --- | --- | --: | --: | --: | --: | --: | --: | --: | --: |",
     ]
     for capability in capabilities:
         card = card_of(Device("cuda", capability))
         for name, spec in specs(capability).items():
-            code = compile_spec(spec)
-            tile = " × ".join(map(str, code.tile))
-            lines.append(
-                f"| {capability[0]}.{capability[1]} ({card.example}) | {name} | {tile}"
-                f" | {code.num_warps} | {code.num_stages} | {code.num_registers}"
-                f" | {code.num_spills} | {code.shared_bytes:,}"
-                f" | {card.shared_memory_kib * 1024:,} | {code.num_tensor_core} |"
-            )
+            for code in compile_spec(spec):
+                tile = " × ".join(map(str, code.tile))
+                lines.append(
+                    f"| {capability[0]}.{capability[1]} ({card.example}) | {name}"
+                    f" | {code.kernel} | {tile} | {code.num_warps} | {code.num_stages}"
+                    f" | {code.num_registers} | {code.num_spills}"
+                    f" | {code.shared_bytes:,} | {card.shared_memory_kib * 1024:,}"
+                    f" | {code.num_tensor_core} | {code.num_loop} |"
+                )
     return lines

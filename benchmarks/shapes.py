@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kernels import AttentionSpec, Device, Mask
+from kernels.spec import products_of
 
 Shape = tuple[int, ...]
 
@@ -46,7 +47,7 @@ def af3_shapes(num_tokens: int) -> tuple[AttentionShape, ...]:
 
 
 def spec_for(shape: AttentionShape, device: Device, dtype: str = "") -> AttentionSpec:
-    """The spec of a gated attention of this shape, as the model calls it."""
+    """The spec of a gated attention of this shape, as a bfloat16 model calls it."""
     dtype = dtype or shape.dtype
     entry = (shape.num_heads, shape.num_queries, shape.num_keys)
     has_bias, has_mask = shape.bias_batch is not None, shape.mask_batch is not None
@@ -63,6 +64,7 @@ def spec_for(shape: AttentionShape, device: Device, dtype: str = "") -> Attentio
         bias_dtype=dtype if has_bias else None,
         key_mask=(*shape.mask_batch, shape.num_keys) if has_mask else None,
         has_gate=True,
+        products=products_of(dtype, device),
     )
 
 

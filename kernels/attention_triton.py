@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int32
 
 from kernels import attention_xla
-from kernels.devices import Device, card_of
+from kernels.devices import card_of
 from kernels.launch import (
     Launch,
     call_triton,
@@ -25,8 +25,9 @@ from kernels.launch import (
 from kernels.operands import Operands
 from kernels.spec import AttentionSpec, spec_of
 
+DTYPES = ("bfloat16", "float16", "float32")
 # float32 as three TF32 products: tensor cores, at nearly the precision of float32.
-PRECISION = {"bfloat16": "tf32", "float16": "tf32", "float32": "tf32x3"}
+PRECISION = {"float32": "tf32x3", "tf32": "tf32"}
 MAX_CHANNELS = 128
 
 
@@ -80,12 +81,19 @@ def _candidates(spec: AttentionSpec) -> list[Tile]:
     benchmarks/machine_code.py shows that none of them spills on any card.
     """
     channels = padded_channels(spec.num_channels)
+    # Masks that differ from query to query are one more tile in registers.
+    has_mask_tile = spec.dense_mask or spec.query_segments or spec.is_causal
     if spec.dtype == "float32":
-        return [Tile(32, 32, 4, 2) if channels <= 64 else Tile(16, 32, 4, 1)]
+        if channels > 64:
+            return [Tile(16, 32, 4, 1)]
+        if spec.products == "float32" or has_mask_tile or spec.num_queries <= 32:
+            return [Tile(32, 32, 4, 2)]
+        # Where products read their operands from shared memory, registers are left.
+        has_wgmma = (9, 0) <= spec.device.compute_capability < (12, 0)
+        return [Tile(64, 64, 4, 2)] * has_wgmma + [Tile(64, 32, 4, 2)]
     if spec.num_queries <= 32:
         return [Tile(32, 64, 4, 3) if channels <= 32 else Tile(32, 32, 4, 2)]
-    # Masks that differ from query to query are one more tile in registers.
-    if spec.dense_mask or spec.query_segments or spec.is_causal:
+    if has_mask_tile:
         return [Tile(64, 32, 4, 3) if channels <= 32 else Tile(64, 32, 8, 2)]
     if channels == 16:
         return [Tile(64, 64, 4, 3)]
@@ -99,8 +107,8 @@ def unsupported(spec: AttentionSpec) -> str | None:
     refusal = why_no_triton(spec.device, spec.dtype)
     if refusal is not None:
         return refusal
-    if spec.dtype not in PRECISION:
-        return f"the kernel reads {', '.join(PRECISION)}; q is {spec.dtype}"
+    if spec.dtype not in DTYPES:
+        return f"the kernel reads {', '.join(DTYPES)}; q is {spec.dtype}"
     if spec.num_channels > MAX_CHANNELS:
         return (
             f"the kernel holds at most {MAX_CHANNELS} channels a head;"
@@ -154,6 +162,9 @@ def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
     }
     for name in ("key_mask", "query_segments", "key_segments"):
         scalars[f"{name}_strides"] = tuple(strides(spec, name)[:2])
+    # Two numbers for each row of the mask.
+    key_mask = scalars["key_mask_strides"]
+    scalars["key_ends_strides"] = tuple(2 * s // spec.num_keys for s in key_mask)
     constants = {
         "NUM_HEADS": spec.num_heads,
         "NUM_KEY_HEADS": spec.num_key_heads,
@@ -173,7 +184,7 @@ def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
         "BLOCK_KEYS": tile.keys,
         "BLOCK_CHANNELS": padded_channels(spec.num_channels),
         "BATCH_GROUP": group,
-        "PRECISION": PRECISION[spec.dtype],
+        "PRECISION": PRECISION[spec.products],
     }
     return Launch((programs,), scalars, constants, tile.num_warps, tile.num_stages)
 
@@ -236,7 +247,7 @@ def run(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _attend(operands: Operands, scale: float, spec: AttentionSpec) -> Array:
-    return _batchable(scale, spec.device)(operands)
+    return _batchable(scale, spec)(operands)
 
 
 def _attend_forward(
@@ -266,6 +277,7 @@ def kernel_arrays(operands: Operands) -> dict[str, Array | None]:
         "bias_ptr": operands.bias,
         "dense_mask_ptr": _as_bytes(operands.dense_mask),
         "key_mask_ptr": _as_bytes(operands.key_mask),
+        "key_ends_ptr": _ends(operands.key_mask),
         "query_segments_ptr": operands.query_segments,
         "key_segments_ptr": operands.key_segments,
     }
@@ -275,12 +287,30 @@ def _as_bytes(mask: Array | None) -> Array | None:
     return None if mask is None else mask.astype(jnp.int8)
 
 
-def _batchable(scale: float, device: Device) -> Callable[[Operands], Array]:
+def _ends(
+    key_mask: Bool[Array, "*batch k"] | None,
+) -> Int32[Array, "*batch 2"] | None:
+    """How many keys lie before the first hole, and how many up to the last key.
+
+    Bucketed inputs end in padding: before the hole no mask is needed, beyond the last
+    key nothing is worth reading.
+    """
+    if key_mask is None:
+        return None
+    num_keys = key_mask.shape[-1]
+    index = jnp.arange(num_keys, dtype=jnp.int32)
+    first_hole = jnp.min(jnp.where(key_mask, num_keys, index), axis=-1)
+    end = jnp.max(jnp.where(key_mask, index + 1, 0), axis=-1)
+    return jnp.stack([first_hole, end], axis=-1).astype(jnp.int32)
+
+
+def _batchable(scale: float, spec: AttentionSpec) -> Callable[[Operands], Array]:
     """The kernel's call, to which `jax.vmap` adds one more batch axis."""
 
     @jax.custom_batching.custom_vmap
     def call(operands: Operands) -> Array:
-        return _call_kernel(operands, scale, spec_of(operands, device))
+        grown = spec_of(operands, spec.device)._replace(products=spec.products)
+        return _call_kernel(operands, scale, grown)
 
     @call.def_vmap
     def batched_call(

@@ -67,13 +67,13 @@ def run(
     Products take the dtype of q, k and v and accumulate in float32; the softmax is
     float32. A query that may attend no key gets zeros.
     """
-    blocks = plan_blocks(spec)
+    blocks, precision = plan_blocks(spec), precision_of(spec)
     num_batch_axes = len(spec.batch)
 
     def attend(block: Operands) -> Array:
         if blocks.keys < spec.num_keys:
-            return _attend_online(block, scale, blocks.keys)
-        return _attend(block, scale)
+            return _attend_online(block, scale, blocks.keys, precision)
+        return _attend(block, scale, precision)
 
     if blocks.queries < spec.num_queries:
         attend = _in_blocks(attend, QUERY_AXES, blocks.queries)
@@ -110,7 +110,7 @@ def _in_blocks(
 
 
 def _logits(
-    operands: Operands, scale: float
+    operands: Operands, scale: float, precision: jax.lax.Precision
 ) -> tuple[Float[Array, "*batch hk g q k"], Float[Array, "*batch k hk c"]]:
     """Biased, masked float32 logits (−inf = not attended), and the values to read."""
     q, k, v = operands[:3]
@@ -120,7 +120,7 @@ def _logits(
         "...qngc,...knc->...ngqk",
         grouped,
         k,
-        precision=precision_of(q),
+        precision=precision,
         preferred_element_type=jnp.float32,
     )
     may_attend = allowed(operands)
@@ -134,29 +134,33 @@ def _logits(
 
 
 def _weigh(
-    weights: Float[Array, "*batch hk g q k"], v: Float[Array, "*batch k hk c"]
+    weights: Float[Array, "*batch hk g q k"],
+    v: Float[Array, "*batch k hk c"],
+    precision: jax.lax.Precision,
 ) -> Float[Array, "*batch q hk g c"]:
     return jnp.einsum(
         "...ngqk,...knc->...qngc",
         weights.astype(v.dtype),
         v,
-        precision=precision_of(v),
+        precision=precision,
         preferred_element_type=jnp.float32,
     )
 
 
-def _attend(operands: Operands, scale: float) -> Float[Array, "*batch q h c"]:
+def _attend(
+    operands: Operands, scale: float, precision: jax.lax.Precision
+) -> Float[Array, "*batch q h c"]:
     """One block that holds every key."""
-    logits, v = _logits(operands, scale)
+    logits, v = _logits(operands, scale, precision)
     # Softmax does not depend on what is subtracted: no gradient flows there.
     maximum = _finite(jnp.max(jax.lax.stop_gradient(logits), axis=-1, keepdims=True))
     weights = jnp.exp(logits - maximum)
     total = jnp.sum(weights, axis=-1)
-    return _finish(_weigh(weights, v), total, operands)
+    return _finish(_weigh(weights, v, precision), total, operands)
 
 
 def _attend_online(
-    operands: Operands, scale: float, size: int
+    operands: Operands, scale: float, size: int, precision: jax.lax.Precision
 ) -> Float[Array, "*batch q h c"]:
     """One block of queries against one block of keys after another.
 
@@ -174,7 +178,8 @@ def _attend_online(
     def step(i: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         maximum, total, output = carry
         start = jnp.minimum(i * size, num_keys - size)
-        logits, v = _logits(take_block(operands, KEY_AXES, start, size), scale)
+        some = take_block(operands, KEY_AXES, start, size)
+        logits, v = _logits(some, scale, precision)
         # The last block is shifted back; keys already counted must not count again.
         is_new = (
             jnp.arange(size).reshape((1,) * len(state) + (size,)) >= i * size - start
@@ -185,7 +190,7 @@ def _attend_online(
         weights = jnp.exp(logits - _finite(new_maximum)[..., None])
         decay = jnp.exp(maximum - _finite(new_maximum))
         total = total * decay + jnp.sum(weights, axis=-1)
-        output = output * _queries_first(decay) + _weigh(weights, v)
+        output = output * _queries_first(decay) + _weigh(weights, v, precision)
         return new_maximum, total, output
 
     num_blocks = math.ceil(num_keys / size)
@@ -222,7 +227,7 @@ def _group_heads(
     return x.reshape(*x.shape[:-3], *groups, *x.shape[-2:])
 
 
-def precision_of(x: Array) -> jax.lax.Precision:
-    """float32 means float32: without this a GPU would take TF32, a TPU bfloat16."""
-    is_float32 = x.dtype == jnp.float32
-    return jax.lax.Precision.HIGHEST if is_float32 else jax.lax.Precision.DEFAULT
+def precision_of(spec: AttentionSpec) -> jax.lax.Precision:
+    """float32 means float32 unless JAX's default on a GPU, TF32, is what is asked."""
+    exact = spec.dtype == "float32" and spec.products == "float32"
+    return jax.lax.Precision.HIGHEST if exact else jax.lax.Precision.DEFAULT

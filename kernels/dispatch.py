@@ -22,6 +22,7 @@ from kernels import (
     transition_triton,
     transition_xla,
     triangle_naive,
+    triangle_triton,
     triangle_xla,
 )
 from kernels.spec import AttentionSpec, TransitionSpec, TriangleSpec
@@ -60,6 +61,7 @@ TRANSITION_BACKENDS: dict[str, Implementation] = {
     "naive": Implementation(transition_naive.unsupported, transition_naive.run),
 }
 TRIANGLE_BACKENDS: dict[str, Implementation] = {
+    "triton": Implementation(triangle_triton.unsupported, triangle_triton.run),
     "xla": Implementation(triangle_xla.unsupported, triangle_xla.run),
     "naive": Implementation(triangle_naive.unsupported, triangle_naive.run),
 }

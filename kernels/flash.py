@@ -48,22 +48,37 @@ def row_pointers(
 
 @triton.jit
 @no_type_check
-def end_of_keys(key_mask_ptr, num_keys) -> tl.tensor:
-    """One past the last real key: bucketed inputs end in padding, not worth reading."""
-    end = 0
-    for start in range(0, num_keys, 1024):
-        keys = start + tl.arange(0, 1024)
-        is_real = tl.load(key_mask_ptr + keys, mask=keys < num_keys, other=0) != 0
-        end = tl.maximum(end, tl.max(tl.where(is_real, keys + 1, 0)))
-    return end
+def load_rows(pointers, is_row, channels, NUM_CHANNELS: tl.constexpr) -> tl.tensor:
+    """A tile of rows × channels; zeros where `is_row` is false, None for nowhere."""
+    tile = pointers[:, None] + channels[None, :]
+    if NUM_CHANNELS != channels.shape[0]:
+        is_channel = (channels < NUM_CHANNELS)[None, :]
+        if is_row is None:
+            rows = tl.load(tile, mask=is_channel, other=0.0)
+        else:
+            rows = tl.load(tile, mask=is_row[:, None] & is_channel, other=0.0)
+    elif is_row is None:
+        rows = tl.load(tile)
+    else:
+        rows = tl.load(tile, mask=is_row[:, None], other=0.0)
+    return rows
 
 
 @triton.jit
 @no_type_check
-def load_rows(pointers, is_row, channels, NUM_CHANNELS: tl.constexpr) -> tl.tensor:
-    """A tile of rows × channels; zeros where `is_row` is false."""
-    mask = is_row[:, None] & (channels < NUM_CHANNELS)[None, :]
-    return tl.load(pointers[:, None] + channels[None, :], mask=mask, other=0.0)
+def weigh(logits, factor, maximum, total, output) -> tuple:
+    """Weights of a tile of logits, and what was summed so far, on their scale.
+
+    A weight is 2 to the power of factor · (logit − maximum): one multiplication with
+    addition for each logit.
+    """
+    new_maximum = tl.maximum(maximum, tl.max(logits, axis=1))
+    # −inf − −inf would be NaN where nothing has been attended yet.
+    finite = tl.where(new_maximum == MINUS_INFINITY, 0.0, new_maximum)
+    weights = tl.exp2(logits * factor - (finite * factor)[:, None])
+    decay = tl.exp2((maximum - finite) * factor)
+    total = total * decay + tl.sum(weights, axis=1)
+    return weights, new_maximum, total, output * decay[:, None]
 
 
 @triton.jit
@@ -76,6 +91,7 @@ def flash_attention(
     bias_ptr,
     dense_mask_ptr,
     key_mask_ptr,
+    key_ends_ptr,
     query_segments_ptr,
     key_segments_ptr,
     output_ptr,
@@ -87,6 +103,7 @@ def flash_attention(
     bias_strides,
     dense_strides,
     key_mask_strides,
+    key_ends_strides,
     query_segments_strides,
     key_segments_strides,
     NUM_HEADS: tl.constexpr,
@@ -114,7 +131,8 @@ def flash_attention(
     q, output and gate are [num_batch, num_queries, NUM_HEADS, NUM_CHANNELS], k and v
     [num_batch, num_keys, NUM_KEY_HEADS, NUM_CHANNELS], all contiguous. The batch is
     outer × inner. Strides of what broadcasts are (outer, inner, head, query), 0
-    where it does; BIAS_KEY and DENSE_KEY are those along keys, 0 or 1.
+    where it does; BIAS_KEY and DENSE_KEY are those along keys, 0 or 1. key_ends are
+    two numbers of keys: those before the first hole, and those up to the last key.
     """
     num_query_blocks = tl.cdiv(num_queries, BLOCK_QUERIES)
     batch, query_block, head = locate(num_query_blocks, num_batch, BATCH_GROUP)
@@ -131,20 +149,29 @@ def flash_attention(
     query_row = (batch * num_queries + queries) * NUM_HEADS + head
     q = load_rows(q_ptr + query_row * NUM_CHANNELS, is_query, channels, NUM_CHANNELS)
 
+    num_full = num_keys
     end = num_keys
-    if IS_CAUSAL:
-        end = tl.minimum(num_keys, (query_block + 1) * BLOCK_QUERIES)
     if HAS_KEY_MASK:
         key_mask_ptr += outer * key_mask_strides[0] + inner * key_mask_strides[1]
-        end = end_of_keys(key_mask_ptr, end)
+        key_ends_ptr += outer * key_ends_strides[0] + inner * key_ends_strides[1]
+        num_full = tl.load(key_ends_ptr)
+        end = tl.load(key_ends_ptr + 1)
+    if IS_CAUSAL:
+        num_full = tl.minimum(num_full, query_block * BLOCK_QUERIES + 1)
+        end = tl.minimum(end, (query_block + 1) * BLOCK_QUERIES)
+    if HAS_DENSE_MASK or HAS_SEGMENTS:
+        num_full = 0
+    # Whole blocks before the first hole need no mask.
+    full_end = num_full // BLOCK_KEYS * BLOCK_KEYS
     end = tl.cdiv(end, KEY_MULTIPLE) * KEY_MULTIPLE
     block = tl.arange(0, BLOCK_KEYS)
     if HAS_BIAS:
+        inverse_scale = 1.0 / scale
         bias_rows = row_pointers(
             bias_ptr, bias_strides, outer, inner, head, rows, BIAS_MULTIPLE
         )
         bias_tile = bias_rows[:, None] + block[None, :] * BIAS_KEY
-        bias = tl.load(bias_tile, mask=(block < end)[None, :], other=0.0)
+        bias = tl.load(bias_tile, mask=(block < full_end)[None, :], other=0.0)
     if HAS_DENSE_MASK:
         dense_rows = row_pointers(
             dense_mask_ptr, dense_strides, outer, inner, head, rows, DENSE_MULTIPLE
@@ -158,27 +185,55 @@ def flash_attention(
         )
         query_segment = tl.load(query_segments_ptr + rows)
 
+    # Of logits before the scale; weights are powers of two, hence the factor.
     maximum = tl.full([BLOCK_QUERIES], MINUS_INFINITY, tl.float32)
+    factor = scale * LOG2_E
     total = tl.zeros([BLOCK_QUERIES], tl.float32)
     output = tl.zeros([BLOCK_QUERIES, BLOCK_CHANNELS], tl.float32)
     key_head = head // (NUM_HEADS // NUM_KEY_HEADS)
-    for start in range(0, end, BLOCK_KEYS):
-        keys = start + block
-        is_key = keys < end
-        if HAS_KEY_MASK:
-            is_key &= tl.load(key_mask_ptr + keys, mask=is_key, other=0) != 0
-        key_row = ((batch * num_keys + keys) * NUM_KEY_HEADS + key_head) * NUM_CHANNELS
-        k = load_rows(k_ptr + key_row, is_key, channels, NUM_CHANNELS)
+    row_size = NUM_KEY_HEADS * NUM_CHANNELS
+    first_row = (batch * num_keys * NUM_KEY_HEADS + key_head) * NUM_CHANNELS
+
+    for start in range(0, full_end, BLOCK_KEYS):
+        key_row = first_row + (start + block) * row_size
+        k = load_rows(k_ptr + key_row, None, channels, NUM_CHANNELS)
         if HAS_BIAS:
             # The bias starts the accumulator: added afterwards, it would drag the
             # logits out of the layout in which tensor cores leave them.
             logits = tl.dot(
-                q, tl.trans(k), bias.to(tl.float32) / scale, input_precision=PRECISION
+                q,
+                tl.trans(k),
+                bias.to(tl.float32) * inverse_scale,
+                input_precision=PRECISION,
             )
             # Fetched one block ahead: the compiler's pipeline covers k and v only.
-            following = keys + BLOCK_KEYS
-            bias_tile = bias_rows[:, None] + following[None, :] * BIAS_KEY
-            bias = tl.load(bias_tile, mask=(following < end)[None, :], other=0.0)
+            # The last block fetches itself again.
+            following = tl.minimum(start + BLOCK_KEYS, full_end - BLOCK_KEYS)
+            following = following // BLOCK_KEYS * BLOCK_KEYS  # as in row_pointers
+            bias_tile = bias_rows[:, None] + (following + block)[None, :] * BIAS_KEY
+            bias = tl.load(bias_tile)
+        else:
+            logits = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+        weights, maximum, total, output = weigh(logits, factor, maximum, total, output)
+        v = load_rows(v_ptr + key_row, None, channels, NUM_CHANNELS)
+        output = tl.dot(weights.to(v.dtype), v, output, input_precision=PRECISION)
+
+    for start in tl.range(full_end, end, BLOCK_KEYS, num_stages=1):
+        keys = start + block
+        is_key = keys < end
+        if HAS_KEY_MASK:
+            is_key &= tl.load(key_mask_ptr + keys, mask=is_key, other=0) != 0
+        key_row = first_row + keys * row_size
+        k = load_rows(k_ptr + key_row, is_key, channels, NUM_CHANNELS)
+        if HAS_BIAS:
+            bias_tile = bias_rows[:, None] + keys[None, :] * BIAS_KEY
+            bias = tl.load(bias_tile, mask=(keys < end)[None, :], other=0.0)
+            logits = tl.dot(
+                q,
+                tl.trans(k),
+                bias.to(tl.float32) * inverse_scale,
+                input_precision=PRECISION,
+            )
         else:
             logits = tl.dot(q, tl.trans(k), input_precision=PRECISION)
 
@@ -192,23 +247,14 @@ def flash_attention(
             may_attend &= query_segment[:, None] == segment[None, :]
         if IS_CAUSAL:
             may_attend &= keys[None, :] <= queries[:, None]
-        logits = tl.where(may_attend, logits * (scale * LOG2_E), MINUS_INFINITY)
-
-        new_maximum = tl.maximum(maximum, tl.max(logits, axis=1))
-        # −inf − −inf would be NaN where nothing has been attended yet.
-        finite = tl.where(new_maximum == MINUS_INFINITY, 0.0, new_maximum)
-        weights = tl.exp2(logits - finite[:, None])
-        decay = tl.exp2(maximum - finite)
-        maximum = new_maximum
-        total = total * decay + tl.sum(weights, axis=1)
+        logits = tl.where(may_attend, logits, MINUS_INFINITY)
+        weights, maximum, total, output = weigh(logits, factor, maximum, total, output)
 
         if HAS_DENSE_MASK or HAS_SEGMENTS:
             # 0 × NaN is NaN: the values no query of this tile attends are not read.
             is_key &= tl.max(may_attend.to(tl.int32), axis=0) != 0
         v = load_rows(v_ptr + key_row, is_key, channels, NUM_CHANNELS)
-        output = tl.dot(
-            weights.to(v.dtype), v, output * decay[:, None], input_precision=PRECISION
-        )
+        output = tl.dot(weights.to(v.dtype), v, output, input_precision=PRECISION)
 
     output = output / tl.where(total == 0.0, 1.0, total)[:, None]
     if HAS_GATE:

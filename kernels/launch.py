@@ -1,4 +1,4 @@
-"""What both of our Triton kernels share: when Triton runs, and how it is called."""
+"""What our Triton kernels share: when Triton runs, and how it is called."""
 
 from typing import Any, NamedTuple
 
@@ -67,9 +67,9 @@ def call_triton(
     kernel: Any,
     launch: Launch,
     arrays: dict[str, Array],
-    output: jax.ShapeDtypeStruct,
+    output: jax.ShapeDtypeStruct | tuple[jax.ShapeDtypeStruct, ...],
     device: Device,
-) -> Array:
+) -> Any:
     """Calls `kernel` from JAX, compiled for `device` whether it is here or not."""
     # Imported here: a machine without Triton imports this module to be told so.
     import jax_triton

@@ -1,8 +1,9 @@
 """The facts of one call that decide where it can run: no arrays, all hashable."""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import jax
 from jaxtyping import Array
 
 from kernels.devices import Device
@@ -35,6 +36,8 @@ class AttentionSpec(NamedTuple):
     key_segments: Shape | None = None
     is_causal: bool = False
     has_gate: bool = False
+    products: Literal["float32", "tf32"] = "float32"
+    """Of float32 operands: nearly exact, or rounded to TensorFloat-32."""
 
     @property
     def operation(self) -> str:
@@ -56,6 +59,7 @@ class AttentionSpec(NamedTuple):
     def __str__(self) -> str:
         extras = [f"{name} {list(shape)}" for name, shape in self.broadcasting.items()]
         extras += ["causal"] * self.is_causal + ["gated"] * self.has_gate
+        extras += ["products in TF32"] * (self.products == "tf32")
         return (
             f"{self.dtype} batch {list(self.batch)}, {self.num_queries} queries,"
             f" {self.num_keys} keys, {self.num_heads}/{self.num_key_heads} heads,"
@@ -132,7 +136,21 @@ def spec_of(operands: Operands, device: Device) -> AttentionSpec:
         key_segments=_shape(operands.key_segments),
         is_causal=operands.query_index is not None,
         has_gate=operands.gate is not None,
+        products=products_of(q.dtype.name, device),
     )
+
+
+def products_of(dtype: str, device: Device) -> Literal["float32", "tf32"]:
+    """How attention multiplies: on NVIDIA GPUs as every other product of JAX does.
+
+    There JAX's default for float32 is one product in TensorFloat-32; inside
+    `jax.default_matmul_precision("highest")` it is float32. Elsewhere attention keeps
+    float32 whatever JAX would do (a TPU would round to bfloat16).
+    """
+    named = jax.config.jax_default_matmul_precision
+    rounds = named in (None, "default", "high", "tensorfloat32", "TF32_TF32_F32")
+    is_tf32 = dtype == "float32" and device.platform == "cuda" and rounds
+    return "tf32" if is_tf32 else "float32"
 
 
 def transition_spec_of(

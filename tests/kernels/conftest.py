@@ -12,7 +12,7 @@ from tests.kernels.interpreter import launch
 
 
 @pytest.fixture(scope="session")
-def interpret() -> Iterator[Callable[..., np.ndarray]]:
+def interpret() -> Iterator[Callable[..., dict[str, np.ndarray]]]:
     """`launch` in another process: Triton decides at import whether to interpret."""
     os.environ["TRITON_INTERPRET"] = "1"
     spawn = multiprocessing.get_context("spawn")

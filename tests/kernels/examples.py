@@ -27,7 +27,7 @@ TOLERANCE = {
 }
 
 Arguments = dict[str, Any]
-Interpret = Callable[..., np.ndarray]
+Interpret = Callable[..., dict[str, np.ndarray]]
 
 
 def small_shapes() -> list[AttentionShape]:
@@ -133,11 +133,11 @@ def interpreted(
         for name, x in kernel_arrays(operands).items()
     }
     # NaN where the kernel writes nothing.
-    output = np.full(q.shape, np.nan, q.dtype)
+    outputs = {"output_ptr": np.full(q.shape, np.nan, q.dtype)}
     arguments = launch.scalars | launch.constants
     return interpret(
-        "kernels.flash", "flash_attention", launch.grid, arrays, output, arguments
-    )
+        "kernels.flash", "flash_attention", launch.grid, arrays, outputs, arguments
+    )["output_ptr"]
 
 
 def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:

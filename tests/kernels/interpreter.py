@@ -56,18 +56,19 @@ def launch(
     kernel: str,
     grid: tuple[int, ...],
     arrays: dict[str, np.ndarray],
-    output: np.ndarray,
+    outputs: dict[str, np.ndarray],
     arguments: dict[str, Any],
-) -> np.ndarray:
-    """Runs a kernel of `module` over `grid` and returns `output`, which it fills.
+) -> dict[str, np.ndarray]:
+    """Runs a kernel of `module` over `grid` and returns `outputs`, which it fills.
 
     The process must have been started with TRITON_INTERPRET=1.
     """
     function = getattr(importlib.import_module(module), kernel)
     tensors = {name: _Tensor(np.ascontiguousarray(x)) for name, x in arrays.items()}
+    tensors |= {name: _Tensor(x) for name, x in outputs.items()}
     with _faithful_bfloat16():
-        function[grid](**tensors, output_ptr=_Tensor(output), **arguments)
-    return output
+        function[grid](**tensors, **arguments)
+    return outputs
 
 
 @contextlib.contextmanager

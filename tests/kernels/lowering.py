@@ -23,6 +23,7 @@ from benchmarks.gpu_compile import COMPILER, PTXAS
 from benchmarks.program import ptx_of, triton_calls
 
 _TENSOR = re.compile(r"tensor<((?:\d+x)+)(bf16|f16|f32)>")
+KERNELS = ("flash_attention", "gated_transition", "project_edges", "update_edges")
 _CALL = re.compile(r"custom_call @(\S+?)\(")
 
 
@@ -31,8 +32,7 @@ def count_calls(program: str) -> dict[str, int]:
     counts = Counter(_CALL.findall(program))
     del counts["triton_kernel_call_ffi"]
     for call in triton_calls(program):
-        names = (b"flash_attention", b"gated_transition")
-        counts.update(name.decode() for name in names if name in call)
+        counts.update(name for name in KERNELS if name.encode() in call)
     return dict(counts)
 
 

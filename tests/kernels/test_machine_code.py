@@ -1,5 +1,7 @@
 """The machine code of our kernels, for cards that are not here."""
 
+import math
+
 import pytest
 
 from benchmarks.machine_code import (
@@ -9,10 +11,17 @@ from benchmarks.machine_code import (
     compile_spec,
     specs,
 )
-from kernels import AttentionSpec, Device, TransitionSpec
+from kernels import AttentionSpec, Device, Spec, TransitionSpec, TriangleSpec
 from kernels import attention_triton as attention
 from kernels import transition_triton as transition
+from kernels import triangle_triton as triangle
 from kernels.devices import card_of
+
+MODULES = {
+    AttentionSpec: attention,
+    TransitionSpec: transition,
+    TriangleSpec: triangle,
+}
 
 # All kernels on one card of each generation of tensor cores; 8.6 and 8.9 differ from
 # 8.0 and 12.0 in shared memory only.
@@ -25,12 +34,12 @@ CASES = [
 ]
 
 
-def estimated_shared_memory(spec: AttentionSpec | TransitionSpec) -> int:
-    module = attention if isinstance(spec, AttentionSpec) else transition
+def estimated_shared_memory(spec: Spec) -> int:
+    module = MODULES[type(spec)]
     return module.shared_memory(spec, module.choose_tile(spec))
 
 
-def assert_fits(code: MachineCode, spec: AttentionSpec | TransitionSpec) -> None:
+def assert_fits(code: MachineCode, spec: Spec) -> None:
     limit = card_of(spec.device).shared_memory_kib * 1024
     assert code.num_spills == 0
     assert code.num_tensor_core > 0
@@ -43,7 +52,24 @@ def assert_fits(code: MachineCode, spec: AttentionSpec | TransitionSpec) -> None
 )
 def test_fills_tensor_cores_and_spills_no_register(capability, kernel) -> None:
     spec = specs(capability)[kernel]
-    assert_fits(compile_spec(spec), spec)
+    for code in compile_spec(spec):
+        assert_fits(code, spec)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "capability", "most"),
+    (
+        ("triangle bfloat16", (9, 0), 460 / 32),
+        ("triangle bfloat16", (8, 0), 460 / 32),
+        ("diffusion float32", (9, 0), 40),
+        ("diffusion float32", (8, 0), 40),
+        ("atom float32", (9, 0), 40),
+    ),
+)
+def test_a_logit_costs_few_instructions(kernel, capability, most) -> None:
+    (code,) = compile_spec(specs(capability)[kernel])
+    logits = math.prod(code.tile) / (32 * code.num_warps)
+    assert 0 < code.num_loop <= most * logits
 
 
 @pytest.mark.parametrize("dtype", ("float32", "float16"))

@@ -57,9 +57,9 @@ def test_the_kernel_agrees_with_the_definition(shape, dtype, interpret) -> None:
         "gated_transition",
         launch.grid,
         dict(zip(names, map(np.asarray, arrays), strict=True)),
-        np.full((shape[0], shape[3]), np.nan, arrays[0].dtype),
+        {"output_ptr": np.full((shape[0], shape[3]), np.nan, arrays[0].dtype)},
         launch.scalars | launch.constants,
-    )
+    )["output_ptr"]
     assert_close(output, definition(*arrays))
 
 

@@ -5,8 +5,29 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels import TriangleWeights, triangle_multiplication
-from tests.kernels.examples import assert_close, bernoulli, normal
+from kernels import (
+    Device,
+    TriangleWeights,
+    lowering_for,
+    triangle_multiplication,
+    triangle_triton,
+)
+from kernels.launch import Launch
+from kernels.spec import triangle_spec_of
+from kernels.triangle import multiply
+from kernels.triangle_triton import (
+    TILES,
+    plan_launches,
+    project_arrays,
+    update_arrays,
+)
+from tests.kernels.examples import (
+    A100,
+    Interpret,
+    assert_close,
+    bernoulli,
+    normal,
+)
 
 DIRECTIONS = pytest.mark.parametrize("outgoing", (True, False))
 
@@ -126,3 +147,121 @@ def test_what_does_not_fit_is_named(change, message) -> None:
     arguments = {"pair": pair, "mask": mask, "weights": weights(), "outgoing": True}
     with pytest.raises(ValueError, match=message):
         triangle_multiplication(**(arguments | change))
+
+
+def interpreted(
+    interpret: Interpret,
+    pair: jax.Array,
+    mask: jax.Array,
+    w: TriangleWeights,
+    *,
+    outgoing: bool,
+    channels_at_once: int | None = None,
+    device: Device = A100,
+) -> np.ndarray:
+    """Both kernels, run by Triton's interpreter, around NumPy's product."""
+    w, num_hidden = w.cast(pair.dtype), w.output.shape[0]
+    at_once = channels_at_once or num_hidden
+    spec = triangle_spec_of(
+        pair, w, outgoing=outgoing, channels_at_once=at_once, device=device
+    )
+    project, update = plan_launches(spec)
+
+    def run(kernel: str, launch: Launch, arrays: dict, *outputs: str) -> list:
+        shape = pair.shape if kernel == "update_edges" else (at_once, *mask.shape)
+        return list(
+            interpret(
+                "kernels.edges",
+                kernel,
+                launch.grid,
+                {name: np.asarray(x) for name, x in arrays.items()},
+                # NaN where a kernel writes nothing.
+                {name: np.full(shape, np.nan, pair.dtype) for name in outputs},
+                launch.scalars | launch.constants,
+            ).values()
+        )
+
+    products = []
+    for start in range(0, num_hidden, at_once):
+        some = slice(start, start + at_once)
+        arrays = project_arrays(
+            pair, mask, w, w.project[:, some], w.project_gate[:, some]
+        )
+        a, b = run("project_edges", project, arrays, "a_ptr", "b_ptr")
+        products.append(multiply(jnp.asarray(a), jnp.asarray(b), outgoing=outgoing))
+    arrays = update_arrays(pair, jnp.concatenate(products), w)
+    return run("update_edges", update, arrays, "updated_ptr")[0]
+
+
+@DIRECTIONS
+@pytest.mark.parametrize("dtype", ("bfloat16", "float16"))
+@pytest.mark.parametrize(
+    ("num_tokens", "num_channels", "num_hidden"),
+    ((12, 128, 128), (12, 64, 64), (1, 16, 16), (13, 24, 40)),
+    ids=("pair", "template", "one_token", "awkward"),
+)
+def test_the_kernels_agree_with_the_definition(
+    num_tokens, num_channels, num_hidden, dtype, outgoing, interpret
+) -> None:
+    pair, mask = edges(num_tokens, num_channels, dtype=dtype)
+    w = weights(num_channels, num_hidden)
+    found = interpreted(interpret, pair, mask, w, outgoing=outgoing)
+    assert_close(found, definition(pair, mask, w, outgoing=outgoing))
+
+
+@DIRECTIONS
+def test_the_kernels_take_some_channels_at_a_time(outgoing, interpret) -> None:
+    pair, mask = edges(9, 16, dtype="bfloat16")
+    how = {"outgoing": outgoing, "channels_at_once": 8}
+    found = interpreted(interpret, pair, mask, weights(), **how)
+    assert_close(found, definition(pair, mask, weights(), outgoing=outgoing))
+
+
+@DIRECTIONS
+def test_the_kernels_take_a_batch(outgoing, interpret) -> None:
+    pair, mask = edges(7, 16, 2, 3, dtype="bfloat16")
+    found = interpreted(interpret, pair, mask, weights(), outgoing=outgoing)
+    assert_close(found, definition(pair, mask, weights(), outgoing=outgoing))
+
+
+@pytest.mark.parametrize("tile", TILES)
+def test_every_tile_means_the_same(tile, monkeypatch, interpret) -> None:
+    monkeypatch.setattr(triangle_triton, "TILES", (tile,))
+    pair, mask = edges(12, 32, dtype="bfloat16")
+    w = weights(32, 48)
+    found = interpreted(interpret, pair, mask, w, outgoing=True)
+    assert_close(found, definition(pair, mask, w, outgoing=True))
+
+
+def test_the_kernels_read_no_masked_edge_into_a_product(interpret) -> None:
+    pair, mask = edges(9, 16, dtype="bfloat16")
+    clean = interpreted(interpret, pair, mask, weights(), outgoing=True)
+    poisoned = jnp.where(mask[..., None], pair, jnp.nan)
+    found = interpreted(interpret, poisoned, mask, weights(), outgoing=True)
+    kept = np.asarray(mask)
+    np.testing.assert_array_equal(found[kept], clean[kept])
+
+
+def test_it_traces_for_a_card_with_gradients_and_vmap() -> None:
+    pair, mask = edges(8, 16, 3, dtype="bfloat16")
+
+    def loss(pair: jax.Array, mask: jax.Array, w: TriangleWeights) -> jax.Array:
+        how = {"outgoing": True, "channels_at_once": 8, "backend": "triton"}
+        return triangle_multiplication(pair, mask, w, **how).sum()
+
+    with lowering_for(A100):
+        gradient = jax.vmap(jax.grad(loss, argnums=(0, 2)), in_axes=(0, 0, None))
+        of_pair, of_weights = jax.eval_shape(gradient, pair, mask, weights())
+    assert of_pair.shape == pair.shape
+    assert of_weights.project.shape == (3, 16, 24, 2)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "num_channels", "reason"),
+    (("float32", 16, "pair is float32"), ("bfloat16", 256, "at most 128 channels")),
+)
+def test_what_the_kernels_refuse_is_said(dtype, num_channels, reason) -> None:
+    pair, mask = edges(4, num_channels, dtype=dtype)
+    how = {"outgoing": True, "backend": "triton"}
+    with lowering_for(A100), pytest.raises(ValueError, match=reason):
+        triangle_multiplication(pair, mask, weights(num_channels), **how)

@@ -1,0 +1,226 @@
+"""Triangle multiplication by two kernels of our own around one product of matrices.
+
+The first reads the pair and writes a and b, channels first; a library multiplies; the
+second reads pair and product and writes the updated pair. Nine passes over an array of
+the pair's size, where each step by itself takes some thirty.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from kernels import triangle_xla
+from kernels.devices import card_of
+from kernels.launch import (
+    Launch,
+    call_triton,
+    padded_channels,
+    too_little_shared_memory,
+    why_no_triton,
+)
+from kernels.spec import TriangleSpec
+from kernels.triangle import EPSILON, TriangleWeights, in_chunks, multiply
+
+DTYPES = ("bfloat16", "float16")
+# Both kernels keep whole rows in registers.
+MAX_CHANNELS = 128
+
+
+class Tile(NamedTuple):
+    """Work of one program of a kernel, and the resources it is given."""
+
+    edges: int
+    columns: int
+    """Of the weights, multiplied at once."""
+    num_warps: int
+    num_stages: int
+
+
+TILES = (Tile(128, 32, 8, 2), Tile(64, 32, 4, 2), Tile(64, 16, 4, 1))
+
+
+def unsupported(spec: TriangleSpec) -> str | None:
+    """Why the kernels cannot run `spec`; None when they can."""
+    refusal = why_no_triton(spec.device, spec.dtype)
+    if refusal is not None:
+        return refusal
+    if spec.dtype not in DTYPES:
+        return f"the kernels read {' and '.join(DTYPES)}; pair is {spec.dtype}"
+    widest = max(spec.num_channels, spec.num_hidden)
+    if widest > MAX_CHANNELS:
+        return (
+            f"the kernels keep rows of at most {MAX_CHANNELS} channels in registers;"
+            f" this has {widest}"
+        )
+    if choose_tile(spec) is None:
+        return too_little_shared_memory(widest, spec.dtype, spec.device)
+    return None
+
+
+def choose_tile(spec: TriangleSpec) -> Tile | None:
+    """The first tile whose shared memory fits the card; None if none does."""
+    limit = card_of(spec.device).shared_memory_kib * 1024
+    return next((tile for tile in TILES if shared_memory(spec, tile) <= limit), None)
+
+
+def shared_memory(spec: TriangleSpec, tile: Tile) -> int:
+    """An upper bound on the shared memory of one program of either kernel, in bytes.
+
+    Rows of pair and product pass through it; blocks of two matrices are held for each
+    stage of the software pipeline, and four of the first kernel's.
+    """
+    channels = padded_channels(spec.num_channels)
+    hidden = padded_channels(spec.num_hidden)
+    rows = 2 * tile.edges * (channels + hidden)
+    weights = 4 * 2 * tile.columns * max(channels, hidden)
+    return rows + tile.num_stages * weights + 4096
+
+
+def plan_launches(spec: TriangleSpec) -> tuple[Launch, Launch]:
+    """Grids and compile-time constants of the two kernels for `spec`."""
+    tile = choose_tile(spec)
+    if tile is None:
+        raise ValueError(f"no tile fits {spec}")
+    num_edges = math.prod(spec.batch) * spec.num_tokens**2
+    grid = (math.ceil(num_edges / tile.edges),)
+    scalars = {"epsilon": EPSILON, "num_edges": num_edges}
+    shared = {
+        "EDGE_MULTIPLE": math.gcd(num_edges, 16),
+        "NUM_CHANNELS": spec.num_channels,
+        "BLOCK_EDGES": tile.edges,
+        "BLOCK_CHANNELS": padded_channels(spec.num_channels),
+    }
+    project = shared | {
+        "NUM_HIDDEN": spec.channels_at_once,
+        "BLOCK_HIDDEN": tile.columns,
+    }
+    update = shared | {
+        "NUM_HIDDEN": spec.num_hidden,
+        "BLOCK_HIDDEN": padded_channels(spec.num_hidden),
+        "BLOCK_OUTPUT": tile.columns,
+    }
+    first, second = (
+        Launch(grid, scalars, constants, tile.num_warps, tile.num_stages)
+        for constants in (project, update)
+    )
+    return first, second
+
+
+def run(
+    pair: Float[Array, "*batch n n c"],
+    mask: Bool[Array, "*batch n n"],
+    weights: TriangleWeights,
+    *,
+    spec: TriangleSpec,
+) -> Float[Array, "*batch n n c"]:
+    """pair + update; beside the pair, a and b of `spec.channels_at_once` channels and
+    the product are alive.
+
+    Its derivative is that of the XLA backend, which recomputes the forward pass.
+    """
+    return _update(spec, pair, mask, weights)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _update(
+    spec: TriangleSpec, pair: Array, mask: Array, weights: TriangleWeights
+) -> Array:
+    return _batchable(spec)(pair, mask, weights)
+
+
+def _forward(spec: TriangleSpec, *arguments: Any) -> tuple[Array, tuple[Any, ...]]:
+    return _update(spec, *arguments), arguments
+
+
+def _backward(
+    spec: TriangleSpec, arguments: tuple[Any, ...], gradient: Array
+) -> tuple[Any, ...]:
+    reference = functools.partial(triangle_xla.run, spec=spec)
+    _, transpose = jax.vjp(reference, *arguments)
+    return transpose(gradient)
+
+
+_update.defvjp(_forward, _backward)
+
+
+def _batchable(spec: TriangleSpec) -> Callable[..., Array]:
+    """The update, to which `jax.vmap` adds one more batch axis of pair and mask."""
+
+    @jax.custom_batching.custom_vmap
+    def call(pair: Array, mask: Array, weights: TriangleWeights) -> Array:
+        return _call_kernels(pair, mask, weights, spec._replace(batch=pair.shape[:-3]))
+
+    @call.def_vmap
+    def batched_call(
+        axis_size: int, is_batched: Any, *arguments: Any
+    ) -> tuple[Array, bool]:
+        def lead(batched: bool, x: Array) -> Array:
+            return x if batched else jnp.broadcast_to(x[None], (axis_size, *x.shape))
+
+        full = jax.tree.map(lead, tuple(is_batched), arguments)
+        if not any(jax.tree.leaves(is_batched[2])):
+            return call(*full[:2], arguments[2]), True
+        return jax.lax.map(lambda one: call(*one), full), True
+
+    return call
+
+
+def _call_kernels(
+    pair: Array, mask: Array, weights: TriangleWeights, spec: TriangleSpec
+) -> Array:
+    # Imported here: a machine without Triton imports this module to be told so.
+    from kernels.edges import project_edges, update_edges
+
+    w = weights.cast(pair.dtype)
+    project, update = plan_launches(spec)
+    channels_first = jax.ShapeDtypeStruct(
+        (spec.channels_at_once, *mask.shape), pair.dtype
+    )
+
+    def multiply_some(
+        edges: Float[Array, "c h 2"], gates: Float[Array, "c h 2"]
+    ) -> Float[Array, "h *batch n n"]:
+        arrays = project_arrays(pair, mask, w, edges, gates)
+        outputs = (channels_first, channels_first)
+        a, b = call_triton(project_edges, project, arrays, outputs, spec.device)
+        return multiply(a, b, outgoing=spec.outgoing)
+
+    product = in_chunks(multiply_some, spec.channels_at_once, w.project, w.project_gate)
+    arrays = update_arrays(pair, product, w)
+    updated = jax.ShapeDtypeStruct(pair.shape, pair.dtype)
+    return call_triton(update_edges, update, arrays, updated, spec.device)
+
+
+def project_arrays(
+    pair: Array, mask: Array, weights: TriangleWeights, edges: Array, gates: Array
+) -> dict[str, Array]:
+    """What the first kernel reads, under its names for them."""
+    matrices = (edges[..., 0], gates[..., 0], edges[..., 1], gates[..., 1])
+    return {
+        "pair_ptr": pair,
+        "mask_ptr": mask.astype(jnp.int8),
+        "scale_ptr": weights.input_scale,
+        "offset_ptr": weights.input_offset,
+        "weights_ptr": jnp.stack(matrices),
+    }
+
+
+def update_arrays(
+    pair: Array, product: Array, weights: TriangleWeights
+) -> dict[str, Array]:
+    """What the second kernel reads, under its names for them."""
+    return {
+        "pair_ptr": pair,
+        "product_ptr": product,
+        "input_scale_ptr": weights.input_scale,
+        "input_offset_ptr": weights.input_offset,
+        "output_scale_ptr": weights.output_scale,
+        "output_offset_ptr": weights.output_offset,
+        "output_weights_ptr": weights.output,
+        "gate_weights_ptr": weights.output_gate,
+    }
