@@ -1,163 +1,403 @@
-"""The `foldmill` command: runs the workflow, and shows plans and results.
+"""The `foldmill` command.
 
-    foldmill run [--directory DIR] [--configfile FILE] [snakemake's own options]
-    foldmill plan …      what would run, and what it will take
-    foldmill retry …     run, and try again what failed for other causes than its input
-    foldmill query SQL [FOLDER …]  asks the tables of campaigns; see docs/query.md
-    foldmill timeline [BATCH …]   draws what the device did, and when it waited
-
-Everything is Snakemake underneath: `snakemake` at the root of the clone does the same
-with its own output.
+Each command is a thin function over the module that does the work, imported when the
+command runs, so that help is there at once. Everything that computes is Snakemake
+underneath: `snakemake` in the campaign's folder does the same with its own output.
 """
 
-import argparse
 import io
 import os
-import signal
 import sys
-from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from rich.console import Console
+import typer
 
-from af3_core.job import InputError
-from workflow.batches import load_plan
-from workflow.campaign import Campaign
-from workflow.driver import drive
-from workflow.progress import watch
-from workflow.query import main as query
-from workflow.retry import withdraw_failures
-from workflow.summary import print_plan, print_results
-from workflow.timeline import main as draw_timelines
+from workflow.cli_data import databases, store
 
-ROOT = Path(__file__).resolve().parent.parent
-_LOG = Path("logs/snakemake.log")
-_STOPPED = "Stopped. The same command goes on where this one ended."
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from workflow.campaign import Campaign
+    from workflow.preflight import Problem
+
+EXIT_FAILED, EXIT_WRONG, EXIT_STOPPED = 1, 2, 130
+"""Something has no result; something has to be mended first; stopped."""
+
+app = typer.Typer(
+    name="foldmill",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="AlphaFold 3 over a proteome or a screen, on a laptop or a Slurm cluster.",
+    epilog="Exit status: 0 all is well, 1 something has no result, 2 something has to"
+    " be mended first, 128 and more: stopped by a signal.",
+)
+
+Directory = Annotated[
+    Path, typer.Option("--directory", "-d", help="The campaign's folder.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--configfile", help="Another configuration than its config.yaml."),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        help="slurm, lsf, or a folder of your own: where jobs run. Without: here.",
+    ),
+]
+_PASSING = {"allow_extra_args": True, "ignore_unknown_options": True}
+_HERE = Path()
+
+
+app.add_typer(databases, name="databases")
+app.add_typer(store, name="store")
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks of errors.")
+    ] = False,
+) -> None:
+    """AlphaFold 3 over a proteome or a screen, on a laptop or a Slurm cluster."""
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The new campaign's folder.")],
+    inputs: Annotated[
+        list[Path] | None, typer.Option(help="A file or folder; may be repeated.")
+    ] = None,
+    databases: Annotated[
+        Path | None, typer.Option(help="The databases' table.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="The checkpoint.")] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="The search store, if it is shared.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="slurm or lsf: copied there, to be adapted.")
+    ] = None,
+) -> None:
+    """Make a campaign's folder: a configuration with your answers in it.
+
+    foldmill init /scratch/mine --inputs proteome.fasta --weights af3.bin.zst
+    """
+    from workflow.init import Answers, init_campaign
+
+    answers = Answers(inputs or (), databases, weights, store, profile)
+    for path in init_campaign(folder, answers):
+        typer.echo(path)
+    typer.echo(f"Next: foldmill check --directory {folder}")
+
+
+@app.command()
+def check(
+    directory: Directory = _HERE,
+    configfile: Config = None,
+    profile: Profile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Look for mistakes before they cost: all of them, at once.
+
+    Configuration, inputs, weights, databases, store, disk, and what the scheduler
+    would say of the profile.
+    """
+    from workflow.preflight import as_json as format_json
+
+    campaign, config = _open(directory, configfile)
+    problems = _find_problems(campaign, config, profile)
+    if as_json:
+        typer.echo(format_json(problems))
+    else:
+        for problem in problems:
+            typer.echo(f"{'wrong' if problem.stops else 'careful'}: {problem}")
+        if not problems:
+            typer.echo("No mistake found.")
+    if any(problem.stops for problem in problems):
+        raise typer.Exit(EXIT_WRONG)
+
+
+@app.command(context_settings=_PASSING)
+def plan(
+    context: typer.Context,
+    directory: Directory = _HERE,
+    configfile: Config = None,
+    profile: Profile = None,
+) -> None:
+    """Say what would run and what it will take: hours, memory, jobs, disk, files."""
+    from rich.console import Console
+
+    from workflow.launch import print_failures, run_snakemake
+    from workflow.summary import print_plan
+
+    campaign, config = _open(directory, configfile)
+    _require_no_mistake(campaign, config, profile)
+    console, options = _console(), ["plan", *context.args]
+    ended = run_snakemake(campaign, config, options, Console(quiet=True), name="plan")
+    if ended.is_stopped:
+        typer.echo("Stopped.")
+    elif ended.status == 0:
+        print_plan(campaign, console)
+    else:
+        print_failures(ended, campaign.root, console)
+    raise typer.Exit(ended.status)
+
+
+@app.command(context_settings=_PASSING)
+def run(
+    context: typer.Context,
+    directory: Directory = _HERE,
+    configfile: Config = None,
+    profile: Profile = None,
+) -> None:
+    """Run the campaign, or go on with it. Snakemake's own options may follow.
+
+    foldmill run --directory /scratch/mine --profile slurm
+    """
+    campaign, config = _open(directory, configfile)
+    _require_no_mistake(campaign, config, profile)
+    raise typer.Exit(_run(campaign, config, profile, context.args))
+
+
+@app.command(context_settings=_PASSING)
+def retry(
+    context: typer.Context,
+    directory: Directory = _HERE,
+    configfile: Config = None,
+    profile: Profile = None,
+) -> None:
+    """Run, and try again what failed for other causes than its input."""
+    from workflow.batches import load_plan
+    from workflow.retry import withdraw_failures
+
+    campaign, config = _open(directory, configfile)
+    _require_no_mistake(campaign, config, profile)
+    planned = load_plan(campaign)
+    count = withdraw_failures(campaign, planned) if planned is not None else 0
+    typer.echo(f"{count} failed items will be tried again.")
+    raise typer.Exit(_run(campaign, config, profile, context.args))
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="A question in SQL.")],
+    campaigns: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of campaigns.")
+    ] = None,
+) -> None:
+    """Ask the tables of campaigns: scores, interfaces, outcomes, failures, provenance.
+
+    foldmill query "SELECT name, iptm FROM scores WHERE rank = 1" /scratch/mine
+    """
+    from workflow.query import main as ask
+
+    raise typer.Exit(ask([sql, *map(str, campaigns or ())]))
+
+
+@app.command()
+def report(
+    directory: Directory = _HERE,
+    out: Annotated[Path | None, typer.Option(help="The page.")] = None,
+    title: Annotated[str | None, typer.Option(help="Instead of its folder's.")] = None,
+    jobs: Annotated[
+        list[str] | None, typer.Option(help="The only job to show; may be repeated.")
+    ] = None,
+) -> None:
+    """Write the report again, of some jobs or under another title."""
+    from workflow.report.__main__ import main as write
+
+    campaign = _campaign(directory)
+    options = ["--results", str(campaign.results)]
+    options += ["--out", str(out or campaign.report)]
+    options += ["--title", title] if title else []
+    options += ["--jobs", *jobs] if jobs else []
+    raise typer.Exit(write(options))
+
+
+@app.command(context_settings=_PASSING)
+def timeline(context: typer.Context, directory: Directory = _HERE) -> None:
+    """Draw what the device did in each batch, and when it waited."""
+    from workflow.timeline import main as draw
+
+    _enter(directory)
+    raise typer.Exit(draw(context.args))
+
+
+@app.command(context_settings=_PASSING)
+def export(
+    context: typer.Context,
+    form: Annotated[
+        Literal["a3m", "table", "figures"],
+        typer.Argument(help="Alignments as A3M files or one table; figures as PNG."),
+    ],
+    directory: Directory = _HERE,
+) -> None:
+    """Take alignments or figures elsewhere. Structures: the settings `export`.
+
+    foldmill export a3m alignments      foldmill export figures --jobs crambin
+    """
+    from workflow.alignments import main as alignments
+    from workflow.figures import main as figures
+
+    _enter(directory)
+    arguments = context.args
+    code = figures(arguments) if form == "figures" else alignments([form, *arguments])
+    raise typer.Exit(code)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to run it.")] = Path(
+        "foldmill-demo"
+    ),
+) -> None:
+    """Run thirteen small jobs end to end, with a network that knows most of them."""
+    from workflow.init import write_demo
+
+    config = write_demo(folder)
+    campaign, _ = _open(folder, config)
+    raise typer.Exit(_run(campaign, config, None, []))
+
+
+@app.command()
+def version() -> None:
+    """Say which version this is, and of what it computes with."""
+    import importlib.metadata
+
+    for package in ("foldmill", "jax", "jaxlib", "snakemake", "pyhmmer", "openmm"):
+        typer.echo(f"{package} {importlib.metadata.version(package)}")
+
+
+def _campaign(directory: Path) -> "Campaign":
+    """The campaign of a folder.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    from af3_core.job import InputError
+    from workflow.campaign import Campaign
+
+    if not directory.is_dir():
+        allowed = "a campaign's folder; `foldmill init` makes one"
+        raise InputError("foldmill", "--directory", str(directory), allowed)
+    return Campaign(directory.resolve())
+
+
+def _open(directory: Path, configfile: Path | None) -> "tuple[Campaign, Path]":
+    """A campaign and its configuration.
+
+    Raises:
+        InputError: there is no such folder, or no configuration.
+    """
+    from af3_core.job import InputError
+
+    campaign = _campaign(directory)
+    places = [campaign.root / "config.yaml", campaign.root / "config/config.yaml"]
+    for place in places if configfile is None else [configfile.resolve()]:
+        if place.is_file():
+            return campaign, place
+    allowed = "a configuration; `foldmill init` writes one"
+    wanted = str(configfile or places[0])
+    raise InputError(wanted, "--configfile", "no such file", allowed)
+
+
+def _enter(directory: Path) -> None:
+    """For programs that work where they are."""
+    os.chdir(_campaign(directory).root)
+
+
+def _find_problems(
+    campaign: "Campaign", config: Path, profile: str | None
+) -> "list[Problem]":
+    """Mistakes of the configuration; where there is none, of all that it names."""
+    from workflow.launch import find_profile
+    from workflow.preflight import find_problems, problem_of
+    from workflow.settings import find_mistakes, read_settings
+
+    if mistakes := find_mistakes(config):
+        return [problem_of(mistake) for mistake in mistakes]
+    place = None if profile is None else Path(find_profile(profile, campaign.root))
+    return find_problems(read_settings(config), campaign.root, place)
+
+
+def _require_no_mistake(
+    campaign: "Campaign", config: Path, profile: str | None
+) -> None:
+    """Tells all mistakes; ends the command where one of them stops the campaign."""
+    problems = _find_problems(campaign, config, profile)
+    for problem in problems:
+        typer.echo(f"{'wrong' if problem.stops else 'careful'}: {problem}", err=True)
+    if any(problem.stops for problem in problems):
+        raise typer.Exit(EXIT_WRONG)
+
+
+def _run(
+    campaign: "Campaign", config: Path, profile: str | None, options: list[str]
+) -> int:
+    """Runs Snakemake, shows how far it is, and what came of it."""
+    from workflow.launch import print_failures, run_snakemake
+    from workflow.summary import print_results
+
+    console = _console()
+    given = [*options, *(["--profile", profile] if profile else [])]
+    ended = run_snakemake(campaign, config, given, console)
+    if ended.is_stopped:
+        console.print("Stopped. The same command goes on where this one ended.")
+        return ended.status
+    if ended.had_nothing_to_do:
+        console.print("Nothing to be done: all results are there and up to date.")
+    elif ended.status:
+        print_failures(ended, campaign.root, console)
+    if ended.status == 0 or campaign.plan.is_dir():
+        print_results(campaign, console)
+    return ended.status
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    # Names of files and jobs may look like markup.
+    return Console(highlight=False, markup=False)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one of foldmill's commands; returns its exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal without a letter shows its number, and the command goes on.
+            # What a terminal cannot show is shown otherwise, and is no error.
             stream.reconfigure(errors="backslashreplace")
-    # Names of files and jobs may look like markup.
-    console = Console(highlight=False, markup=False)
+    is_debugging = "--debug" in arguments
     try:
-        return _run_command(argv, console)
-    except InputError as error:
-        console.print(str(error), style="red", soft_wrap=True)
-        return 2
+        app(arguments, prog_name="foldmill")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else EXIT_FAILED
     except KeyboardInterrupt:
-        console.print(_STOPPED)
-        return 128 + signal.SIGINT
+        print("Stopped.", file=sys.stderr)
+        return EXIT_STOPPED
+    except (ValueError, LookupError, OSError) as error:
+        if is_debugging:
+            raise
+        print(_sentence(error), file=sys.stderr)
+        return EXIT_WRONG
+    return 0
 
 
-def _run_command(argv: list[str] | None, console: Console) -> int:
-    parser = argparse.ArgumentParser(
-        prog="foldmill",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "command", choices=["run", "plan", "retry", "timeline", "query"]
-    )
-    parser.add_argument("--directory", type=Path, default=Path.cwd())
-    parser.add_argument("--configfile", type=Path)
-    arguments, rest = parser.parse_known_args(argv)
-    directory = arguments.directory.resolve()
-    if not directory.is_dir():
-        allowed = "the folder of a campaign"
-        raise InputError(str(directory), "--directory", "no such folder", allowed)
-    if arguments.command in ("timeline", "query"):
-        os.chdir(directory)
-        return (draw_timelines if arguments.command == "timeline" else query)(rest)
-    config = _find_config(directory, arguments.configfile)
-    os.chdir(directory)
-    if arguments.command == "plan":
-        return _plan(config, rest, console)
-    if arguments.command == "retry":
-        _retry(console)
-    return _run(config, rest, console)
+def _sentence(error: Exception) -> str:
+    """An error in one line; what is no user's mistake says how to see more."""
+    from af3_core.job import InputError
 
-
-def _find_config(directory: Path, given: Path | None) -> Path:
-    candidates = [directory / "config.yaml", directory / "config/config.yaml"]
-    if given is not None:
-        candidates = [given.resolve()]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    allowed = "a configuration file; copy config/config.yaml there and edit it"
-    raise InputError(str(candidates[0]), "--configfile", "no such file", allowed)
-
-
-def _plan(config: Path, options: list[str], console: Console) -> int:
-    """Plans the campaign in the current folder and shows what would run."""
-    quiet = Console(quiet=True)
-    status, is_stopped = _snakemake(config, ["plan", *options], console, quiet)
-    if status == 0:
-        print_plan(Campaign(), console)
-    return status
-
-
-def _retry(console: Console) -> None:
-    """Has failed items tried again by the run that follows."""
-    plan = load_plan(Campaign())
-    count = withdraw_failures(Campaign(), plan) if plan is not None else 0
-    console.print(f"{count} failed items will be tried again.")
-
-
-def _run(config: Path, options: list[str], console: Console) -> int:
-    """Runs the campaign in the current folder and shows its results."""
-    status, is_stopped = _snakemake(config, options, console, console)
-    if not is_stopped:
-        print_results(Campaign(), console)
-    return status
-
-
-def _snakemake(
-    config: Path, options: list[str], console: Console, shown: Console
-) -> tuple[int, bool]:
-    """Runs Snakemake; its own output goes to a log, and its progress to `shown`.
-
-    Returns:
-        The exit status, and whether a signal ended it.
-    """
-    command = [
-        # --configfile takes any number of files, so another flag has to follow it.
-        *("--configfile", str(config)),
-        *("--snakefile", str(ROOT / "Snakefile")),
-        *_profile_of_clone(options),
-    ]
-    ended = drive(command, _LOG, lambda process: watch(Campaign(), process, shown))
-    if ended.signal is not None:
-        console.print(_STOPPED)
-        return 128 + ended.signal, True
-    if ended.status:
-        _explain(console)
-    elif "Nothing to be done" in _LOG.read_text(encoding="utf-8", errors="replace"):
-        shown.print("Nothing to be done: all results are there and up to date.")
-    return ended.status, False
-
-
-def _explain(console: Console) -> None:
-    """Repeats what the user can mend, and says where the rest is."""
-    lines = _LOG.read_text(encoding="utf-8", errors="replace").splitlines()
-    for heading, line in pairwise(lines):
-        if heading.startswith("InputError in "):
-            console.print(line, style="red", soft_wrap=True)
-    console.print(f"Snakemake's own output: {_LOG}")
-
-
-def _profile_of_clone(options: list[str]) -> list[str]:
-    """`--profile NAME` means the clone's profile of that name, wherever one works."""
-    found = list(options)
-    for flag, name in zip(options, options[1:], strict=False):
-        folder = ROOT / "config/profiles" / name
-        if flag == "--profile" and not Path(name).exists() and folder.is_dir():
-            found[found.index(name)] = str(folder)
-    return found
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'foldmill'}: {error.strerror}"
+    hint = "foldmill --debug … shows where"
+    return f"{type(error).__name__}: {error} ({hint})"
 
 
 if __name__ == "__main__":

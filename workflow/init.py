@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from af3_core.job import InputError
-from workflow.installation import MANUAL, PROFILES
+from workflow.installation import MANUAL, PROFILES, ROOT
 from workflow.tables import replacing
 
 CONFIG = "config.yaml"
@@ -67,6 +67,26 @@ def init_campaign(folder: Path, answers: Answers) -> list[Path]:
         (folder / "inputs").mkdir(exist_ok=True)
         written.append(folder / "inputs")
     return written
+
+
+def write_demo(folder: Path) -> Path:
+    """Writes the demo's configuration, unless it is there; its data are not copied.
+
+    Returns:
+        The configuration.
+    """
+    config = folder / CONFIG
+    if not config.exists():
+        text = MANUAL.read_text(encoding="utf-8")
+        # Quoted: where Foldmill is installed, a path may have any letters.
+        text = re.sub(
+            r"(?<=[ ])config/demo/\S+",
+            lambda match: json.dumps(str(ROOT / match[0])),
+            text,
+        )
+        with replacing(config) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return config
 
 
 def _settings(folder: Path, answers: Answers) -> str:

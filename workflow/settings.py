@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from af3_core.features.buckets import RELEASE_BUCKETS
@@ -181,6 +182,41 @@ def _seen_from[Block: BaseModel](block: Block, root: Path) -> Block:
     )
 
 
+def read_settings(path: Path) -> Settings:
+    """The settings of a configuration file.
+
+    Raises:
+        InputError: it is not YAML, or has a wrong key or value: the first.
+    """
+    return check_settings(_read_yaml(path), source=str(path))
+
+
+def find_mistakes(path: Path) -> list[InputError]:
+    """All that is wrong in a configuration file.
+
+    Raises:
+        InputError: it is not YAML.
+    """
+    try:
+        Settings.model_validate(_read_yaml(path))
+    except ValidationError as error:
+        return _refusals(error, str(path))
+    return []
+
+
+def _read_yaml(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        found = f"byte {error.start} is not valid UTF-8"
+        raise InputError(str(path), "file", found, "text in UTF-8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        field = "file" if mark is None else f"line {mark.line + 1}"
+        found = getattr(error, "problem", None) or str(error)
+        raise InputError(str(path), field, found, "YAML") from error
+
+
 def check_settings(raw: object, *, source: str) -> Settings:
     """Turns the parsed YAML into `Settings`.
 
@@ -190,15 +226,22 @@ def check_settings(raw: object, *, source: str) -> Settings:
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "file"
-        allowed = first["msg"]
-        if first["type"] == "extra_forbidden":
-            known = _known_keys(first["loc"][:-1])
-            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        raise _refusals(error, source)[0] from error
+
+
+def _refusals(error: ValidationError, source: str) -> list[InputError]:
+    """One for each wrong key or value."""
+    found = []
+    for problem in error.errors():
+        field = ".".join(str(part) for part in problem["loc"]) or "file"
+        allowed = problem["msg"]
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(problem["loc"][:-1])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
             allowed = f"one of {', '.join(known)}"
             allowed += f" (did you mean {near[0]}?)" if near else ""
-        raise InputError(source, field, first["input"], allowed) from error
+        found.append(InputError(source, field, problem["input"], allowed))
+    return found
 
 
 def _known_keys(parents: tuple[str | int, ...]) -> list[str]:

@@ -68,7 +68,7 @@ def make_campaign(
     for name, text in inputs.items():
         data = text if isinstance(text, bytes) else text.encode()
         (folder / "inputs" / name).write_bytes(data)
-    for name, data in _checkpoint(network).items():
+    for name, data in toy_checkpoint(network).items():
         (folder / name).write_bytes(data)
     settings = {
         "inputs": ["inputs"],
@@ -88,7 +88,7 @@ def make_campaign(
 
 
 @functools.cache
-def _checkpoint(network: str) -> dict[str, bytes]:
+def toy_checkpoint(network: str = "tests.workflow.toy_checkpoint") -> dict[str, bytes]:
     """The files that the module writes; it takes seconds, and is always the same."""
     if network == NEVER_RUN:
         return {"toy.bin.zst": b""}

@@ -36,7 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 databases = make_manifest(arguments.folder)
                 _write_manifest(databases, arguments.manifest)
             case "shard":
-                databases = _shard(arguments)
+                databases = shard_all(
+                    arguments.manifest,
+                    arguments.count,
+                    arguments.folder,
+                    arguments.only,
+                )
                 _write_manifest(databases, arguments.new_manifest)
             case "verify":
                 _verify(arguments.manifest)
@@ -80,16 +85,22 @@ def _write_manifest(databases: Sequence[Database], path: Path) -> None:
         print(f"{database.name}: {database.role}, Z {database.z:g}")
 
 
-def _shard(arguments: argparse.Namespace) -> list[Database]:
-    databases = read_manifest(arguments.manifest)
+def shard_all(
+    table: Path, count: int, folder: Path, only: Sequence[str] | None
+) -> list[Database]:
+    """Cuts the databases of a table, or some of them; the others stay whole.
+
+    Raises:
+        InputError: `only` names one that is not there; see `shard_database`.
+    """
+    databases = read_manifest(table)
     names = [database.name for database in databases]
-    for name in arguments.only or ():
+    for name in only or ():
         if name not in names:
-            raise InputError(str(arguments.manifest), "--only", name, ", ".join(names))
+            raise InputError(str(table), "--only", name, ", ".join(names))
     return [
-        shard_database(database, arguments.folder, arguments.count)
-        if database.role != "structures"
-        and (arguments.only is None or database.name in arguments.only)
+        shard_database(database, folder, count)
+        if database.role != "structures" and (only is None or database.name in only)
         else database
         for database in databases
     ]

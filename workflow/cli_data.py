@@ -1,0 +1,221 @@
+"""Commands for what campaigns share: `foldmill databases …` and `foldmill store …`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workflow.databases.catalogue import Database
+    from workflow.store.entries import Store
+
+databases = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Get, count, shard, check and pack the databases that are searched.",
+)
+store = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Look after a search store, which campaigns and users may share.",
+)
+Table = Annotated[Path, typer.Argument(help="The databases' table.")]
+Folder = Annotated[Path, typer.Argument(help="The store.")]
+
+
+@databases.command()
+def fetch(
+    folder: Annotated[Path, typer.Argument(help="Where they go.")],
+    address: Annotated[
+        str | None, typer.Option(help="Another address than AlphaFold 3's.")
+    ] = None,
+    templates: Annotated[
+        bool, typer.Option(help="The PDB's structures and sequences, too.")
+    ] = True,
+    at_once: Annotated[int, typer.Option(help="Files loaded at a time.")] = 4,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Get AlphaFold 3's databases: 252 GB to load, 630 GB unpacked.
+
+    Interrupted, the same command goes on. The table of databases is ready with them.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    from workflow.databases.fetch import (
+        ADDRESS,
+        FILES,
+        STRUCTURES,
+        Transfer,
+        fetch_databases,
+        find_need,
+    )
+
+    source = address or ADDRESS
+    files = FILES if templates else [f for f in FILES if not f.startswith("pdb")]
+    structures = STRUCTURES if templates else None
+    names = [*files, *([structures] if structures else [])]
+    need = find_need(folder, source, names)
+    typer.echo(
+        f"{need.loaded_bytes / 1e9:.1f} GB to load from {source}, at most"
+        f" {need.disk_bytes / 1e9:.0f} GB of disk while they are unpacked;"
+        f" {need.free_bytes / 1e9:.0f} GB are free. At 100 MB/s:"
+        f" {need.loaded_bytes / 1e8 / 3600:.1f} hours."
+    )
+    if need.disk_bytes > need.free_bytes and not yes:
+        typer.echo("That does not fit; --yes tries all the same.", err=True)
+        raise typer.Exit(2)
+    if not yes and need.loaded_bytes and not typer.confirm("Go on?"):
+        raise typer.Exit(2)
+    columns = (
+        TextColumn("{task.description}"),
+        *(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=Console()) as bars:
+        tasks = {name: bars.add_task(name, total=None) for name in names}
+
+        def watch(transfers: "Sequence[Transfer]") -> None:
+            for transfer in transfers:
+                total = transfer.total or None
+                bars.update(
+                    tasks[transfer.name], completed=transfer.loaded, total=total
+                )
+
+        found = fetch_databases(
+            folder,
+            source,
+            files=files,
+            structures=structures,
+            at_once=at_once,
+            workers=os.cpu_count() or 1,
+            watch=watch,
+        )
+    _write(found, folder / "databases.tsv")
+
+
+@databases.command()
+def make(
+    folder: Annotated[Path, typer.Argument(help="With FASTA files and structures.")],
+    table: Annotated[Path, typer.Argument(help="The table to be written.")],
+) -> None:
+    """Count the databases of a folder and write their table.
+
+    foldmill databases make /data/alphafold3 databases.tsv
+    """
+    from workflow.databases.files import make_manifest
+
+    _write(make_manifest(folder), table)
+
+
+@databases.command()
+def shard(
+    table: Table,
+    count: Annotated[int, typer.Argument(help="Files of each database.")],
+    folder: Annotated[Path, typer.Argument(help="Where they go.")],
+    new_table: Annotated[Path, typer.Argument(help="The table of the result.")],
+    only: Annotated[
+        list[str] | None, typer.Option(help="A database; may be repeated.")
+    ] = None,
+) -> None:
+    """Cut databases into files of even size; what was searched before stays valid."""
+    from workflow.databases.__main__ import shard_all
+
+    _write(shard_all(table, count, folder, only), new_table)
+
+
+@databases.command()
+def verify(table: Table) -> None:
+    """Read all databases again and compare them with their table."""
+    from workflow.databases.catalogue import read_manifest
+    from workflow.databases.shards import verify_database
+
+    for database in read_manifest(table):
+        verify_database(database)
+        typer.echo(f"{database.name}: as it was")
+
+
+@databases.command()
+def pack(
+    source: Annotated[Path, typer.Argument(help="A folder or tar of mmCIF files.")],
+    target: Annotated[Path, typer.Argument(help="The packed store, *.templates.")],
+    workers: Annotated[int, typer.Option(help="Processes.")] = os.cpu_count() or 1,
+) -> None:
+    """Put 200,000 structures into one indexed file."""
+    from workflow.databases.template_store import list_problems, pack_structures
+
+    packed = pack_structures(source, target, workers=workers)
+    problems = packed.problems()
+    typer.echo(list_problems(problems), nl=False)
+    typer.echo(f"{packed.num_entries()} entries packed, {len(problems)} left out")
+
+
+def _write(found: "Sequence[Database]", path: Path) -> None:
+    from workflow.databases.catalogue import format_manifest
+    from workflow.tables import replacing
+
+    with replacing(path) as temporary:
+        text = format_manifest(found, path.parent)
+        temporary.write_text(text, encoding="utf-8")
+    for database in found:
+        typer.echo(f"{database.name}: {database.role}, Z {database.z:g}")
+
+
+@store.command("list")
+def list_(folder: Folder) -> None:
+    """Say what the store has, and how much of it."""
+    from workflow.store.__main__ import list_store
+
+    raise typer.Exit(list_store(_open(folder)))
+
+
+@store.command("verify")
+def verify_(
+    folder: Folder,
+    remove: Annotated[bool, typer.Option("--remove", help="What is damaged.")] = False,
+) -> None:
+    """Read every entry and name the damaged ones."""
+    from workflow.store.__main__ import verify_store
+
+    raise typer.Exit(verify_store(_open(folder), remove=remove))
+
+
+@store.command()
+def prune(
+    folder: Folder,
+    older_than: Annotated[float | None, typer.Option(help="Days.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--databases", help="Keep alignments with these alone."),
+    ] = None,
+) -> None:
+    """Remove old entries, those of other databases, and what dead processes left."""
+    from workflow.store.__main__ import prune_store
+
+    raise typer.Exit(prune_store(_open(folder), older_than, table))
+
+
+@store.command("pack")
+def pack_(folder: Folder) -> None:
+    """Put entries together, so that a store of any size has a few hundred files."""
+    from workflow.store.entries import pack_entries
+
+    typer.echo(f"{pack_entries(_open(folder))} entries packed")
+
+
+def _open(folder: Path) -> "Store":
+    from af3_core.job import InputError
+    from workflow.store.entries import Store
+
+    if not folder.is_dir():
+        raise InputError(str(folder), "store", "no such folder", "a store")
+    return Store(folder)
