@@ -128,10 +128,11 @@ def print_failures(ended: Launched, folder: Path, console: Console) -> None:
 
 
 def _input_errors(lines: Sequence[str]) -> Iterator[Failure]:
-    """Refusals while the Snakefile was read: already sentences."""
+    """What ended the reading of the Snakefile; a refusal is a sentence already."""
     for heading, line in zip(lines, lines[1:], strict=False):
-        if heading.startswith("InputError in "):
-            yield Failure("", [line.strip()])
+        if match := re.match(r"(\w+) in file ", heading):
+            is_refusal = match[1] == "InputError"
+            yield Failure("" if is_refusal else heading, [line.strip()])
 
 
 def _rule_errors(lines: Sequence[str], folder: Path) -> Iterator[Failure]:
