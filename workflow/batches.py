@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from workflow.campaign import Campaign
+from workflow.tables import DamagedFile, read_json, write_json
 
 type Kind = Literal["search", "templates", "jobs"]
 """Batches of searches, of template searches, and of (job, seed)."""
@@ -65,9 +66,9 @@ def batch_id(*content: object) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
-def dump_plan(plan: Plan) -> str:
-    """The plan as JSON text."""
-    return json.dumps({"version": _VERSION, **asdict(plan)}, indent=0)
+def write_plan_file(campaign: Campaign, plan: Plan) -> None:
+    """Writes the batches."""
+    write_json(plan_path(campaign), {"version": _VERSION, **asdict(plan)})
 
 
 def plan_path(campaign: Campaign) -> Path:
@@ -76,11 +77,12 @@ def plan_path(campaign: Campaign) -> Path:
 
 
 def load_plan(campaign: Campaign) -> Plan | None:
-    """The plan on disk, or None where there is none of this version."""
+    """The plan on disk, or None where none is whole and of this version."""
     path = plan_path(campaign)
-    if not path.is_file():
+    try:
+        raw = read_json(path)
+    except (FileNotFoundError, DamagedFile):
         return None
-    raw = json.loads(path.read_text(encoding="utf-8"))
     if raw.pop("version") != _VERSION:
         return None
     stages = {

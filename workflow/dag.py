@@ -16,6 +16,7 @@ from workflow.resources import Limits
 from workflow.results.relaxed import is_whole
 from workflow.settings import Settings, TrunkFile
 from workflow.stages import STAGE, STAGES, Stage, StageName, from_stage
+from workflow.tables import DamagedFile, read_json
 
 type InputFunction = Callable[[Any], list[str]]
 type ResourceFunction = Callable[[Any, int, str], int]
@@ -162,10 +163,10 @@ def withdraw_changed(campaign: Campaign, plan: Plan, settings: Settings) -> None
     look at the params of what comes after. No result is lost: each is kept with a
     digest of the settings it was made with, and a stage makes again only what differs.
     """
-    path = campaign.plan / "settings.json"
-    if not path.is_file():
+    try:
+        planned = read_json(campaign.plan / "settings.json")
+    except (FileNotFoundError, DamagedFile):
         return
-    planned = json.loads(path.read_text(encoding="utf-8"))
     given = settings.model_dump(mode="json")
     changed = [
         stage

@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from af3_core.chemistry.dictionary import Components
 from af3_core.contracts import CHAINS, JOBS
 from af3_core.features.featurise import count_tokens
@@ -29,9 +27,8 @@ from af3_core.inputs.files import find_inputs, iterate_jobs
 from af3_core.job import MAX_SEED, InputError, Job, write_job
 from workflow.batches import (
     Plan,
-    dump_plan,
     load_plan,
-    plan_path,
+    write_plan_file,
 )
 from workflow.campaign import Campaign
 from workflow.databases.catalogue import SEARCHED, Database, read_manifest
@@ -49,7 +46,7 @@ from workflow.planning.forecast import Forecast, forecast, forecast_path
 from workflow.planning.inputs import inputs_digest
 from workflow.settings import Settings, check_settings
 from workflow.step import run_step
-from workflow.tables import replacing, write_table
+from workflow.tables import table_writer, write_json, write_table
 
 _JOBS_PER_GROUP, _LETTERS_PER_GROUP = 1024, 50_000_000
 """Jobs are written when there are so many, or so many letters of JSON."""
@@ -188,13 +185,9 @@ def write_plan(campaign: Campaign, settings: Settings) -> None:
     chains = [row for job in made.jobs for row in _chain_rows(job)]
     write_table(campaign.plan / "chains.parquet", CHAINS, CHAINS.table(chains))
     commit_outcomes(campaign, "plan", "outcomes", _refusal_rows(made.refusals))
-    with replacing(campaign.plan / "settings.json") as temporary:
-        temporary.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
-    with replacing(forecast_path(campaign)) as temporary:
-        text = json.dumps(asdict(made.forecast), indent=1)
-        temporary.write_text(text, encoding="utf-8")
-    with replacing(plan_path(campaign)) as temporary:
-        temporary.write_text(dump_plan(made.plan), encoding="utf-8")
+    write_json(campaign.plan / "settings.json", settings.model_dump(mode="json"))
+    write_json(forecast_path(campaign), asdict(made.forecast))
+    write_plan_file(campaign, made.plan)
 
 
 @contextmanager
@@ -216,10 +209,7 @@ def _jobs_table(path: Path) -> Iterator[Callable[[PlannedJob, Job], None]]:
         if num_letters > _LETTERS_PER_GROUP or len(waiting) == _JOBS_PER_GROUP:
             flush()
 
-    with (
-        replacing(path) as temporary,
-        pq.ParquetWriter(temporary, JOBS.schema, compression="zstd") as writer,
-    ):
+    with table_writer(path, JOBS) as writer:
         yield add_job
         flush()
 

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from af3_core.contracts import PROVENANCE
+from af3_core.contracts import PREDICTIONS, PROVENANCE
 from workflow.campaign import Campaign, split_item
 from workflow.engine.items import Item
-from workflow.tables import read_rows
+from workflow.tables import read_columns, read_rows
 
 type Row = Mapping[str, object]
 
@@ -43,7 +42,7 @@ def provenance_of(items: Iterable[Item]) -> pa.Table:
 
 
 def _columns(path: Path) -> dict[str, object]:
-    column = pq.read_table(path, columns=["provenance"], partitioning=None)
+    column = read_columns(path, PREDICTIONS, ["provenance"])
     facts = json.loads(column["provenance"][0].as_py())
     network = ("num_recycles", "num_diffusion_steps", "num_samples", "noise_buckets")
     same = ("weights", "precision", "foldmill", "source", "jax", "device", "driver")

@@ -1,7 +1,6 @@
 """What every step of the workflow begins and ends with."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from af3_core.contracts import CHAINS, JOBS
 from af3_core.inputs.alphafold3 import read_alphafold3
@@ -19,7 +17,7 @@ from af3_core.job import InputError, Job
 from workflow.batches import Plan, load_plan, plan_path
 from workflow.campaign import Campaign
 from workflow.settings import Settings, check_settings
-from workflow.tables import read_table
+from workflow.tables import read_columns, read_json, read_table
 
 type Row = dict[str, object]
 
@@ -74,7 +72,7 @@ def read_planned_settings(campaign: Campaign) -> Settings:
     path = campaign.plan / "settings.json"
     if not path.is_file():
         raise _not_planned(path)
-    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw = read_json(path)
     return check_settings(raw, source=str(path)).seen_from(campaign.root)
 
 
@@ -86,8 +84,7 @@ def _not_planned(path: Path) -> InputError:
 def read_job_rows(campaign: Campaign, job_ids: set[str]) -> dict[str, Row]:
     """Rows of the jobs table by job id; only the groups that hold them are read."""
     path = campaign.plan / "jobs.parquet"
-    table = pq.read_table(path, filters=_is_among("job_id", job_ids))
-    JOBS.check(table, where=str(path))
+    table = read_columns(path, JOBS, where=_is_among("job_id", job_ids))
     return {row["job_id"]: row for row in table.to_pylist()}
 
 
@@ -98,10 +95,11 @@ def read_chain_rows(campaign: Campaign) -> list[Row]:
 
 def read_jobs_with_templates(campaign: Campaign, template_ids: set[str]) -> list[Row]:
     """Rows of the jobs that have a chain with one of these template searches."""
-    chains = pq.read_table(
+    chains = read_columns(
         campaign.plan / "chains.parquet",
-        columns=["job_id"],
-        filters=_is_among("template_id", template_ids),
+        CHAINS,
+        ["job_id"],
+        _is_among("template_id", template_ids),
     )
     return list(read_job_rows(campaign, set(chains["job_id"].to_pylist())).values())
 
@@ -109,10 +107,11 @@ def read_jobs_with_templates(campaign: Campaign, template_ids: set[str]) -> list
 def read_sequences(campaign: Campaign, sequence_ids: Iterable[str]) -> dict[str, str]:
     """Sequences by their ids."""
     wanted = set(sequence_ids)
-    table = pq.read_table(
+    table = read_columns(
         campaign.plan / "chains.parquet",
-        columns=["sequence_id", "sequence"],
-        filters=_is_among("sequence_id", wanted),
+        CHAINS,
+        ["sequence_id", "sequence"],
+        _is_among("sequence_id", wanted),
     )
     return {row["sequence_id"]: row["sequence"] for row in table.to_pylist()}
 

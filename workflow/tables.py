@@ -1,19 +1,26 @@
-"""Reads and writes the tables of a campaign: checked against their contract, whole
-or not at all.
+"""Reads and writes the files of a campaign: whole, checked, or not at all.
 
 A file appears under its name only when it is complete: it is written beside it and
-renamed. `made_from` is a digest of everything the table was computed from; it lives
-in the file's metadata, so a stale table is recognised without reading its rows.
+renamed. Every table is sealed: between its data and its footer, where Parquet's readers
+do not look, stand digests of both. Every read verifies them, so a damaged file is never
+taken for a result; `DamagedFile` says which it is. `made_from` is a digest of all that
+a table was computed from; it lives in the file's metadata, so a stale table is
+recognised without reading its rows. Files of JSON carry a digest of their content.
 """
 
+import functools
 import hashlib
+import json
 import os
+import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from af3_core.columns import Contract, ContractError
@@ -23,6 +30,46 @@ _LIST_ENCODINGS = {
     pa.float32(): "BYTE_STREAM_SPLIT",
     pa.uint16(): "DELTA_BINARY_PACKED",
 }
+_SEAL = b"FMSEAL01"
+"""Begins the seal: this, SHA-256 of all before it, SHA-256 of all after it."""
+_SEAL_BYTES = len(_SEAL) + 2 * hashlib.sha256().digest_size
+_TAIL = struct.Struct("<I4s")
+"""Ends a Parquet file: length of the footer, and the magic number."""
+_MAGIC = b"PAR1"
+_DIGEST = "sha256"
+"""Key of a JSON file's digest."""
+_LONGEST_NAME = 255
+"""Bytes of a file's name, on all common file systems."""
+
+
+class DamagedFile(Exception):
+    """A file is not as it was written. It counts as absent, and is made again."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is damaged: {reason}")
+        self.path = path
+
+
+class Identity(NamedTuple):
+    """What changes with a file's content, as the file server sees it."""
+
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+    """When the inode was last changed; unlike `modified_ns` nobody can set it back."""
+
+
+def identity_of(path: Path) -> Identity:
+    """What names this content of a file.
+
+    Raises:
+        OSError: there is no such file, or it cannot be seen.
+    """
+    status = path.stat()
+    return Identity(
+        status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
 
 
 @contextmanager
@@ -33,7 +80,10 @@ def replacing(path: Path) -> Iterator[Path]:
     leaves nothing behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    prefix = f".{path.name}."
+    if len(os.fsencode(prefix)) + 8 > _LONGEST_NAME:
+        prefix = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}."
+    handle, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -57,26 +107,42 @@ _UMASK = _current_umask()
 
 
 def write_table(
-    path: Path, contract: Contract, table: pa.Table, *, made_from: str = ""
+    path: Path,
+    contract: Contract,
+    table: pa.Table,
+    *,
+    made_from: str = "",
+    notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Checks a table against its contract and writes it atomically.
+    """Checks a table against its contract, seals it and writes it atomically.
+
+    `notes` are further metadata of the file.
 
     Raises:
         ContractError: the table is not what the contract says.
     """
     contract.check(table, where=str(path))
-    metadata = {**table.schema.metadata, b"made_from": made_from.encode()}
+    with table_writer(path, contract) as writer:
+        writer.write_table(table, row_group_size=1024)
+        writer.add_key_value_metadata({"made_from": made_from, **(notes or {})})
+
+
+@contextmanager
+def table_writer(path: Path, contract: Contract) -> Iterator[pq.ParquetWriter]:
+    """Writes a sealed table piece by piece; it appears when the block succeeds."""
     with replacing(path) as temporary:
-        pq.write_table(
-            table.replace_schema_metadata(metadata),
+        with pq.ParquetWriter(
             temporary,
+            contract.schema,
             compression=_COMPRESSION,
-            row_group_size=1024,
-            **encodings(table.schema),
-        )
+            write_page_checksum=True,
+            **_encodings(contract.schema),
+        ) as writer:
+            yield writer
+        seal(temporary)
 
 
-def encodings(schema: pa.Schema) -> dict[str, object]:
+def _encodings(schema: pa.Schema) -> dict[str, Any]:
     """Parquet encodings that make lists of numbers compress a third better.
 
     Neighbouring errors differ little, and coordinates share their leading bytes.
@@ -99,44 +165,182 @@ def _leaves(schema: pa.Schema) -> Iterator[str]:
         yield f"{field.name}.list.element" if is_list else field.name
 
 
+def seal(path: Path) -> None:
+    """Puts digests of data and footer between the two, in place."""
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(size - _TAIL.size)
+        length, _ = _TAIL.unpack(file.read(_TAIL.size))
+        start = size - _TAIL.size - length
+        data = _digest_of_first(file, start)
+        file.seek(start)
+        footer = file.read()
+        file.seek(start)
+        file.write(_SEAL + data + hashlib.sha256(footer).digest() + footer)
+
+
+def _digest_of_first(file: BinaryIO, num_bytes: int) -> bytes:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while num_bytes and (piece := file.read(min(num_bytes, 1 << 20))):
+        digest.update(piece)
+        num_bytes -= len(piece)
+    return digest.digest()
+
+
+def verify(path: Path) -> None:
+    """Reads a sealed table from end to end, once for each process and content.
+
+    Raises:
+        DamagedFile: a byte of it is not as it was written.
+        FileNotFoundError: there is no such file.
+    """
+    _verify(path, identity_of(path))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _verify(path: Path, identity: Identity) -> None:
+    with path.open("rb") as file:
+        start, digest = _read_seal(path, file, identity.size)
+        if _digest_of_first(file, start) != digest:
+            raise DamagedFile(path, "its data are not those that were written")
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _verify_footer(path: Path, identity: Identity) -> None:
+    with path.open("rb") as file:
+        _read_seal(path, file, identity.size)
+
+
+def _read_seal(path: Path, file: BinaryIO, size: int) -> tuple[int, bytes]:
+    """How many bytes come before the seal, and their digest; the footer is whole."""
+    if size < _TAIL.size:
+        raise DamagedFile(path, f"it has {size} bytes")
+    file.seek(size - _TAIL.size)
+    length, magic = _TAIL.unpack(file.read(_TAIL.size))
+    start = size - _TAIL.size - length - _SEAL_BYTES
+    if magic != _MAGIC or start < 0:
+        raise DamagedFile(path, "it does not end as a table does")
+    file.seek(start)
+    found, footer = file.read(_SEAL_BYTES), file.read()
+    data, rest = found[len(_SEAL) : -32], found[-32:]
+    if not found.startswith(_SEAL) or hashlib.sha256(footer).digest() != rest:
+        raise DamagedFile(path, "its footer is not the one that was written")
+    return start, data
+
+
 def read_table(path: Path, contract: Contract) -> pa.Table:
     """Reads a table and checks it against its contract.
 
     Raises:
         ContractError: the file is not what the contract says.
+        DamagedFile: it is not as it was written.
         FileNotFoundError: there is no such file.
     """
+    verify(path)
     return contract.check(pq.read_table(path, partitioning=None), where=str(path))
 
 
-def read_rows(path: Path, contract: Contract) -> list[dict[str, object]]:
+def read_rows(path: Path, contract: Contract) -> list[dict[str, Any]]:
     """The rows of a small table."""
     return read_table(path, contract).to_pylist()
 
 
-def is_current(path: Path, contract: Contract, *, made_from: str) -> bool:
-    """Whether a complete file of this contract, made from this, is there.
+def read_columns(
+    path: Path,
+    contract: Contract,
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+) -> pa.Table:
+    """Chosen columns and rows of a table; the rest is never read.
 
-    Only the footer is read. A file that is no Parquet file is not current.
+    Raises:
+        ContractError: the file holds another contract or version, or lacks a column.
+        DamagedFile: a page that is read, or the footer, is not as it was written.
+        FileNotFoundError: there is no such file.
     """
-    if not path.is_file():
-        return False
+    notes = read_notes(path)
+    if not is_of(notes, contract):
+        found = f"{notes.get('contract')} version {notes.get('version')}"
+        wanted = f"{contract.name} version {contract.version}"
+        raise ContractError(f"{path}: holds {found}, wanted {wanted}")
+    names = list(columns or contract.schema.names)
     try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (pa.ArrowInvalid, OSError):
+        table = pq.read_table(
+            path,
+            columns=names,
+            filters=where,
+            partitioning=None,
+            page_checksum_verification=True,
+        )
+    except (pa.ArrowException, OSError) as error:
+        # Whether the file or something else is at fault, its digest says.
+        verify(path)
+        raise error
+    if missing := set(names) - set(table.schema.names):
+        raise ContractError(f"{path}: lacks columns {', '.join(sorted(missing))}")
+    return table
+
+
+@contextmanager
+def open_table(path: Path) -> Iterator[pq.ParquetFile]:
+    """A table whose row groups are read one by one, pages checked as they are read.
+
+    Raises:
+        DamagedFile: the footer is not as it was written.
+        FileNotFoundError: there is no such file.
+    """
+    _verify_footer(path, identity_of(path))
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        yield file
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """A table's metadata: contract, version, made_from and whatever else was noted.
+
+    Raises:
+        DamagedFile: the footer is not as it was written.
+        FileNotFoundError: there is no such file.
+    """
+    identity = identity_of(path)
+    _verify_footer(path, identity)
+    return _read_notes(path, identity)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _read_notes(path: Path, identity: Identity) -> dict[str, str]:
+    found = pq.read_metadata(path).metadata or {}
+    return {
+        name.decode(): value.decode()
+        for name, value in found.items()
+        if not name.startswith(b"ARROW")
+    }
+
+
+def is_current(path: Path, contract: Contract, *, made_from: str) -> bool:
+    """Whether a whole file of this contract, made from this, is there."""
+    try:
+        notes = read_notes(path)
+        if notes.get("made_from") != made_from or not is_of(notes, contract):
+            return False
+        verify(path)
+    except (DamagedFile, FileNotFoundError):
         return False
-    return (
-        metadata.get(b"contract") == contract.name.encode()
-        and metadata.get(b"version") == str(contract.version).encode()
-        and metadata.get(b"made_from") == made_from.encode()
-    )
+    return True
+
+
+def is_of(notes: Mapping[str, str], contract: Contract) -> bool:
+    """Whether a table with this metadata is of this contract and version."""
+    found = (notes.get("contract"), notes.get("version"))
+    return found == (contract.name, str(contract.version))
 
 
 def read_made_from(path: Path) -> str:
-    """What a table was made from, by its metadata; "" if there is no table."""
-    if not path.is_file():
+    """What a table was made from, by its metadata; "" if there is no whole table."""
+    try:
+        return read_notes(path).get("made_from", "")
+    except (DamagedFile, FileNotFoundError):
         return ""
-    return (pq.read_schema(path).metadata or {}).get(b"made_from", b"").decode()
 
 
 def digest_file(path: Path) -> str:
@@ -145,7 +349,7 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def concatenate(paths: list[Path], contract: Contract) -> pa.Table:
+def concatenate(paths: Sequence[Path], contract: Contract) -> pa.Table:
     """All rows of several files of one contract."""
     tables = [read_table(path, contract) for path in paths]
     if not tables:
@@ -157,15 +361,56 @@ def concatenate(paths: list[Path], contract: Contract) -> pa.Table:
     )
 
 
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes an object as JSON with a digest of its content, atomically."""
+    # Through JSON first, so that the digest is of what a reader will see.
+    seen = json.loads(json.dumps(content, default=str))
+    text = json.dumps({**seen, _DIGEST: _digest_of(seen)}, indent=0)
+    with replacing(path) as temporary:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object of a file that `write_json` wrote.
+
+    Raises:
+        DamagedFile: it is not as it was written.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        found = content.pop(_DIGEST)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedFile(path, "it is not the JSON that was written") from error
+    if found != _digest_of(content):
+        raise DamagedFile(path, "its content is not the one that was written")
+    return content
+
+
+def _digest_of(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 __all__ = [
     "ContractError",
+    "DamagedFile",
+    "Identity",
     "concatenate",
     "digest_file",
-    "encodings",
+    "identity_of",
     "is_current",
+    "is_of",
+    "open_table",
+    "read_columns",
+    "read_json",
     "read_made_from",
+    "read_notes",
     "read_rows",
     "read_table",
     "replacing",
+    "seal",
+    "table_writer",
+    "verify",
+    "write_json",
     "write_table",
 ]

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pydantic
 import yaml
 
+from af3_core.contracts import JOBS
 from af3_core.job import InputError
 from af3_core.structures.structure_file import parse_structure
 from af3_core.training.examples import ATOMS_PER_WINDOW, SLOTS_PER_TOKEN, make_example
@@ -22,6 +22,7 @@ from workflow.campaign import Campaign
 from workflow.databases.catalogue import COLUMNS
 from workflow.results.features_file import read_job_arrays
 from workflow.results.references import SUFFIXES
+from workflow.tables import read_rows
 
 
 class Bucket(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -135,7 +136,7 @@ def make_subjects(
         InputError: a job that fits no bucket, or that is not of its structure.
     """
     make_features(folder, examples, known)
-    jobs = pq.read_table(folder / "results/plan/jobs.parquet").to_pylist()
+    jobs = read_rows(Campaign(folder).plan / "jobs.parquet", JOBS)
     job_ids = {row["name"]: row["job_id"] for row in jobs}
     return [
         _make_subject(one, Campaign(folder).features(job_ids[one.name]), examples)

@@ -7,7 +7,6 @@ device was idle between items.
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from workflow.engine.items import Item, items_from
 from workflow.engine.stream import Passage, stream
 from workflow.inference.worker import start_worker
 from workflow.settings import check_settings
+from workflow.tables import read_json
 from workflow.timeline import device_idle
 
 HERE = Campaign()
@@ -27,7 +27,7 @@ HERE = Campaign()
 
 def main() -> None:
     """Predicts all seeds of the largest job, the first ones at full speed."""
-    raw = json.loads(Path("results/plan/settings.json").read_text(encoding="utf-8"))
+    raw = read_json(HERE.plan / "settings.json")
     (batch,) = load_plan(HERE).jobs.values()
     settings = check_settings(raw, source="test")
     worker = start_worker(HERE, settings, batch.bucket, batch.msa_rows)

@@ -25,10 +25,11 @@ from af3_core.msa import GAP
 from af3_core.structures.mmcif_origin import WeightsOrigin
 from af3_core.structures.structure import Structure
 from tests.oracles.dockq_scores import pdb_text
-from workflow.batches import Batch, Plan, dump_plan
+from workflow.batches import Batch, Plan, write_plan_file
+from workflow.campaign import Campaign
 from workflow.engine.items import Item
 from workflow.results.relaxed import join_relaxed
-from workflow.tables import write_table
+from workflow.tables import write_json, write_table
 
 # Radius (Å), angle (deg) and height (Å) of an alpha helix's atoms around its axis.
 _HELIX = {
@@ -142,7 +143,7 @@ def write_relaxed(results: Path, relaxed: dict[str, dict[str, object]]) -> None:
         write_table(item.path, RELAXED, filled(RELAXED, [relaxed[item.name]]))
     join_relaxed(folder / "b0.parquet", items)
     plan = Plan("", jobs={"b0": Batch(tuple(relaxed))})
-    (results / "plan" / "plan.json").write_text(dump_plan(plan))
+    write_plan_file(Campaign.of_results(results), plan)
 
 
 def write_reference(results: Path, job: MadeUpJob) -> None:
@@ -155,7 +156,7 @@ def write_reference(results: Path, job: MadeUpJob) -> None:
     folder.mkdir(exist_ok=True)
     (folder / f"{job.name}.pdb").write_text(pdb_text(structure))
     settings = {"score": {"references": "known"}}
-    (results / "plan" / "settings.json").write_text(json.dumps(settings))
+    write_json(results / "plan" / "settings.json", settings)
 
 
 def filled(contract: Contract, rows: list[dict[str, object]]) -> pa.Table:

@@ -18,7 +18,7 @@ from workflow.needs import sequence_id
 from workflow.searching.sequences import search_batch
 from workflow.settings import check_settings
 from workflow.store.entries import Store
-from workflow.tables import read_rows, write_table
+from workflow.tables import read_rows, write_json, write_table
 
 HERE = Campaign()
 """The campaign in the current folder."""
@@ -51,7 +51,7 @@ def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     }
     settings = check_settings(raw, source="test")
     HERE.plan.mkdir(parents=True)
-    (HERE.plan / "settings.json").write_text(settings.model_dump_json())
+    write_json(HERE.plan / "settings.json", settings.model_dump(mode="json"))
     rows = [chain_row("protein", GB1, 0), chain_row("rna", TRNA, 1)]
     write_table(HERE.plan / "chains.parquet", CHAINS, CHAINS.table(rows))
     yield tmp_path

@@ -15,7 +15,7 @@ from workflow.dag import withdraw_changed, withdraw_incomplete
 from workflow.engine.failures import failure
 from workflow.engine.items import commit_outcomes, outcome
 from workflow.settings import check_settings
-from workflow.tables import write_table
+from workflow.tables import write_json, write_table
 
 HERE = Campaign()
 """The campaign in the current folder."""
@@ -172,6 +172,6 @@ def test_changed_settings_take_back_what_they_bear_on(
     given = planned | {name: planned.get(name, {}) | change[name] for name in change}
     before, after = (check_settings(raw, source="test") for raw in (planned, given))
     HERE.plan.mkdir(parents=True)
-    (HERE.plan / "settings.json").write_text(before.model_dump_json())
+    write_json(HERE.plan / "settings.json", before.model_dump(mode="json"))
     withdraw_changed(HERE, complete, after)
     assert standing(complete) == list(expected)

@@ -8,10 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
-from af3_core.columns import ContractError
+from af3_core.columns import Contract, ContractError
+from af3_core.contracts import SCORES
 from tests.workflow.report_page import (
     head_of,
     head_of_page,
@@ -32,6 +32,7 @@ from workflow.report.devices import describe_devices, merge_spans
 from workflow.report.encode import encode_matrix, to_json
 from workflow.report.jobs import read_campaign
 from workflow.report.overlay import BACKBONE, reference_folder
+from workflow.tables import write_table
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -102,8 +103,8 @@ def test_a_job_whose_files_are_broken_does_not_stop_the_report(tmp_path) -> None
 def test_a_table_of_another_version_is_refused(tmp_path) -> None:
     write_campaign(tmp_path, THREE_JOBS)
     path = tmp_path / "tables" / "scores.parquet"
-    table = pq.read_table(path)
-    pq.write_table(table.replace_schema_metadata({"contract": "scores"}), path)
+    newer = Contract(SCORES.row, "scores", 99, SCORES.key)
+    write_table(path, newer, newer.table([]))
     with pytest.raises(ContractError, match="wanted scores version"):
         write_report(tmp_path, tmp_path / "r.html")
 

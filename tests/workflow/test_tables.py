@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,11 +11,15 @@ from af3_core.columns import Contract, ContractError
 from af3_core.contracts import INTERFACES, OUTCOMES, OutcomeRow
 from workflow.engine.items import outcome
 from workflow.tables import (
+    DamagedFile,
     concatenate,
     is_current,
+    read_columns,
+    read_json,
     read_rows,
     read_table,
     replacing,
+    write_json,
     write_table,
 )
 
@@ -100,3 +105,76 @@ def test_tables_of_many_batches_become_one(tmp_path: Path) -> None:
         "a",
         "b",
     ]
+
+
+def test_no_byte_of_a_table_can_change_unnoticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    write_table(path, OUTCOMES, outcomes("a", "b"), made_from="one")
+    written = path.read_bytes()
+    for place in range(len(written)):
+        damaged = bytearray(written)
+        damaged[place] ^= 1 << (place % 8)
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedFile, match=r"x\.parquet is damaged"):
+            read_table(path, OUTCOMES)
+        assert not is_current(path, OUTCOMES, made_from="one")
+
+
+@pytest.mark.parametrize("length", [0, 3, 8, 500, -1])
+def test_no_end_of_a_table_can_be_missing_unnoticed(
+    tmp_path: Path, length: int
+) -> None:
+    path = tmp_path / "x.parquet"
+    write_table(path, OUTCOMES, outcomes("a"))
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(DamagedFile):
+        read_table(path, OUTCOMES)
+
+
+def test_a_damaged_page_is_noticed_where_only_some_columns_are_read(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "x.parquet"
+    write_table(path, OUTCOMES, outcomes(*(f"item {n}" for n in range(999))))
+    first = pq.read_metadata(path).row_group(0).column(2)
+    written = path.read_bytes()
+    for place in (first.total_compressed_size // 2, first.total_compressed_size - 1):
+        damaged = bytearray(written)
+        damaged[(first.dictionary_page_offset or 4) + place] ^= 4
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedFile):
+            read_columns(path, OUTCOMES, ["item"])
+
+
+def test_other_programs_read_a_sealed_table(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    write_table(path, OUTCOMES, outcomes("a", "b"))
+    assert pq.read_table(path)["item"].to_pylist() == ["a", "b"]
+    found = duckdb.sql(f"SELECT item FROM '{path}' ORDER BY item").fetchall()
+    assert found == [("a",), ("b",)]
+
+
+def test_no_value_in_a_file_of_json_can_change_unnoticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    content = {"a": 1.5, "b": ["é", None, True], "c": {"d": "text"}}
+    write_json(path, content)
+    assert read_json(path) == content
+    written = path.read_bytes()
+    for place in range(len(written)):
+        damaged = bytearray(written)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        try:
+            assert read_json(path) == content
+        except DamagedFile:
+            continue
+
+
+@pytest.mark.parametrize("length", [200, 240, 255])
+def test_a_name_as_long_as_file_systems_allow_can_be_written(
+    tmp_path: Path, length: int
+) -> None:
+    path = tmp_path / ("é" * (length // 2) + "n" * (length % 2))
+    with replacing(path) as temporary:
+        temporary.write_text("x")
+    assert path.read_text() == "x" and len(list(tmp_path.iterdir())) == 1

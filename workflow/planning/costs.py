@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from af3_core.contracts import TIMINGS
 from af3_core.job import InputError
 from workflow.campaign import Campaign
 from workflow.planning.buckets import CostModel
 from workflow.settings import Plan
+from workflow.tables import ContractError, DamagedFile, read_columns
 
 SHIPPED = Path(__file__).with_name("costs.toml")
 ENOUGH_ITEMS = 10
@@ -135,23 +136,27 @@ def _num_timed(timings: Sequence[Timing]) -> int:
     return sum(not t.compiled for t in timings)
 
 
+_PLANNED = (
+    (pc.field("phase") == "compute")
+    & (pc.field("rung") == "planned")
+    & ~pc.field("failed")
+)
+
+
 def read_timings(paths: Iterable[Path]) -> list[Timing]:
-    """Times on the device from tables of contract `timings`; others are passed over.
+    """Times on the device from tables of contract `timings`.
+
+    Others, and damaged ones, are passed over.
 
     So are items that failed or needed less memory than planned: they say nothing of
     the network as it is planned.
     """
     timings = []
     for path in paths:
-        metadata = pq.read_schema(path).metadata or {}
-        if metadata.get(b"version") != str(TIMINGS.version).encode():
+        try:
+            rows = read_columns(path, TIMINGS, where=_PLANNED).to_pylist()
+        except (ContractError, DamagedFile):
             continue
-        planned = [
-            ("phase", "==", "compute"),
-            ("rung", "==", "planned"),
-            ("failed", "==", False),
-        ]
-        rows = pq.read_table(path, filters=planned).to_pylist()
         timings += [
             Timing(
                 row["device"],

@@ -17,6 +17,7 @@ from workflow.planning.buckets import CostModel, padding_waste
 from workflow.planning.costs import Costs
 from workflow.resources import predict_mem_mb
 from workflow.settings import Settings
+from workflow.tables import read_json
 
 CELLS_PER_SECOND = {"protein": 4e10, "rna": 4e9}
 """Query residues × database residues that one core searches in a second.
@@ -270,4 +271,4 @@ def forecast_path(campaign: Campaign) -> Path:
 
 def read_forecast(path: Path) -> Forecast:
     """The forecast that planning wrote."""
-    return TypeAdapter(Forecast).validate_json(path.read_bytes())
+    return TypeAdapter(Forecast).validate_python(read_json(path))

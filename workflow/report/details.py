@@ -17,7 +17,7 @@ from af3_core.contracts import CHAINS, INTERFACES, SCORES
 from af3_core.structures.structure import Structure, moved, select
 from af3_core.structures.superposition import superpose
 from workflow.report.encode import encode_matrix, pack_sections
-from workflow.report.jobs import JobRow, read_columns
+from workflow.report.jobs import JobRow
 from workflow.report.layout import Layout, msa_depth, read_layout
 from workflow.report.overlay import Overlay, read_overlay
 from workflow.report.samples import (
@@ -27,6 +27,7 @@ from workflow.report.samples import (
     read_prediction,
     read_relaxation,
 )
+from workflow.tables import read_columns
 
 MAX_PAE_SIDE = 768
 """Larger PAE matrices are averaged over squares of tokens before embedding."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from af3_core.contracts import TIMINGS
-from workflow.report.jobs import read_columns
+from workflow.tables import read_columns
 
 MAX_LANES = 40
 """Batches that are drawn, the longest first; all are counted."""

@@ -8,13 +8,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from af3_core.columns import Contract, ContractError
 from af3_core.contracts import CHAINS, JOBS, OUTCOMES, SCORES
 from af3_core.job import InputError
+from workflow.tables import read_columns
 
 
 @dataclass(frozen=True)
@@ -56,30 +54,6 @@ class Campaign:
     def count(self, status: str) -> int:
         """How many rows have this status."""
         return sum(row.status == status for row in self.rows)
-
-
-def read_columns(
-    path: Path,
-    contract: Contract,
-    columns: list[str] | None = None,
-    where: pc.Expression | None = None,
-) -> pa.Table:
-    """Chosen columns and rows of a table; the rest is never read.
-
-    Raises:
-        ContractError: the file holds another contract or version, or lacks a column.
-        FileNotFoundError: there is no such file.
-    """
-    schema = pq.read_schema(path)
-    stamp = schema.metadata or {}
-    found = stamp.get(b"contract"), stamp.get(b"version")
-    if found != (contract.name.encode(), str(contract.version).encode()):
-        raise ContractError(
-            f"{path}: holds {found}, wanted {contract.name} version {contract.version}"
-        )
-    if missing := set(columns or contract.schema.names) - set(schema.names):
-        raise ContractError(f"{path}: lacks columns {', '.join(sorted(missing))}")
-    return pq.read_table(path, columns=columns, filters=where, partitioning=None)
 
 
 def read_campaign(results: Path) -> Campaign:

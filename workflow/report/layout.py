@@ -12,7 +12,7 @@ from af3_core.contracts import FEATURES
 from af3_core.features.values import decode_array
 from af3_core.msa import GAP
 from af3_core.structures.structure import Structure
-from workflow.report.jobs import read_columns
+from workflow.tables import read_columns
 
 _ARRAYS = (
     "chains.chain_id",

@@ -1,6 +1,5 @@
 """The reference structure of a job, laid over its prediction."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from af3_core.job import InputError
 from af3_core.scores.comparison import superpose_reference
 from af3_core.structures.structure import Structure, moved, select
 from workflow.results.references import read_reference
+from workflow.tables import read_json
 
 BACKBONE = ("N", "CA", "C", "O")
 """What is drawn of a protein; of everything else, all."""
@@ -28,7 +28,7 @@ def reference_folder(results: Path) -> Path | None:
     path = results / "plan" / "settings.json"
     if not path.is_file():
         return None
-    found = json.loads(path.read_text(encoding="utf-8")).get("score", {})
+    found = read_json(path).get("score", {})
     folder = found.get("references")
     # Settings are relative to where the campaign runs, which holds its results.
     return None if folder is None else results.resolve().parent / folder

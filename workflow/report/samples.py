@@ -13,8 +13,9 @@ from numpy import ndarray
 from af3_core.columns import Column, ContractError
 from af3_core.contracts import PREDICTIONS, RELAXED
 from workflow.campaign import Campaign
-from workflow.report.jobs import JobRow, read_columns
+from workflow.report.jobs import JobRow
 from workflow.results.relaxed import read_relaxed
+from workflow.tables import DamagedFile, read_columns
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def read_provenance(results: Path, sample: Sample | None) -> dict[str, object]:
     """What made a sample; empty where its file cannot tell."""
     try:
         rows = _predicted(results, sample, ["provenance"])
-    except (OSError, ValueError, ContractError):
+    except (OSError, ValueError, ContractError, DamagedFile):
         return {}
     return {} if rows is None else json.loads(rows["provenance"][0].as_py())
 

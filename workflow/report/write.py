@@ -24,13 +24,13 @@ from workflow.report.overlay import reference_folder
 from workflow.report.overview import describe
 from workflow.report.page import render_page
 from workflow.report.samples import best_sample, is_predicted, read_provenance
-from workflow.tables import replacing
+from workflow.tables import DamagedFile, replacing
 
 DEFAULT_BUDGET = 24_000_000
 """Bytes of embedded details; the page's other parts come to about 2 MB."""
 
 _JOBS_AT_ONCE = 200
-_FILE_ERRORS = (OSError, ValueError, ContractError)
+_FILE_ERRORS = (OSError, ValueError, ContractError, DamagedFile)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from jaxtyping import Float
 from numpy import ndarray
 
 from af3_core.contracts import FEATURES
 from af3_core.features.values import Features
-from workflow.tables import read_table
+from workflow.tables import read_columns, read_table
 
 _CONFORMERS = "conformers"
 _SEARCH = "search"
@@ -67,7 +66,7 @@ def read_job_arrays(path: Path, seed: int) -> tuple[Features, Float[ndarray, "n 
 def read_search_facts(path: Path) -> dict[str, object]:
     """What a job's alignments and templates come from."""
     is_asked = pc.field("array") == _SEARCH
-    rows = pq.read_table(path, columns=["data"], filters=is_asked).to_pylist()
+    rows = read_columns(path, FEATURES, ["data"], is_asked).to_pylist()
     return json.loads(rows[0]["data"])
 
 

@@ -8,12 +8,10 @@ one file at any time, and what was relaxed once is found again.
 
 import functools
 import json
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from af3_core.contracts import RELAXED
 from workflow.batches import load_plan, plan_path
@@ -21,26 +19,23 @@ from workflow.campaign import Campaign
 from workflow.engine.items import Item, log
 from workflow.tables import (
     ContractError,
-    encodings,
+    DamagedFile,
+    open_table,
+    read_notes,
     read_table,
-    replacing,
+    table_writer,
+    verify,
     write_table,
 )
 
-_ITEMS = b"items"
+_ITEMS = "items"
 """Metadata of a batch's file: JSON of what each item was made from, in order."""
-_MAGIC = b"PAR1"
 
 
 def join_relaxed(path: Path, items: Sequence[Item]) -> None:
     """Makes a batch's file of those of its items that are done, and removes theirs."""
     done = {item.name: item for item in items if item.is_done}
-    with (
-        replacing(path) as temporary,
-        pq.ParquetWriter(
-            temporary, RELAXED.schema, compression="zstd", **encodings(RELAXED.schema)
-        ) as writer,
-    ):
+    with table_writer(path, RELAXED) as writer:
         for item in done.values():
             table = read_table(item.path, RELAXED)
             writer.write_table(table, row_group_size=max(1, table.num_rows))
@@ -63,14 +58,18 @@ def part_relaxed(campaign: Campaign, batch: str, planned: Collection[str]) -> No
             _part(campaign, name)
         except FileNotFoundError:
             continue  # the step of another batch was faster
+        except DamagedFile as error:
+            log(f"{error}; its items are relaxed again")
+            campaign.relaxed(name).unlink(missing_ok=True)
         except (pa.ArrowException, ContractError, OSError, LookupError) as error:
             log(f"left aside: {campaign.relaxed(name)}: {error}")
 
 
 def _part(campaign: Campaign, batch: str) -> None:
     path = campaign.relaxed(batch)
-    with pq.ParquetFile(path) as file:
-        made_from = json.loads((file.metadata.metadata or {})[_ITEMS])
+    verify(path)
+    with open_table(path) as file:
+        made_from = json.loads(read_notes(path)[_ITEMS])
         for group, item in enumerate(made_from):
             # A file of the item's own can only be newer.
             own = campaign.relaxed(item)
@@ -93,11 +92,12 @@ def read_relaxed(campaign: Campaign, item: str) -> pa.Table | None:
     if batch is None:
         raise LookupError(f"{item} is in no batch of {plan}")
     path = campaign.relaxed(batch)
-    footer, groups = _footer(path, path.stat().st_mtime_ns)
-    if item not in groups:
+    names = json.loads(read_notes(path)[_ITEMS])
+    if item not in names:
         return None
-    with pq.ParquetFile(path, metadata=footer) as file:
-        return RELAXED.check(file.read_row_group(groups[item]), where=str(path))
+    with open_table(path) as file:
+        group = file.read_row_group(list(names).index(item))
+        return RELAXED.check(group, where=str(path))
 
 
 @functools.lru_cache(maxsize=1)
@@ -109,20 +109,10 @@ def _batch_of_items(campaign: Campaign, changed: int) -> dict[str, str]:
     return {item: name for name, batch in planned.jobs.items() for item in batch.items}
 
 
-@functools.lru_cache(maxsize=8)
-def _footer(path: Path, changed: int) -> tuple[pq.FileMetaData, dict[str, int]]:
-    """Of a batch's file: its footer, and in which row group each item is."""
-    footer = pq.read_metadata(path)
-    names = json.loads(footer.metadata[_ITEMS])
-    return footer, {name: group for group, name in enumerate(names)}
-
-
 def is_whole(path: Path) -> bool:
-    """Whether a Parquet file is there from its first byte to its last."""
+    """Whether a batch's file is there as it was written."""
     try:
-        with path.open("rb") as file:
-            starts = file.read(len(_MAGIC)) == _MAGIC
-            file.seek(-len(_MAGIC), os.SEEK_END)
-            return starts and file.read() == _MAGIC
-    except OSError:
+        verify(path)
+    except (DamagedFile, FileNotFoundError):
         return False
+    return True

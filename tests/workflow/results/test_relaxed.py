@@ -9,7 +9,7 @@ import pytest
 
 from af3_core.contracts import RELAXED
 from tests.workflow.synthetic_campaign import filled
-from workflow.batches import Batch, Plan, dump_plan, plan_path
+from workflow.batches import Batch, Plan, plan_path, write_plan_file
 from workflow.campaign import Campaign
 from workflow.engine.items import Item
 from workflow.results.relaxed import (
@@ -18,7 +18,7 @@ from workflow.results.relaxed import (
     part_relaxed,
     read_relaxed,
 )
-from workflow.tables import write_table
+from workflow.tables import read_made_from, write_table
 
 HERE = Campaign()
 """The campaign in the current folder."""
@@ -46,7 +46,7 @@ def relax(names: Sequence[str]) -> None:
 def plan(**batches: tuple[str, ...]) -> None:
     plan_path(HERE).parent.mkdir(parents=True, exist_ok=True)
     planned = {name: Batch(items) for name, items in batches.items()}
-    plan_path(HERE).write_text(dump_plan(Plan("", jobs=planned)))
+    write_plan_file(HERE, Plan("", jobs=planned))
 
 
 def join(batch: str = BATCH, names: Sequence[str] = NAMES) -> None:
@@ -109,7 +109,7 @@ def test_a_newer_file_of_an_item_is_kept() -> None:
     table = filled(RELAXED, [])
     write_table(item.path, RELAXED, table, made_from="something newer")
     part_relaxed(HERE, BATCH, [BATCH])
-    assert pq.read_schema(item.path).metadata[b"made_from"] == b"something newer"
+    assert read_made_from(item.path) == "something newer"
 
 
 def test_results_move_with_items_whose_batch_is_planned_no_more() -> None:
