@@ -15,11 +15,13 @@ rule search:
     resources:
         mem_mb=BATCHES.memory("search"),
         runtime=BATCHES.minutes("search"),
+        attempt=attempt_number,
     params:
         contracts=BATCHES.contracts("search"),
         settings=BATCHES.settings_of("search"),
     shell:
-        "python -m workflow.search --batch {wildcards.batch} --threads {threads} 2> {log}"
+        "python -m workflow.engine.supervise search --batch {wildcards.batch} --attempt"
+        " {resources.attempt} --minutes {resources.runtime} --threads {threads} 2>> {log}"
 
 
 rule templates:
@@ -39,8 +41,10 @@ rule templates:
     resources:
         mem_mb=BATCHES.memory("templates"),
         runtime=BATCHES.minutes("templates"),
+        attempt=attempt_number,
     params:
         contracts=BATCHES.contracts("templates"),
         settings=BATCHES.settings_of("templates"),
     shell:
-        "python -m workflow.templates --batch {wildcards.batch} --threads {threads} 2> {log}"
+        "python -m workflow.engine.supervise templates --batch {wildcards.batch} --attempt"
+        " {resources.attempt} --minutes {resources.runtime} --threads {threads} 2>> {log}"

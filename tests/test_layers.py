@@ -17,7 +17,7 @@ SCIENCE = (
 PARTS = (
     *("settings", "tables", "campaign", "batches", "resources", "stages"),
     *("needs", "step"),
-    *("databases", "planning", "store", "searching", "engine", "results", "inference"),
+    *("databases", "planning", "store", "engine", "searching", "results", "inference"),
     "report",
 )
 """Shared modules of `workflow` and its packages; what is left are the programs."""

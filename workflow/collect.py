@@ -50,7 +50,13 @@ def collect_tables(campaign: Campaign) -> None:
     write_table(campaign.tables / "provenance.parquet", PROVENANCE, provenance)
     outcomes = concatenate(outcome_files(campaign, plan), OUTCOMES)
     write_table(campaign.tables / "outcomes.parquet", OUTCOMES, outcomes)
-    failures = _without_repeats(outcomes.filter(pc.equal(outcomes["status"], "failed")))
+    # A search that failed is tried again with each job that needs it, so that the
+    # job's own row tells what came of it.
+    is_failed = pc.and_(
+        pc.equal(outcomes["status"], "failed"),
+        pc.invert(pc.is_in(outcomes["stage"], pa.array(["search", "templates"]))),
+    )
+    failures = _without_repeats(outcomes.filter(is_failed))
     write_table(campaign.tables / "failures.parquet", OUTCOMES, failures)
 
 

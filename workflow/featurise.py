@@ -7,6 +7,7 @@ conformers of all its seeds are committed to `results/features/JOB.parquet`.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import pyarrow as pa
 
@@ -16,8 +17,11 @@ from af3_core.features.featurise import embed_references, featurise
 from af3_core.features.options import AS_PUBLISHED, FeatureOptions
 from af3_core.job import Job
 from workflow.campaign import Campaign, split_item
-from workflow.engine.items import Item, commit_outcomes, log, work_through
+from workflow.engine.guard import log
+from workflow.engine.items import Item, commit_outcomes, find_item, work_through
+from workflow.needs import chain_needs
 from workflow.results.features_file import features_table
+from workflow.searching.again import with_searches
 from workflow.searching.evidence import add_evidence, evidence_keys, search_facts
 from workflow.settings import Settings, digest_of
 from workflow.step import (
@@ -33,7 +37,11 @@ from workflow.step import (
 
 def features_key(row: Row, settings: Settings) -> str:
     """Names everything a job's features are made from."""
-    keys = [key.digest for key in evidence_keys(job_of(row), settings)]
+    job = job_of(row)
+    found = with_searches(
+        partial(evidence_keys, job, settings), chain_needs(job), settings.search
+    )
+    keys = [key.digest for key in found]
     chosen = settings.feature_options()
     return digest_of(FEATURES.version, row["json"], keys, repr(chosen))
 
@@ -69,22 +77,22 @@ def featurise_batch(campaign: Campaign, batch: str) -> None:
     job_ids = {split_item(item)[0] for item in plan.jobs[batch].items}
     rows = read_job_rows(campaign, job_ids)
     items = [
-        Item(
-            job_id,
+        find_item(
             job_id,
             campaign.features(job_id),
             FEATURES,
-            features_key(row, settings),
+            partial(features_key, row, settings),
         )
         for job_id, row in sorted(rows.items())
     ]
-
     options = settings.feature_options()
 
     def make(item: Item) -> pa.Table:
         job = job_of(rows[item.name])
-        facts = search_facts(job, settings)
-        return make_features(add_evidence(job, settings), facts, options)
+        complete = with_searches(
+            partial(add_evidence, job, settings), chain_needs(job), settings.search
+        )
+        return make_features(complete, search_facts(job, settings), options)
 
     outcomes = work_through(campaign, "featurise", batch, items, make)
     commit_outcomes(campaign, "featurise", batch, outcomes)

@@ -6,12 +6,14 @@ Results go to the search store; the batch's outcomes say that they are there.
 """
 
 import time
+from collections.abc import Sequence
 
 from af3_core.job import InputError
 from workflow.campaign import Campaign
 from workflow.databases.catalogue import Database, read_manifest
-from workflow.engine.items import Progress, commit_outcomes, log, outcome
-from workflow.searching.sequences import search_batch, staging_folder
+from workflow.engine.guard import log
+from workflow.engine.items import Task, Together, commit_outcomes, work_together
+from workflow.searching.sequences import hits_key, search_batch, staging_folder
 from workflow.settings import Settings
 from workflow.step import (
     parse_step,
@@ -37,27 +39,34 @@ def search_sequences(campaign: Campaign, batch: str, threads: int) -> None:
     planned = read_plan(campaign).search[batch]
     database = find_database(settings, planned.database)
     sequences = read_sequences(campaign, planned.items)
-    names = {sequence: name for name, sequence in sequences.items()}
-    progress = Progress(campaign, "search", batch, len(names))
-    began = last = time.monotonic()
-    rows = []
+    store, profile = Store(settings.search.store), settings.search.profile
+    keys = {
+        name: hits_key(sequence, database, profile)
+        for name, sequence in sequences.items()
+    }
+    tasks = {
+        sequence: Task(name, None, keys[name].digest)
+        for name, sequence in sequences.items()
+    }
 
-    def note(sequence: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        rows.append(outcome("search", batch, names[sequence], seconds=now - last))
-        last = now
-        progress.advance()
+    def is_done(task: Task) -> bool:
+        return store.get(keys[task.name]) is not None
 
-    search_batch(
-        list(names),
-        database,
-        Store(settings.search.store),
-        profile=settings.search.profile,
-        threads=threads,
-        stage_to=staging_folder(settings.search.stage_to),
-        on_result=note,
-    )
+    def search(chunk: Sequence[Task], together: Together) -> None:
+        search_batch(
+            [sequences[task.name] for task in chunk],
+            database,
+            store,
+            profile=profile,
+            threads=threads,
+            stage_to=staging_folder(settings.search.stage_to),
+            on_result=lambda sequence: together.done(tasks[sequence]),
+            guard=lambda sequence: together.guard(tasks[sequence]),
+        )
+
+    began = time.monotonic()
+    batch_tasks = list(tasks.values())
+    rows = work_together(campaign, "search", batch, batch_tasks, is_done, search)
     log(f"{len(rows)} sequences in {database.name}: {time.monotonic() - began:.1f} s")
     commit_outcomes(campaign, "search", batch, rows)
 

@@ -5,19 +5,31 @@
 Results go to the search store; the batch's outcomes say that they are there.
 """
 
-import time
+from collections.abc import Sequence
+from functools import partial
 
 from workflow.campaign import Campaign
-from workflow.engine.items import Progress, commit_outcomes, outcome
+from workflow.engine.items import (
+    Task,
+    Together,
+    commit_outcomes,
+    outcome,
+    work_together,
+)
 from workflow.needs import ChainNeeds, chain_needs
+from workflow.searching.again import with_searches
 from workflow.searching.evidence import (
     max_template_date,
     template_databases,
     template_query,
 )
-from workflow.searching.template_search import search_templates
+from workflow.searching.template_search import (
+    TemplateQuery,
+    search_templates,
+    templates_key,
+)
+from workflow.settings import digest_of
 from workflow.step import (
-    Row,
     job_of,
     parse_step,
     read_jobs_with_templates,
@@ -39,31 +51,46 @@ def find_batch(campaign: Campaign, batch: str, threads: int) -> None:
     search = read_planned_settings(campaign).search
     planned = read_plan(campaign).templates[batch]
     needs = _needs_of(campaign, set(planned.items))
-    databases = template_databases(search)
-    progress = Progress(campaign, "templates", batch, len(needs))
-    rows: list[Row] = []
-    last = time.monotonic()
-
-    def note(name: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        rows.append(outcome("templates", batch, name, seconds=now - last))
-        last = now
-        progress.advance()
-
+    databases, store = template_databases(search), Store(search.store)
     if databases is None:
-        for name in needs:
-            note(name)
-    else:
+        rows = [outcome("templates", batch, name) for name in needs]
+        commit_outcomes(campaign, "templates", batch, rows)
+        return
+    max_date = max_template_date(search)
+    made_from = digest_of(databases.digest, search.max_template_date)
+    tasks = {name: Task(name, None, made_from) for name in needs}
+    queries: dict[str, TemplateQuery] = {}
+
+    def prepare(task: Task) -> TemplateQuery:
+        if task.name not in queries:
+            need = needs[task.name]
+            queries[task.name] = with_searches(
+                partial(template_query, need, search), [need], search, threads=threads
+            )
+        return queries[task.name]
+
+    def is_done(task: Task) -> bool:
+        key = templates_key(prepare(task), databases, max_date)
+        return store.get(key) is not None
+
+    def find(chunk: Sequence[Task], together: Together) -> None:
+        for task in chunk:
+            with together.guard(task):
+                prepare(task)
         search_templates(
-            {name: template_query(need, search) for name, need in needs.items()},
+            {task.name: queries[task.name] for task in chunk if task.name in queries},
             databases,
-            Store(search.store),
-            max_date=max_template_date(search),
+            store,
+            max_date=max_date,
             threads=threads,
-            on_result=note,
+            on_result=lambda name: together.done(tasks[name]),
+            guard=lambda name: together.guard(tasks[name]),
         )
-    commit_outcomes(campaign, "templates", batch, rows)
+
+    found = work_together(
+        campaign, "templates", batch, list(tasks.values()), is_done, find
+    )
+    commit_outcomes(campaign, "templates", batch, found)
 
 
 def _needs_of(campaign: Campaign, template_ids: set[str]) -> dict[str, ChainNeeds]:

@@ -4,8 +4,10 @@ Ties the ladder (what to try) to the journal (what was tried) and to the exit st
 by which a step asks its supervisor for a new process or another submission.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import batched
 from typing import Protocol
 
 from workflow.campaign import Campaign
@@ -52,11 +54,18 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Group[Item: Work]:
-    """Items to be worked on together."""
+    """Items to be worked on in the same way."""
 
     items: tuple[Item, ...]
     rung: Rung
     alone: bool
+    together: int | None = None
+    """How many may be computed at once; None: as many as the stage does."""
+
+    def chunks(self, most: int) -> Iterator[tuple[Item, ...]]:
+        """The items as they are computed at once, `most` at most."""
+        size = most if self.together is None else min(most, self.together)
+        yield from batched(self.items, 1 if self.alone else max(1, size))
 
 
 @dataclass
@@ -72,6 +81,8 @@ class Attempts:
     interrupted: Mapping[str, int] = field(default_factory=dict)
     """How many submissions ended while an item was in flight, by its key."""
     has_unified_memory: bool = False
+    alone_when_interrupted: bool = True
+    """Whether an item that two submissions left behind is tried by itself."""
     _failed_here: set[str] = field(default_factory=set)
     _finished: set[str] = field(default_factory=set)
     _waiting: set[str] = field(default_factory=set)
@@ -86,7 +97,8 @@ class Attempts:
             rungs=self.rungs,
             submission=self.submission,
         )
-        if isinstance(action, Run) and self._num_interrupted(item) > 1:
+        is_suspect = self.alone_when_interrupted and self._num_interrupted(item) > 1
+        if isinstance(action, Run) and is_suspect:
             return replace(action, alone=True)
         return action
 
@@ -113,15 +125,28 @@ class Attempts:
             alone = sorted(runs, key=self._num_interrupted)[:1]
             return Group(tuple(alone), runs[alone[0]].rung, True) if alone else None
         rung = min((runs[item].rung for item in together), key=RUNGS.index)
-        chosen = [item for item in together if runs[item].rung == rung]
-        return Group(tuple(sorted(chosen, key=self._num_interrupted)), rung, False)
+        on_rung = [item for item in together if runs[item].rung == rung]
+        most = max(on_rung, key=lambda item: runs[item].together or math.inf)
+        limit = runs[most].together
+        chosen = [item for item in on_rung if runs[item].together == limit]
+        items = tuple(sorted(chosen, key=self._num_interrupted))
+        return Group(items, rung, alone=False, together=limit)
 
     def _needs_new_process(self, item: Work, run: Run) -> bool:
         unified = run.rung == "unified_memory" and not self.has_unified_memory
         return unified or (run.new_process and item.name in self._failed_here)
 
-    def began(self, item: Work, group: Group) -> None:
-        """Notes that an item is in flight."""
+    def began(
+        self, item: Work, group: Group, *, together: int = 1, patience: float = 0.0
+    ) -> None:
+        """Notes that an item is in flight.
+
+        Args:
+            item: that is begun.
+            group: of which it is one.
+            together: how many are computed at once.
+            patience: seconds that it may take at least.
+        """
         self._waiting.discard(item.name)
         self.journal.note(
             "began",
@@ -130,6 +155,8 @@ class Attempts:
             group.rung,
             alone=group.alone,
             last=not self._waiting,
+            together=together,
+            patience=patience,
         )
 
     def done(self, item: Work, group: Group, event: Event = "done") -> None:
@@ -137,13 +164,19 @@ class Attempts:
         self._note(event, item, group)
         self._finished.add(item.name)
 
-    def failed(self, item: Work, group: Group, why: Failure) -> None:
-        """Notes that an item raised an error.
+    def put_back(self, item: Work, group: Group) -> None:
+        """Notes that an item was not tried after all, through no fault of its own."""
+        self._note("put_back", item, group)
+
+    def failed(
+        self, item: Work, group: Group, why: Failure, *, together: int = 1
+    ) -> None:
+        """Notes that an item, or one of those computed with it, raised an error.
 
         Raises:
             SystemExit: the device is in no state to go on.
         """
-        self._note("failed", item, group, why)
+        self._note("failed", item, group, why, together)
         key = key_of(item.name, item.made_from)
         trial = Trial(
             group.rung,
@@ -151,6 +184,7 @@ class Attempts:
             why.evidence,
             group.alone,
             submission=self.submission,
+            together=together,
         )
         self.trials[key] = (*self.trials.get(key, ()), trial)
         self._failed_here.add(item.name)
@@ -159,11 +193,22 @@ class Attempts:
             self.require_nothing_more([item])
 
     def _note(
-        self, event: Event, item: Work, group: Group, why: Failure | None = None
+        self,
+        event: Event,
+        item: Work,
+        group: Group,
+        why: Failure | None = None,
+        together: int = 1,
     ) -> None:
-        name, made_from = item.name, item.made_from
+        name, made_from, rung = item.name, item.made_from, group.rung
         self.journal.note(
-            event, name, made_from, group.rung, alone=group.alone, why=why
+            event,
+            name,
+            made_from,
+            rung,
+            alone=group.alone,
+            together=together,
+            why=why,
         )
 
     def require_nothing_more(self, items: Sequence[Work]) -> None:
@@ -213,6 +258,7 @@ def begin_attempts(
     *,
     rungs: Sequence[Rung] = RUNGS[:1],
     has_unified_memory: bool = False,
+    alone_when_interrupted: bool = True,
 ) -> Attempts:
     """Takes up a batch where the journal leaves it."""
     path = campaign.journal(stage, batch)
@@ -225,6 +271,7 @@ def begin_attempts(
         history.abandoned,
         history.interrupted,
         has_unified_memory,
+        alone_when_interrupted,
     )
 
 

@@ -22,8 +22,9 @@ class Guard(AbstractContextManager["Guard"]):
     failure: Failure | None = None
     """Why the block did not come to its end; None if it did."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *lets_through: type[BaseException]) -> None:
         self.name = name
+        self._lets_through = (*_ENDS_THE_STEP, *lets_through)
 
     def __exit__(
         self,
@@ -31,7 +32,7 @@ class Guard(AbstractContextManager["Guard"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        if error is None or isinstance(error, _ENDS_THE_STEP):
+        if error is None or isinstance(error, self._lets_through):
             return False
         self.failure = classify(error)
         log(f"{self.name} failed: {self.failure.cause}: {self.failure.evidence}")

@@ -7,8 +7,17 @@ now: see `workflow.engine.attempts`.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +25,9 @@ import pyarrow as pa
 
 from af3_core.columns import Contract
 from af3_core.contracts import OUTCOMES
-from workflow.campaign import Campaign, split_item
-from workflow.engine.attempts import Attempts, begin_attempts, close_journal
+from af3_core.job import InputError
+from workflow.campaign import Campaign
+from workflow.engine.attempts import Attempts, Group, begin_attempts, close_journal
 from workflow.engine.failures import Failure
 from workflow.engine.guard import Guard, log
 from workflow.settings import digest_of
@@ -41,6 +51,8 @@ class Item:
     path: Path
     contract: Contract
     made_from: str
+    failure: Failure | None = None
+    """Why it cannot even be said what it is made from, if so."""
 
     def __str__(self) -> str:
         return self.name
@@ -51,6 +63,17 @@ class Item:
         return is_current(self.path, self.contract, made_from=self.made_from)
 
 
+def find_item(
+    name: str, path: Path, contract: Contract, key: Callable[[], str]
+) -> Item:
+    """An item of a job; whatever finding its key raises becomes its row."""
+    made_from = ""
+    with Guard(f"key of {name}") as guard:
+        made_from = key()
+    job_id = name.partition(".")[0]
+    return Item(name, job_id, path, contract, made_from, guard.failure)
+
+
 def items_from(
     names: Iterable[str],
     source_of: Callable[[str], Path],
@@ -59,14 +82,12 @@ def items_from(
     key: str,
 ) -> list[Item]:
     """Items made from the tables of an earlier stage, and from what `key` names."""
+
+    def key_of(name: str) -> str:
+        return digest_of(key, read_made_from(source_of(name)))
+
     return [
-        Item(
-            name,
-            split_item(name)[0],
-            path_of(name),
-            contract,
-            made_from=digest_of(key, read_made_from(source_of(name))),
-        )
+        find_item(name, path_of(name), contract, partial(key_of, name))
         for name in names
     ]
 
@@ -97,11 +118,15 @@ def outcome(
 
 @dataclass(frozen=True)
 class Task:
-    """One unit of work whose result is committed with its batch."""
+    """One unit of work that has no file of its own."""
 
     name: str
     job_id: str | None
     made_from: str = ""
+    failure: Failure | None = None
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def work_through(
@@ -131,7 +156,7 @@ def work_through(
         table = make(item)
         write_table(item.path, item.contract, table, made_from=item.made_from)
 
-    done = {item.name for item in items if item.is_done}
+    done = find_done(items)
     return _go_through(campaign, stage, batch, items, work, blocked or {}, done, "done")
 
 
@@ -170,10 +195,11 @@ def _go_through[Work: (Item, Task)](
         for item in group.items:
             began = time.monotonic()
             attempts.began(item, group)
-            with Guard(f"{stage} {item.name}") as guard:
-                work(item)
-            if guard.failure is not None:
-                attempts.failed(item, group, guard.failure)
+            with Guard(f"{stage} {item}") as guard:
+                if item.failure is None:
+                    work(item)
+            if (why := item.failure or guard.failure) is not None:
+                attempts.failed(item, group, why)
             else:
                 attempts.done(item, group, success)
                 done.add(item.name)
@@ -187,6 +213,125 @@ def _go_through[Work: (Item, Task)](
         done=done,
         seconds=seconds,
     )
+
+
+def find_done(items: Iterable[Item]) -> set[str]:
+    """Names of the items whose results are there; what cannot be read is not."""
+    done = set()
+    for item in items:
+        with Guard(f"looking for {item}"):
+            if item.failure is None and item.is_done:
+                done.add(item.name)
+    return done
+
+
+class Together:
+    """What becomes of the single items while several are worked on at once."""
+
+    def __init__(self, stage: str, done: Callable[[Task], None]) -> None:
+        self.stage = stage
+        self.failures: dict[str, Failure] = {}
+        self.finished: set[str] = set()
+        self._done = done
+
+    @contextmanager
+    def guard(self, task: Task) -> Iterator[None]:
+        """For what is done for one item alone: what it raises stops no other."""
+        with Guard(f"{self.stage} {task}") as guard:
+            yield
+        if guard.failure is not None:
+            self.failures[task.name] = guard.failure
+
+    def done(self, task: Task) -> None:
+        """Says that an item's result is where it belongs."""
+        self.finished.add(task.name)
+        self._done(task)
+
+
+def work_together(
+    campaign: Campaign,
+    stage: str,
+    batch: str,
+    tasks: Sequence[Task],
+    is_done: Callable[[Task], bool],
+    work: Callable[[Sequence[Task], Together], None],
+) -> list[Row]:
+    """Works on all items of a batch at once, and says what became of each.
+
+    A group that fails as a whole is split, until the items at fault are found.
+
+    Args:
+        campaign: whose batch it is.
+        stage: name of the stage.
+        batch: id of the batch.
+        tasks: all of the batch.
+        is_done: whether an item's result is where it belongs.
+        work: does what is to do for some of them, and says which are done.
+
+    Raises:
+        InputError: what all items need is wrong.
+        SystemExit: the rest needs a new process or another submission.
+    """
+    # That time was up for all is no reason to take each by itself.
+    attempts = begin_attempts(campaign, stage, batch, alone_when_interrupted=False)
+    done: set[str] = set()
+    for task in tasks:
+        with Guard(f"looking for {task}"):
+            if is_done(task):
+                done.add(task.name)
+    todo = [task for task in tasks if task.name not in done]
+    progress = Progress(campaign, stage, batch, len(tasks))
+    progress.advance(len(done))
+    seconds: dict[str, float] = {}
+    last = time.monotonic()
+    while group := attempts.next_group(todo):
+        for chunk in group.chunks(len(todo)):
+
+            def note(task: Task, group: Group[Task] = group) -> None:
+                nonlocal last
+                attempts.done(task, group)
+                done.add(task.name)
+                now = time.monotonic()
+                seconds[task.name], last = now - last, now
+                progress.advance()
+
+            for task in chunk:
+                attempts.began(task, group, together=len(chunk))
+            together = Together(stage, note)
+            with Guard(f"{stage} of {len(chunk)} items", InputError) as guard:
+                _or_put_back(attempts, group, chunk, together, work)
+            for task in chunk:
+                if task.name in together.finished:
+                    continue
+                own = together.failures.get(task.name)
+                why = own or guard.failure
+                if why is None:
+                    raise LookupError(
+                        f"{stage} left {task} without a result or an error"
+                    )
+                num = 1 if own is not None else len(chunk)
+                attempts.failed(task, group, why, together=num)
+    attempts.require_nothing_more(todo)
+    return outcomes_of(
+        *(stage, batch, tasks, attempts), blocked={}, done=done, seconds=seconds
+    )
+
+
+def _or_put_back(
+    attempts: Attempts,
+    group: Group[Task],
+    chunk: Sequence[Task],
+    together: Together,
+    work: Callable[[Sequence[Task], Together], None],
+) -> None:
+    """Works on a chunk; what is wrong with all items leaves none of them in flight."""
+    try:
+        work(chunk, together)
+    except InputError:
+        for task in chunk:
+            if task.name not in together.finished:
+                attempts.put_back(task, group)
+        raise
 
 
 def blocked_items(items: Sequence[Item], blocked: Mapping[str, Row]) -> dict[str, Row]:

@@ -25,6 +25,7 @@ Event = Literal[
     "failed",  # the item raised an error
     "died",  # the process ended while the item was in flight
     "stopped",  # it was told to end, and did
+    "put_back",  # the whole batch cannot be worked on; see the step's log
     "abandoned",  # all work on the batch has ended, for the cause given
     "postponed",  # the batch is left to a larger or another job
     "closed",  # what became of every item is written
@@ -45,6 +46,8 @@ class Line:
     alone: bool = False
     last: bool = False
     """No other item waits for this one to end."""
+    together: int = 1
+    """How many items were begun at once, to end together."""
     patience: float = 0.0
     """Seconds that it may take at least, however little time its job has."""
     cause: Cause | None = None
@@ -58,7 +61,7 @@ class Line:
     time: float = 0.0
 
 
-_DEFAULTS = {"rung": "planned", "attempt": 1}
+_DEFAULTS = {"rung": "planned", "together": 1, "attempt": 1}
 
 
 @dataclass(frozen=True)
@@ -109,23 +112,15 @@ class Journal:
         *,
         alone: bool = False,
         last: bool = False,
+        together: int = 1,
         patience: float = 0.0,
         why: Failure | None = None,
     ) -> None:
         """Appends a line about an item of this process."""
-        self._append(
-            Line(
-                event,
-                item,
-                made_from,
-                rung,
-                alone,
-                last,
-                patience,
-                why.cause if why else None,
-                why.evidence if why else "",
-            )
-        )
+        line = Line(event, item, made_from, rung, alone, last, together, patience)
+        if why is not None:
+            line = replace(line, cause=why.cause, evidence=why.evidence)
+        self._append(line)
 
     def end(self, event: Event, began: Line, why: Failure) -> None:
         """Appends how an item ended that another process had in flight."""
@@ -235,7 +230,7 @@ def read_history(lines: Iterable[Line]) -> History:
                 open_.clear()
             case "began":
                 open_[line.process, key] = line
-            case "done" | "passed":
+            case "done" | "passed" | "put_back":
                 open_.pop((line.process, key), None)
             case "stopped":
                 open_.pop((line.process, key), None)
@@ -276,4 +271,6 @@ def _trial(began: Line, ended: Line, submission: int) -> Trial:
         began.alone,
         died=ended.event == "died",
         submission=submission,
+        # One of a group may have failed by itself.
+        together=ended.together if ended.event == "failed" else began.together,
     )

@@ -31,6 +31,8 @@ MAX_RESTARTS = 2
 
 MAX_TRIALS = 12
 """A bound for whatever mixture of causes."""
+_OF_NO_ITEM = ("lost_node", "preemption", "device", "backend", "disk")
+"""Causes for which a group of items is not split: it would happen to each half."""
 _CAUSES_WITH_REMEDY = ("gpu_memory", "host_memory", "time_limit", "device", "disk")
 
 
@@ -47,6 +49,8 @@ class Trial:
     """It took the process with it."""
     submission: int = 0
     """How often the batch had been postponed before."""
+    together: int = 1
+    """How many items were computed at once, of which any may be at fault."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Run:
     alone: bool = False
     """With nothing else in flight, after everything else."""
     new_process: bool = False
+    together: int | None = None
+    """With how many others at most; None: as many as the stage does at once."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,10 @@ def next_action(
     if not trials:
         return Run(rungs[0])
     last = trials[-1]
+    if last.together > 1 and last.cause not in _OF_NO_ITEM:
+        return Run(_known(last.rung, rungs), together=last.together // 2)
+    # What a group did is held against none of its items.
+    trials = [t for t in trials if t.together == 1 or t.cause in _OF_NO_ITEM]
     if len(trials) >= MAX_TRIALS:
         return GiveUp()
     if last.cause == "lost_node":

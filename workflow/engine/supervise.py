@@ -228,7 +228,7 @@ class Patience:
         allowed = max([self.share * self.job.seconds, *(x.patience for x in items)])
         if not items or waited < allowed:
             return None
-        is_only = len(items) == 1 and items[0].last
+        is_only = items[-1].last and len(items) <= items[-1].together
         if is_only and time.time() < self.job.deadline:
             return None
         names = ", ".join(line.item for line in items)

@@ -70,13 +70,18 @@ def evidence_keys(job: Job, settings: Settings) -> list[Key]:
 
 
 def _keys(need: ChainNeeds, search: Search) -> Iterator[Key]:
-    for role in _roles(need):
-        for database in with_role(databases_of(search), role):
-            yield hits_key(need.query, database, search.profile)
+    for database in searched_databases(need, search):
+        yield hits_key(need.query, database, search.profile)
     databases = template_databases(search)
     if need.search_templates and databases is not None:
         query = template_query(need, search)
         yield templates_key(query, databases, max_template_date(search))
+
+
+def searched_databases(need: ChainNeeds, search: Search) -> Iterator[Database]:
+    """The databases that a chain's alignments come from."""
+    for role in _roles(need):
+        yield from with_role(databases_of(search), role)
 
 
 def _roles(need: ChainNeeds) -> Iterator[str]:

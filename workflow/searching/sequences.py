@@ -32,7 +32,15 @@ from workflow.searching.hit_tables import (
     shard_table,
 )
 from workflow.searching.mmseqs import mmseqs_version, search_mmseqs
-from workflow.store.entries import Key, Store, fill_store, make_key
+from workflow.store.entries import (
+    Guards,
+    Key,
+    MissingEntry,
+    Store,
+    fill_store,
+    make_key,
+    unguarded,
+)
 from workflow.tables import replacing
 
 HMMER = f"HMMER 3.4, pyhmmer {pyhmmer.__version__}"
@@ -67,6 +75,7 @@ def search_batch(
     threads: int = 1,
     stage_to: Path | None = None,
     on_result: Callable[[str], None] = lambda sequence: None,
+    guard: Guards = unguarded,
 ) -> int:
     """Sees to it that the store has the hits of every sequence in a database.
 
@@ -78,6 +87,7 @@ def search_batch(
         threads: how many run at once.
         stage_to: a fast local folder to which shards are copied before use.
         on_result: called with each sequence when its entry is there.
+        guard: of what is done for one sequence.
 
     Returns:
         How many were searched here; the others were there or came from elsewhere.
@@ -86,9 +96,9 @@ def search_batch(
         InputError: a database file is missing or not the one of the manifest.
         OSError: the store cannot be written. Entries made before that stay.
     """
-    run = _Run(database, store, profile, threads, stage_to)
+    run = _Run(database, store, profile, threads, stage_to, guard)
     keys = {sequence: hits_key(sequence, database, profile) for sequence in sequences}
-    return fill_store(store, keys, run.make_tables, on_result)
+    return fill_store(store, keys, run.make_tables, on_result, guard)
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,7 @@ class _Run:
     profile: str
     threads: int
     stage_to: Path | None
+    guard: Guards
 
     @property
     def settings(self) -> SearchSettings:
@@ -113,7 +124,12 @@ class _Run:
             for sequence, best in self._search_shard(sequences, shard).items():
                 found[sequence].merge(best)
         for sequence, best in found.items():
-            yield sequence, self._final_table(sequence, best)
+            table = None
+            with self.guard(sequence):
+                table = self._final_table(sequence, best)
+            if table is None:
+                continue
+            yield sequence, table
             # The store has the table now, and needs the hits of single shards no more.
             for shard in self.database.shards if len(self.database.shards) > 1 else ():
                 self.store.remove(self.part_key(sequence, shard))
@@ -212,11 +228,11 @@ def read_alignment(
     """The alignment of a searched sequence with one database, the query first.
 
     Raises:
-        LookupError: the store has no such result.
+        MissingEntry: the store has no such result.
     """
     table = store.get(hits_key(sequence, database, profile))
     if table is None:
-        raise LookupError(
+        raise MissingEntry(
             f"the store {store.folder} has no result of "
             f"{sequence_id(database.kind, sequence)} in {database.name} ({profile}); "
             "run the search again"

@@ -29,7 +29,15 @@ from workflow.databases.files import VERIFIED, read_blocks, require_unchanged
 from workflow.databases.template_store import Structures, chain_text, open_structures
 from workflow.needs import sequence_id
 from workflow.searching.sequences import HMMER
-from workflow.store.entries import Key, Store, fill_store, make_key
+from workflow.store.entries import (
+    Guards,
+    Key,
+    MissingEntry,
+    Store,
+    fill_store,
+    make_key,
+    unguarded,
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,11 @@ class TemplateDatabases:
 
     sequences: Database
     structures: Database
+
+    @property
+    def digest(self) -> str:
+        """Names the contents of both."""
+        return f"{self.sequences.digest} {self.structures.digest}"
 
 
 def templates_key(
@@ -74,6 +87,7 @@ def search_templates(
     max_date: datetime.date,
     threads: int = 1,
     on_result: Callable[[str], None] = lambda name: None,
+    guard: Guards = unguarded,
 ) -> None:
     """Sees to it that the store has the templates of every query.
 
@@ -84,19 +98,21 @@ def search_templates(
         max_date: the latest release date of a template.
         threads: how many run at once.
         on_result: called with each name when its entry is there.
+        guard: of what is done for one query.
 
     Raises:
         InputError: a database file is missing or not the one of the manifest.
         ValueError: an alignment has rows of different length.
     """
     keys = {name: templates_key(q, databases, max_date) for name, q in queries.items()}
+    limits = TemplateFilter(max_date=max_date)
 
     def make(names: list[str]) -> Iterator[tuple[str, pa.Table]]:
         require_unchanged(databases.sequences, store.folder / VERIFIED)
         wanted = {name: queries[name] for name in names}
-        return _search(wanted, databases, TemplateFilter(max_date=max_date), threads)
+        return _search(wanted, databases, limits, threads, guard)
 
-    fill_store(store, keys, make, on_result)
+    fill_store(store, keys, make, on_result, guard)
 
 
 def _search(
@@ -104,21 +120,32 @@ def _search(
     databases: TemplateDatabases,
     limits: TemplateFilter,
     threads: int,
+    guard: Guards,
 ) -> Iterator[tuple[str, pa.Table]]:
     structures = open_structures(databases.structures.path)
     shards = databases.sequences.shards
+    profiles = {}
+    for name, query in queries.items():
+        with guard(name):
+            profiles[name] = build_profile(query.msa)
+    if not profiles:
+        return
     found = search_stream(
-        {name: build_profile(query.msa) for name, query in queries.items()},
+        profiles,
         (b for shard in shards for b in read_blocks(shard, ALPHABETS["profile"])),
         TEMPLATE_SEARCH,
         kind="profile",
         z=databases.sequences.z,
         threads=threads,
     )
-    for name, query in queries.items():
-        hits = (read_hit(row) for row in select_rows(found[name], TEMPLATE_SEARCH))
-        chosen = choose_templates(query.sequence, hits, structures.chain, limits)
-        yield name, _templates_table(query.sequence, chosen, structures)
+    for name in profiles:
+        query, table = queries[name].sequence, None
+        with guard(name):
+            hits = (read_hit(row) for row in select_rows(found[name], TEMPLATE_SEARCH))
+            chosen = choose_templates(query, hits, structures.chain, limits)
+            table = _templates_table(query, chosen, structures)
+        if table is not None:
+            yield name, table
 
 
 def _templates_table(
@@ -154,11 +181,11 @@ def read_templates(
     """The templates of a query that was searched, best first.
 
     Raises:
-        LookupError: the store has no such result.
+        MissingEntry: the store has no such result.
     """
     table = store.get(templates_key(query, databases, max_date))
     if table is None:
-        raise LookupError(
+        raise MissingEntry(
             f"the store {store.folder} has no templates of "
             f"{sequence_id('protein', query.sequence)}; run the search again"
         )

@@ -21,7 +21,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -236,11 +236,25 @@ def _unlink(path: Path) -> None:
             raise
 
 
+type Guards = Callable[[str], AbstractContextManager[object]]
+"""For what is done for one of several names alone; it may keep what is raised."""
+
+
+class MissingEntry(LookupError):
+    """A result that a search should have left in the store is not there."""
+
+
+def unguarded(name: str) -> AbstractContextManager[object]:
+    """Keeps nothing: what is raised ends the work on all names."""
+    return nullcontext()
+
+
 def fill_store(
     store: Store,
     keys: Mapping[str, Key],
     make: Callable[[list[str]], Iterable[tuple[str, pa.Table]]],
     on_result: Callable[[str], None],
+    guard: Guards = unguarded,
 ) -> int:
     """Sees to it that the store has all entries, none of them made twice.
 
@@ -249,8 +263,9 @@ def fill_store(
     Args:
         store: where the entries belong.
         keys: by the names that `make` and `on_result` know them by.
-        make: the tables of these names, in any order.
+        make: the tables of these names, in any order; it may leave some out.
         on_result: called with each name when its entry is there.
+        guard: of what is done for one name.
 
     Returns:
         How many entries were made here.
@@ -266,12 +281,16 @@ def fill_store(
         with store.keep_claims(mine.values()):
             # Between the look and the claim another process may have finished.
             todo = [name for name, key in mine.items() if store.get(key) is None]
+            there = [*done, *(name for name in mine if name not in todo)]
+            for name in there:
+                on_result(name)
             for name, table in make(todo) if todo else ():
-                store.put(mine[name], table)
-            num_made += len(todo)
+                with guard(name):
+                    store.put(mine[name], table)
+                    on_result(name)
+                    num_made += 1
         for name in (*done, *mine):
             del wanted[name]
-            on_result(name)
         if wanted:
             time.sleep(_POLL_SECONDS)
     return num_made
