@@ -308,6 +308,73 @@ INTERFACES = Contract(
 
 
 @row
+class ScreenChainRow:
+    """A chain of a job of a screen."""
+
+    job_id: Text = column("first 16 hex digits of the job's content digest")
+    chain_id: Text = column("chain id")
+    screen: Text = column("name of the screen")
+    kind: Text = column("asked or background")
+    partner: Text = column("what the chain is of: a chain, copies, a small complex")
+    copy: Int = column("0; 1, 2, … for further partners of one label")
+    role: Text = column("bait, prey or any")
+    num_tokens: Int = column("of the partner")
+    ligand: Text | None = column("SMILES or component codes; null for polymers")
+
+
+SCREEN_CHAINS = Contract(ScreenChainRow, "screen_chains", 1, ("job_id", "chain_id"))
+
+
+@row
+class ScreenRow:
+    """A pair of a screen, over all jobs in which it meets.
+
+    Scores are means over jobs; of a job, those of the best pair of chains in its best
+    sample.
+    """
+
+    screen: Text = column("name of the screen")
+    partner_1: Text = column("first by the alphabet")
+    partner_2: Text = column("second; equal to the first where copies of it meet")
+    kind: Text = column("asked, background, or other: met in a pool by the way")
+    role_1: Text = column("bait, prey or any")
+    role_2: Text = column("likewise")
+    tokens_1: Int = column("tokens of partner_1")
+    tokens_2: Int = column("likewise")
+    ligand: Text | None = column("SMILES or component codes; null for polymers")
+    num_jobs: Int = column("jobs in which the pair meets")
+    job_id: Text = column("the one in which it scores best")
+    name: Text = column("label of that job")
+    seed: Seed = column("seed of its best sample")
+    sample: Int = column("0-based diffusion sample of the seed")
+    chain_1: Text = column("its chain of partner_1 at the interface")
+    chain_2: Text = column("likewise")
+    iptm: Float = column("chain-pair ipTM, 0–1")
+    ipsae: Float | None = column("of the better direction, polymers only, 0–1")
+    ilis: Float = column("geometric mean of LIS and cLIS")
+    pdockq2: Float | None = column("0–1.31, polymers only")
+    pae_min: Float = column("lowest PAE in either direction", "Å")
+    interface_plddt: Float | None = column("mean over residues in contact")
+    contacts: Float = column("residue or ligand-atom pairs within 5 Å")
+    buried_area: Float = column("of each chain in the other", "Å²")
+    dockq: Float | None = column("to the reference, 0–1")
+    ligand_valid: Bool | None = column("all ligands of the job pass every check")
+    iptm_max: Float = column("highest of all jobs")
+    ipsae_max: Float | None = column("likewise")
+    iptm_corrected: Float | None = column("size taken out, as the background has it")
+    ipsae_corrected: Float | None = column("likewise")
+    ilis_corrected: Float | None = column("likewise")
+    iptm_above: Float | None = column("share of background at least as high")
+    ipsae_above: Float | None = column("likewise")
+    ilis_above: Float | None = column("likewise")
+    background: Text | None = column("background (pairs added), or screen (its own)")
+    background_pairs: Int = column("pairs it is compared with")
+
+
+SCREEN = Contract(ScreenRow, "screen", 1, ("screen", "partner_1", "partner_2"))
+
+
+@row
 class ShardHitRow:
     """A hit of a sequence in one part of a database."""
 
@@ -394,6 +461,8 @@ CONTRACTS: dict[str, Contract[Any]] = {
         RELAXED,
         SCORES,
         INTERFACES,
+        SCREEN_CHAINS,
+        SCREEN,
         SHARD_HITS,
         MSA_HITS,
         ALIGNMENTS,

@@ -133,6 +133,30 @@ class BondAtom:
 
 
 @dataclass(frozen=True)
+class ScreenChain:
+    """Which partner of a screen a chain of a job belongs to."""
+
+    chain_id: str
+    partner: str
+    copy: int
+    """0, and 1, 2, … for further partners of one label."""
+    role: Literal["bait", "prey", "any"]
+    num_tokens: int
+    """Of the partner."""
+    ligand: str | None = None
+    """SMILES, or codes joined by spaces; None for chains of polymers."""
+
+
+@dataclass(frozen=True)
+class ScreenPlace:
+    """What a job is for in its screen."""
+
+    screen: str
+    kind: Literal["asked", "background"]
+    chains: tuple[ScreenChain, ...]
+
+
+@dataclass(frozen=True)
 class Job:
     """One complex to predict, with any number of seeds."""
 
@@ -145,6 +169,8 @@ class Job:
     record: str = field(default="", compare=False)
     """Where in its file it stands, such as `record 3 (P84927), line 5`; empty if the
     file holds one job."""
+    place: ScreenPlace | None = field(default=None, compare=False)
+    """Its place in a screen; None if it is of none."""
 
 
 def sanitise_name(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from af3_core.inputs.alphafold3 import read_alphafold3
@@ -11,7 +11,7 @@ from af3_core.inputs.entities import Links
 from af3_core.inputs.entry import Entry, flatten_errors, parse_json
 from af3_core.inputs.fasta import read_fasta
 from af3_core.inputs.sample_sheet import read_sample_sheet
-from af3_core.inputs.screen import Screen
+from af3_core.inputs.screen import Screen, Seconds
 from af3_core.inputs.screen_file import SCREEN_SUFFIXES, read_screen
 from af3_core.inputs.text import (
     COMPRESSED,
@@ -145,8 +145,19 @@ def iterate_jobs(
     path: Path,
     default_seeds: tuple[int, ...] = DEFAULT_SEEDS,
     allowed_roots: tuple[Path, ...] | None = None,
+    *,
+    cost: Seconds | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[Job | InputError]:
-    """`read_jobs`, one job or error at a time."""
+    """`read_jobs`, one job or error at a time.
+
+    Args:
+        path: see `read_jobs`, as the next two.
+        default_seeds: likewise.
+        allowed_roots: likewise.
+        cost: device time of one job of one seed by its tokens, for budgets of screens.
+        say: is told in a sentence what of a screen is computed.
+    """
     file = str(path)
     suffix = find_suffix(path)
     try:
@@ -164,7 +175,7 @@ def iterate_jobs(
         elif suffix in SCREEN_SUFFIXES:
             links = Links(path.parent, allowed_roots)
             screen = read_screen(read_file(file, path), file, links, default_seeds)
-            yield from _list_screen(screen)
+            yield from _list_screen(screen, cost, say)
         else:
             text = read_file(file, path, replace=True)
             kind = None if suffix == _NUCLEIC else "protein"
@@ -178,10 +189,15 @@ def iterate_jobs(
         yield from flatten_errors(refused)
 
 
-def _list_screen(screen: Screen) -> Iterator[Job | InputError]:
+def _list_screen(
+    screen: Screen, cost: Seconds | None, say: Callable[[str], None]
+) -> Iterator[Job | InputError]:
     yield from screen.problems
-    for found in screen.jobs():
-        yield found.job
+    chosen = screen.choose(cost)
+    say(chosen.sentence)
+    for label, others in screen.aliases.items():
+        say(f"{label} stands for {', '.join(others)} too: they are the same")
+    yield from screen.jobs(chosen)
 
 
 def _read_json(document: object, file: str, links: Links) -> Iterator[Job | InputError]:

@@ -32,6 +32,8 @@ from af3_core.job import (
     Job,
     Ligand,
     Polymer,
+    ScreenChain,
+    ScreenPlace,
     chain_id_at,
 )
 
@@ -41,8 +43,8 @@ DEFAULT_POOL_TOKENS = 5000
 """Tokens of a pool: the largest that Todor et al. (doi:10.1038/s44320-026-00189-7)
 tried, and their best."""
 
-Kind = Literal["asked", "background"]
-Role = Literal["bait", "prey", "any"]
+type Kind = Literal["asked", "background"]
+type Role = Literal["bait", "prey", "any"]
 Seconds = Callable[[Float[ndarray, "n"]], Float[ndarray, "n"]]
 """Device time of one job of one seed by its tokens."""
 
@@ -108,28 +110,6 @@ class Tally:
     def larger_than(self, tokens: int) -> int:
         """How many have more tokens."""
         return round(float(self.by_tokens[tokens + 1 :].sum()))
-
-
-@dataclass(frozen=True)
-class ScreenChain:
-    """Which partner a chain of a job belongs to."""
-
-    chain_id: str
-    partner: str
-    copy: int
-    """0, and 1 for the second partner of a pair with itself."""
-    role: Role
-    num_tokens: int
-    """Of the partner."""
-
-
-@dataclass(frozen=True)
-class ScreenJob:
-    """One job of a screen."""
-
-    job: Job
-    kind: Kind
-    chains: tuple[ScreenChain, ...]
 
 
 @dataclass(frozen=True)
@@ -307,6 +287,11 @@ class Screen:
             f" of at most {self.pool_tokens:,} tokens (at least {design.lower_bound:,}"
             " are needed)"
         )
+        if cost is not None:
+            sizes = [self.tokens[list(pool)].sum() for pool in design.pools]
+            hours = len(self.seeds) * np.sum(cost(np.array(sizes, float))) / 3600
+            apart = len(self.seeds) * self.tally.seconds(cost) / 3600
+            sentence += f"; about {hours:,.1f} GPU hours, one by one {apart:,.1f}"
         return Chosen(count, self.tally, sentence, design=design)
 
     def _wanted_matrix(self) -> Bool[ndarray, "n n"]:
@@ -410,7 +395,7 @@ class Screen:
                 drawn.setdefault(members)
         return tuple(drawn)
 
-    def jobs(self, chosen: Chosen | None = None) -> Iterator[ScreenJob]:
+    def jobs(self, chosen: Chosen | None = None) -> Iterator[Job]:
         """The jobs, one at a time: listed ones, larger ones, pairs, background."""
         chosen = chosen or self.choose()
         seen: set[object] = set()
@@ -451,7 +436,7 @@ class Screen:
         seen.add(key)
         return is_new
 
-    def _pool_jobs(self, design: Design) -> Iterator[ScreenJob]:
+    def _pool_jobs(self, design: Design) -> Iterator[Job]:
         for pool in design.pools:
             partners = sorted((self.partners[i] for i in pool), key=lambda p: p.label)
             key = json.dumps(sorted(p.content for p in partners))
@@ -460,7 +445,7 @@ class Screen:
         for index in self._self_pairs():
             yield self._job((index, index), "asked")
 
-    def _background_jobs(self, seen: set[object]) -> Iterator[ScreenJob]:
+    def _background_jobs(self, seen: set[object]) -> Iterator[Job]:
         """Pairs asked for in which one protein is shuffled, or an unrelated one."""
         if not self.background:
             return
@@ -496,7 +481,7 @@ class Screen:
 
     def _job(
         self, members: tuple[int, ...], kind: Kind, name: str | None = None
-    ) -> ScreenJob:
+    ) -> Job:
         partners = [self.partners[member] for member in members]
         return self._assemble(partners, [self.roles[m] for m in members], kind, name)
 
@@ -506,7 +491,7 @@ class Screen:
         roles: Sequence[Role],
         kind: Kind,
         name: str | None = None,
-    ) -> ScreenJob:
+    ) -> Job:
         """One job of partners, whose order decides nothing: chains of polymers
         come first, then ligands, by label."""
         keys = [(partner.is_ligand, partner.label) for partner in partners]
@@ -531,6 +516,7 @@ class Screen:
                 num_chains += number
                 by_entity.append(ids)
                 entities.append(replace(entity, ids=ids, description=molecule.label))
+                ligand = _ligand_text(entity)
                 chains += [
                     ScreenChain(
                         chain_id,
@@ -538,6 +524,7 @@ class Screen:
                         copies_seen[place],
                         roles[place],
                         partners[place].num_tokens,
+                        ligand,
                     )
                     for chain_id, place in zip(ids, owners[digest], strict=True)
                 ]
@@ -547,8 +534,11 @@ class Screen:
         bonds += self._bonds_among(ids_of)
         if name is None:
             name = _complex_name([partners[place].label for place in order])
-        job = Job(name, self.seeds, tuple(entities), tuple(bonds), record=name)
-        return ScreenJob(job, kind, tuple(chains))
+        return Job(
+            *(name, self.seeds, tuple(entities), tuple(bonds)),
+            record=name,
+            place=ScreenPlace(self.name, kind, tuple(chains)),
+        )
 
     def _bonds_among(
         self, ids_of: Mapping[str, list[list[str]]]
@@ -565,6 +555,12 @@ class Screen:
                     )
                     if not even:
                         break
+
+
+def _ligand_text(entity: Polymer | Ligand) -> str | None:
+    if isinstance(entity, Polymer):
+        return None
+    return entity.smiles or " ".join(entity.codes)
 
 
 def _copies(partners: Sequence[Partner]) -> list[int]:

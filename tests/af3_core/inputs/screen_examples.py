@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 from af3_core.inputs.entities import Links
-from af3_core.inputs.screen import Screen, ScreenJob
+from af3_core.inputs.screen import Screen
 from af3_core.inputs.screen_file import read_screen
+from af3_core.job import Job, ScreenPlace
 from tests.workflow.campaigns import ROOT
 
 PAGE = ROOT / "docs" / "screens.md"
@@ -45,11 +46,22 @@ def screen_of(text: str, folder: Path) -> Screen:
     return read_screen(text, "screen.yaml", Links(folder), (1,))
 
 
-def jobs_of(text: str, folder: Path) -> list[ScreenJob]:
+def jobs_of(text: str, folder: Path) -> list[Job]:
     """All jobs of a document."""
     return list(screen_of(text, folder).jobs())
 
 
+def place_of(job: Job) -> ScreenPlace:
+    """What a job of a screen is for."""
+    assert job.place is not None
+    return job.place
+
+
+def kind_of(job: Job) -> str:
+    """Whether a job of a screen was asked for or is background."""
+    return place_of(job).kind
+
+
 def names_of(text: str, folder: Path) -> list[str]:
     """The names of all jobs of a document."""
-    return [found.job.name for found in jobs_of(text, folder)]
+    return [found.name for found in jobs_of(text, folder)]

@@ -17,8 +17,10 @@ from tests.af3_core.inputs.screen_examples import (
     CRAMBIN,
     SEQUENCES,
     jobs_of,
+    kind_of,
     make_folder,
     names_of,
+    place_of,
     requests,
     screen_of,
 )
@@ -56,24 +58,24 @@ def test_the_tables_of_the_page_are_those_of_the_schema() -> None:
 
 def test_a_pulldown_pairs_each_bait_with_each_prey(folder) -> None:
     found = jobs_of(requests()["pulldown"], folder)
-    asked = [f.job.name for f in found if f.kind == "asked"]
+    asked = [f.name for f in found if kind_of(f) == "asked"]
     assert asked == [f"P0A001__P0A00{n}" for n in (2, 3, 4, 5)]
-    roles = {chain.partner: chain.role for chain in found[0].chains}
+    roles = {chain.partner: chain.role for chain in place_of(found[0]).chains}
     assert roles == {"P0A001": "any", "P0A002": "prey"}
 
 
 def test_background_is_the_same_letters_shuffled_and_not_searched(folder) -> None:
     found = jobs_of(requests()["pulldown"], folder)
-    background = [f for f in found if f.kind == "background"]
+    background = [f for f in found if kind_of(f) == "background"]
     assert len(background) == 10
     for made in background:
-        prey = made.job.entities[1]
+        prey = made.entities[1]
         assert isinstance(prey, Polymer)
-        base = made.chains[1].partner.split("-")[0]
+        base = place_of(made).chains[1].partner.split("-")[0]
         assert Counter(prey.sequence) == Counter(SEQUENCES[base])
         assert prey.sequence != SEQUENCES[base]
         assert (prey.unpaired_msa, prey.paired_msa, prey.templates) == ("", "", ())
-    assert len({f.job.entities[1] for f in background}) == 10
+    assert len({f.entities[1] for f in background}) == 10
 
 
 def test_all_against_all_has_every_pair_once(folder) -> None:
@@ -84,10 +86,10 @@ def test_all_against_all_has_every_pair_once(folder) -> None:
 
 
 def test_alphapulldowns_lists_are_read_as_they_are(folder) -> None:
-    found = {f.job.name: f for f in jobs_of(requests()["alphapulldown"], folder)}
+    found = {f.name: f for f in jobs_of(requests()["alphapulldown"], folder)}
     assert len(found) == 6
     cut = found["P0A001__P0A004_1-20_31-50_x2"]
-    sequences = [(len(e.ids), e.sequence) for e in cut.job.entities]  # type: ignore[union-attr]
+    sequences = [(len(e.ids), e.sequence) for e in cut.entities]  # type: ignore[union-attr]
     whole = SEQUENCES["P0A004"]
     assert sequences == [(1, CRAMBIN), (2, whole[:20]), (2, whole[30:50])]
 
@@ -108,7 +110,7 @@ def test_copies_are_scanned(folder) -> None:
 def test_a_region_takes_modifications_alignment_and_template_with_it(folder) -> None:
     text = requests()["details"].replace("kinase + ccd:ATP", "'kinase:2-20 + ccd:ATP'")
     [found] = jobs_of(text.replace("{2: TPO}", "{2: TPO, 30: TPO}"), folder)
-    chain = found.job.entities[0]
+    chain = found.entities[0]
     assert isinstance(chain, Polymer)
     assert chain.sequence == CRAMBIN[1:20]
     assert [(m.code, m.position) for m in chain.modifications] == [("TPO", 1)]
@@ -124,7 +126,7 @@ def test_a_library_gives_a_job_for_every_ligand_it_can(folder) -> None:
     screen = screen_of(requests()["ligands"], folder)
     found = list(screen.jobs())
     assert len(found) == 199
-    assert all(f.job.seeds == (1, 2) for f in found)
+    assert all(f.seeds == (1, 2) for f in found)
     [problem] = screen.problems
     assert (problem.field, problem.value) == ("line 200, smiles", "xx")
 
@@ -141,8 +143,8 @@ def test_tables_of_ligands_have_codes_or_smiles(folder, name, text) -> None:
     (folder / name).write_text(text)
     screen = f"sequences: proteins.fasta\npairs: {{bait: P0A001, prey: {name}}}\n"
     found = jobs_of(screen, folder)
-    assert "P0A001__alcohol" in [f.job.name for f in found]
-    ligand = found[-1].job.entities[-1]
+    assert "P0A001__alcohol" in [f.name for f in found]
+    ligand = found[-1].entities[-1]
     assert isinstance(ligand, Ligand) and (ligand.smiles or ligand.codes)
 
 
@@ -159,16 +161,20 @@ def test_a_sd_file_is_a_library(folder) -> None:
 
 def test_a_double_strand_has_both_strands(folder) -> None:
     found = jobs_of(requests()["dna"], folder)[1]
-    strands = [e.sequence for e in found.job.entities if e.kind == "dna"]  # type: ignore[union-attr]
+    strands = [e.sequence for e in found.entities if e.kind == "dna"]  # type: ignore[union-attr]
     assert strands == ["AATTGTGAGCGGATAACAATT", "AATTGTTATCCGCTCACAATT"]
-    assert [c.partner for c in found.chains] == ["P0A002", "operator", "operator"]
+    assert [c.partner for c in place_of(found).chains] == [
+        "P0A002",
+        "operator",
+        "operator",
+    ]
 
 
 def test_a_glycan_is_bonded_inside_and_to_its_protein(folder) -> None:
     [found] = jobs_of(requests()["server"], folder)
-    assert [len(e.ids) for e in found.job.entities] == [4, 2, 1]
+    assert [len(e.ids) for e in found.entities] == [4, 2, 1]
     bonds = [tuple((e.chain_id, e.residue_id, e.atom_name) for e in bond)
-             for bond in found.job.bonds]  # fmt: skip
+             for bond in found.bonds]  # fmt: skip
     assert bonds[-1] == (("A", 12, "ND2"), ("G", 1, "C1"))
     assert len(bonds) == 7  # six between the seven sugars
 
@@ -196,24 +202,24 @@ define: {{aardvark: {CRAMBIN}}}
 pairs: {{bait: P0A002, prey: [P0A001, aardvark]}}
 """
     screen = screen_of(text, folder)
-    assert [f.job.name for f in screen.jobs()] == ["P0A001__P0A002"]
+    assert [f.name for f in screen.jobs()] == ["P0A001__P0A002"]
     assert screen.aliases == {"P0A001": ("aardvark",)}
 
 
 def test_jobs_are_equal_whatever_the_order_of_the_input(folder) -> None:
     one = "sequences: proteins.fasta\nall_against_all: '*'\n"
-    first = {f.job.name: f.job for f in jobs_of(one, folder)}
+    first = {f.name: f for f in jobs_of(one, folder)}
     records = (folder / "proteins.fasta").read_text().split(">")[1:]
     random.Random(1).shuffle(records)
     (folder / "proteins.fasta").write_text("".join(f">{r}" for r in records))
-    assert {f.job.name: f.job for f in jobs_of(one, folder)} == first
+    assert {f.name: f for f in jobs_of(one, folder)} == first
 
 
 @pytest.mark.parametrize("name", [n for n in requests() if n != "server"])
 def test_sizes_are_known_before_jobs_are_written(folder, name) -> None:
     screen = screen_of(requests()[name].replace("background: 10", ""), folder)
     components = Components()
-    found = [count_tokens(f.job, components) for f in screen.jobs()]
+    found = [count_tokens(f, components) for f in screen.jobs()]
     if screen.pool_tokens is not None:
         assert max(found) <= screen.pool_tokens
     elif name == "details":
