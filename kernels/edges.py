@@ -52,8 +52,8 @@ def project_edges(
     scale_ptr,
     offset_ptr,
     weights_ptr,
-    a_ptr,
-    b_ptr,
+    gates_ptr,
+    projected_ptr,
     epsilon,
     num_edges,
     EDGE_MULTIPLE: tl.constexpr,
@@ -65,9 +65,8 @@ def project_edges(
 ) -> None:
     """One program: BLOCK_EDGES edges of pair [num_edges, NUM_CHANNELS].
 
-    Their norm is projected, gated and masked, and written channels first: a and b are
-    [NUM_HIDDEN, num_edges]. weights are [4, NUM_CHANNELS, NUM_HIDDEN]: of a, of its
-    gate, of b, of its gate.
+    Their norm is projected, gated and masked, and written channels first, as
+    [NUM_HIDDEN, num_edges]. weights and gates are [NUM_CHANNELS, NUM_HIDDEN].
     """
     # A multiple of EDGE_MULTIPLE already; said like this, rows are written in vectors.
     num_edges = num_edges // EDGE_MULTIPLE * EDGE_MULTIPLE
@@ -83,23 +82,18 @@ def project_edges(
     dtype = x.dtype
     x = layer_norm(x, scale_ptr, offset_ptr, channels, NUM_CHANNELS, epsilon).to(dtype)
     is_real = tl.load(mask_ptr + edges, mask=is_edge, other=0) != 0
-    matrix = NUM_CHANNELS * NUM_HIDDEN
     for start in range(0, NUM_HIDDEN, BLOCK_HIDDEN):
         hidden = start + tl.arange(0, BLOCK_HIDDEN)
+        weights = load_matrix(weights_ptr, channels, hidden, NUM_CHANNELS, NUM_HIDDEN)
+        gates = load_matrix(gates_ptr, channels, hidden, NUM_CHANNELS, NUM_HIDDEN)
+        projected = tl.dot(x, weights) * tl.sigmoid(tl.dot(x, gates))
+        projected = tl.where(is_real[:, None], projected, 0.0).to(dtype)
         tile = hidden.to(tl.int64)[:, None] * num_edges + edges[None, :]
-        is_inside = (hidden < NUM_HIDDEN)[:, None] & is_edge[None, :]
-        for side in tl.static_range(2):
-            both = weights_ptr + 2 * side * matrix
-            weights = load_matrix(both, channels, hidden, NUM_CHANNELS, NUM_HIDDEN)
-            gates = load_matrix(
-                both + matrix, channels, hidden, NUM_CHANNELS, NUM_HIDDEN
-            )
-            projected = tl.dot(x, weights) * tl.sigmoid(tl.dot(x, gates))
-            projected = tl.where(is_real[:, None], projected, 0.0).to(dtype)
-            if side == 0:
-                tl.store(a_ptr + tile, tl.trans(projected), mask=is_inside)
-            else:
-                tl.store(b_ptr + tile, tl.trans(projected), mask=is_inside)
+        tl.store(
+            projected_ptr + tile,
+            tl.trans(projected),
+            mask=(hidden < NUM_HIDDEN)[:, None] & is_edge[None, :],
+        )
 
 
 @triton.jit
@@ -126,8 +120,8 @@ def update_edges(
 ) -> None:
     """One program: BLOCK_EDGES edges of pair [num_edges, NUM_CHANNELS], updated.
 
-    The product [NUM_HIDDEN, num_edges] is normalised, projected, gated by the norm of
-    the pair, and added to the pair.
+    product [NUM_HIDDEN, num_edges] is normalised, projected, gated by the norm of the
+    pair, and added to the pair.
     """
     num_edges = num_edges // EDGE_MULTIPLE * EDGE_MULTIPLE  # as in project_edges
     edges = tl.program_id(0).to(tl.int64) * BLOCK_EDGES + tl.arange(0, BLOCK_EDGES)

@@ -141,13 +141,13 @@ def update_rows(
     num_chunks = -(-num_tokens // rows_at_once)
     size = -(-num_tokens // num_chunks)
 
-    def take(x: Array, start: Array, axis: int) -> Array:
+    def take(x: Array, start: Array | int, axis: int) -> Array:
         return jax.lax.dynamic_slice_in_dim(x, start, size, axis)
 
-    def start_of(chunk: Array) -> Array:
+    def start_of(chunk: Array | int) -> Array:
         return jnp.minimum(chunk * size, num_tokens - size)
 
-    def fill(chunk: Array, b: Array) -> Array:
+    def fill(chunk: Array | int, b: Array) -> Array:
         start = start_of(chunk)
         edges = take(pair, start, pair.ndim - 3), take(mask, start, mask.ndim - 2)
         some = project(*edges, of_b)
@@ -156,7 +156,7 @@ def update_rows(
     b = jnp.zeros((of_b.project.shape[-1], *mask.shape), pair.dtype)
     b = jax.lax.fori_loop(0, num_chunks, fill, b)
 
-    def replace(chunk: Array, pair: Array) -> Array:
+    def replace(chunk: Array | int, pair: Array) -> Array:
         start = start_of(chunk)
         edges = take(pair, start, pair.ndim + axis)
         updated = update(edges, take(mask, start, mask.ndim + axis + 1), b)

@@ -1,7 +1,7 @@
 """Triangle multiplication by two kernels of our own around one product of matrices.
 
-The first reads the pair and writes a and b, channels first; a library multiplies; the
-second reads pair and product and writes the updated pair. Nine passes over an array of
+The first reads the pair and writes a, then b, channels first; a library multiplies; the
+second reads pair and product and writes the updated pair. Ten passes over an array of
 the pair's size, where each step by itself takes some thirty.
 """
 
@@ -24,7 +24,7 @@ from kernels.launch import (
     why_no_triton,
 )
 from kernels.spec import TriangleSpec
-from kernels.triangle import EPSILON, TriangleWeights, in_chunks, multiply
+from kernels.triangle import EPSILON, Side, TriangleWeights, update_rows
 
 DTYPES = ("bfloat16", "float16")
 # Both kernels keep whole rows in registers.
@@ -72,43 +72,53 @@ def shared_memory(spec: TriangleSpec, tile: Tile) -> int:
     """An upper bound on the shared memory of one program of either kernel, in bytes.
 
     Rows of pair and product pass through it; blocks of two matrices are held for each
-    stage of the software pipeline, and four of the first kernel's.
+    stage of the software pipeline.
     """
     channels = padded_channels(spec.num_channels)
     hidden = padded_channels(spec.num_hidden)
     rows = 2 * tile.edges * (channels + hidden)
-    weights = 4 * 2 * tile.columns * max(channels, hidden)
+    weights = 2 * 2 * tile.columns * max(channels, hidden)
     return rows + tile.num_stages * weights + 4096
 
 
-def plan_launches(spec: TriangleSpec) -> tuple[Launch, Launch]:
-    """Grids and compile-time constants of the two kernels for `spec`."""
-    tile = choose_tile(spec)
-    if tile is None:
-        raise ValueError(f"no tile fits {spec}")
-    num_edges = math.prod(spec.batch) * spec.num_tokens**2
-    grid = (math.ceil(num_edges / tile.edges),)
-    scalars = {"epsilon": EPSILON, "num_edges": num_edges}
-    shared = {
-        "EDGE_MULTIPLE": math.gcd(num_edges, 16),
-        "NUM_CHANNELS": spec.num_channels,
-        "BLOCK_EDGES": tile.edges,
-        "BLOCK_CHANNELS": padded_channels(spec.num_channels),
-    }
-    project = shared | {
-        "NUM_HIDDEN": spec.channels_at_once,
-        "BLOCK_HIDDEN": tile.columns,
-    }
-    update = shared | {
-        "NUM_HIDDEN": spec.num_hidden,
+def plan_project(spec: TriangleSpec, num_edges: int) -> Launch:
+    """Grid and compile-time constants of the first kernel for so many edges."""
+    tile = _tile_of(spec)
+    constants = _constants(spec, tile, num_edges) | {"BLOCK_HIDDEN": tile.columns}
+    return _launch(tile, num_edges, constants)
+
+
+def plan_update(spec: TriangleSpec, num_edges: int) -> Launch:
+    """Grid and compile-time constants of the second kernel for so many edges."""
+    tile = _tile_of(spec)
+    constants = _constants(spec, tile, num_edges) | {
         "BLOCK_HIDDEN": padded_channels(spec.num_hidden),
         "BLOCK_OUTPUT": tile.columns,
     }
-    first, second = (
-        Launch(grid, scalars, constants, tile.num_warps, tile.num_stages)
-        for constants in (project, update)
-    )
-    return first, second
+    return _launch(tile, num_edges, constants)
+
+
+def _tile_of(spec: TriangleSpec) -> Tile:
+    tile = choose_tile(spec)
+    if tile is None:
+        raise ValueError(f"no tile fits {spec}")
+    return tile
+
+
+def _constants(spec: TriangleSpec, tile: Tile, num_edges: int) -> dict[str, int]:
+    return {
+        "EDGE_MULTIPLE": math.gcd(num_edges, 16),
+        "NUM_CHANNELS": spec.num_channels,
+        "NUM_HIDDEN": spec.num_hidden,
+        "BLOCK_EDGES": tile.edges,
+        "BLOCK_CHANNELS": padded_channels(spec.num_channels),
+    }
+
+
+def _launch(tile: Tile, num_edges: int, constants: dict[str, int]) -> Launch:
+    grid = (math.ceil(num_edges / tile.edges),)
+    scalars = {"epsilon": EPSILON, "num_edges": num_edges}
+    return Launch(grid, scalars, constants, tile.num_warps, tile.num_stages)
 
 
 def run(
@@ -118,8 +128,7 @@ def run(
     *,
     spec: TriangleSpec,
 ) -> Float[Array, "*batch n n c"]:
-    """pair + update; beside the pair, a and b of `spec.channels_at_once` channels and
-    the product are alive.
+    """pair + update; see `kernels.triangle.update_rows` for what is alive meanwhile.
 
     Its derivative is that of the XLA backend, which recomputes the forward pass.
     """
@@ -177,45 +186,59 @@ def _call_kernels(
     from kernels.edges import project_edges, update_edges
 
     w = weights.cast(pair.dtype)
-    project, update = plan_launches(spec)
-    channels_first = jax.ShapeDtypeStruct(
-        (spec.channels_at_once, *mask.shape), pair.dtype
+
+    def project(edges: Array, mask: Array, side: Side) -> Float[Array, "h *batch r s"]:
+        shape = (spec.num_hidden, *mask.shape)
+        return call_triton(
+            project_edges,
+            plan_project(spec, mask.size),
+            project_arrays(edges, mask, w, side),
+            jax.ShapeDtypeStruct(shape, pair.dtype),
+            spec.device,
+        )
+
+    def finish(
+        product: Float[Array, "h *batch r s"], edges: Array
+    ) -> Float[Array, "*batch r s c"]:
+        return call_triton(
+            update_edges,
+            plan_update(spec, math.prod(edges.shape[:-1])),
+            update_arrays(edges, product, w),
+            jax.ShapeDtypeStruct(edges.shape, edges.dtype),
+            spec.device,
+        )
+
+    return update_rows(
+        project,
+        finish,
+        pair,
+        mask,
+        w,
+        outgoing=spec.outgoing,
+        rows_at_once=spec.rows_at_once,
     )
-
-    def multiply_some(
-        edges: Float[Array, "c h 2"], gates: Float[Array, "c h 2"]
-    ) -> Float[Array, "h *batch n n"]:
-        arrays = project_arrays(pair, mask, w, edges, gates)
-        outputs = (channels_first, channels_first)
-        a, b = call_triton(project_edges, project, arrays, outputs, spec.device)
-        return multiply(a, b, outgoing=spec.outgoing)
-
-    product = in_chunks(multiply_some, spec.channels_at_once, w.project, w.project_gate)
-    arrays = update_arrays(pair, product, w)
-    updated = jax.ShapeDtypeStruct(pair.shape, pair.dtype)
-    return call_triton(update_edges, update, arrays, updated, spec.device)
 
 
 def project_arrays(
-    pair: Array, mask: Array, weights: TriangleWeights, edges: Array, gates: Array
+    edges: Array, mask: Array, weights: TriangleWeights, side: Side
 ) -> dict[str, Array]:
     """What the first kernel reads, under its names for them."""
-    matrices = (edges[..., 0], gates[..., 0], edges[..., 1], gates[..., 1])
     return {
-        "pair_ptr": pair,
+        "pair_ptr": edges,
         "mask_ptr": mask.astype(jnp.int8),
         "scale_ptr": weights.input_scale,
         "offset_ptr": weights.input_offset,
-        "weights_ptr": jnp.stack(matrices),
+        "weights_ptr": side.project,
+        "gates_ptr": side.gate,
     }
 
 
 def update_arrays(
-    pair: Array, product: Array, weights: TriangleWeights
+    edges: Array, product: Array, weights: TriangleWeights
 ) -> dict[str, Array]:
     """What the second kernel reads, under its names for them."""
     return {
-        "pair_ptr": pair,
+        "pair_ptr": edges,
         "product_ptr": product,
         "input_scale_ptr": weights.input_scale,
         "input_offset_ptr": weights.input_offset,

@@ -1,5 +1,8 @@
 """Triangle multiplication: the definition, and every backend against it."""
 
+import math
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,10 +17,11 @@ from kernels import (
 )
 from kernels.launch import Launch
 from kernels.spec import triangle_spec_of
-from kernels.triangle import multiply
+from kernels.triangle import Side, update_rows
 from kernels.triangle_triton import (
     TILES,
-    plan_launches,
+    plan_project,
+    plan_update,
     project_arrays,
     update_arrays,
 )
@@ -156,41 +160,39 @@ def interpreted(
     w: TriangleWeights,
     *,
     outgoing: bool,
-    channels_at_once: int | None = None,
+    rows_at_once: int | None = None,
     device: Device = A100,
 ) -> np.ndarray:
-    """Both kernels, run by Triton's interpreter, around NumPy's product."""
-    w, num_hidden = w.cast(pair.dtype), w.output.shape[0]
-    at_once = channels_at_once or num_hidden
-    spec = triangle_spec_of(
-        pair, w, outgoing=outgoing, channels_at_once=at_once, device=device
-    )
-    project, update = plan_launches(spec)
+    """Both kernels, run by Triton's interpreter, around JAX's product."""
+    w, rows = w.cast(pair.dtype), rows_at_once or pair.shape[-2]
+    how = {"outgoing": outgoing, "rows_at_once": rows}
+    spec = triangle_spec_of(pair, w, **how, device=device)
 
-    def run(kernel: str, launch: Launch, arrays: dict, *outputs: str) -> list:
-        shape = pair.shape if kernel == "update_edges" else (at_once, *mask.shape)
-        return list(
-            interpret(
-                "kernels.edges",
-                kernel,
-                launch.grid,
-                {name: np.asarray(x) for name, x in arrays.items()},
-                # NaN where a kernel writes nothing.
-                {name: np.full(shape, np.nan, pair.dtype) for name in outputs},
-                launch.scalars | launch.constants,
-            ).values()
+    def run(kernel: str, launch: Launch, arrays: dict, name: str, *shape: int) -> Any:
+        given = {name: np.asarray(x) for name, x in arrays.items()}
+        # NaN where a kernel writes nothing.
+        outputs = {name: np.full(shape, np.nan, pair.dtype)}
+        numbers = launch.scalars | launch.constants
+        filled = interpret(
+            "kernels.edges", kernel, launch.grid, given, outputs, numbers
         )
+        return jnp.asarray(filled[name])
 
-    products = []
-    for start in range(0, num_hidden, at_once):
-        some = slice(start, start + at_once)
-        arrays = project_arrays(
-            pair, mask, w, w.project[:, some], w.project_gate[:, some]
+    def project(edges: jax.Array, mask: jax.Array, side: Side) -> jax.Array:
+        launch, arrays = (
+            plan_project(spec, mask.size),
+            project_arrays(edges, mask, w, side),
         )
-        a, b = run("project_edges", project, arrays, "a_ptr", "b_ptr")
-        products.append(multiply(jnp.asarray(a), jnp.asarray(b), outgoing=outgoing))
-    arrays = update_arrays(pair, jnp.concatenate(products), w)
-    return run("update_edges", update, arrays, "updated_ptr")[0]
+        shape = (spec.num_hidden, *mask.shape)
+        return run("project_edges", launch, arrays, "projected_ptr", *shape)
+
+    def finish(product: jax.Array, edges: jax.Array) -> jax.Array:
+        launch = plan_update(spec, math.prod(edges.shape[:-1]))
+        arrays = update_arrays(edges, product, w)
+        return run("update_edges", launch, arrays, "updated_ptr", *edges.shape)
+
+    with jax.disable_jit():
+        return np.asarray(update_rows(project, finish, pair, mask, w, **how))
 
 
 @DIRECTIONS
@@ -210,9 +212,9 @@ def test_the_kernels_agree_with_the_definition(
 
 
 @DIRECTIONS
-def test_the_kernels_take_some_channels_at_a_time(outgoing, interpret) -> None:
+def test_the_kernels_take_some_rows_at_a_time(outgoing, interpret) -> None:
     pair, mask = edges(9, 16, dtype="bfloat16")
-    how = {"outgoing": outgoing, "channels_at_once": 8}
+    how = {"outgoing": outgoing, "rows_at_once": 4}
     found = interpreted(interpret, pair, mask, weights(), **how)
     assert_close(found, definition(pair, mask, weights(), outgoing=outgoing))
 
@@ -246,7 +248,7 @@ def test_it_traces_for_a_card_with_gradients_and_vmap() -> None:
     pair, mask = edges(8, 16, 3, dtype="bfloat16")
 
     def loss(pair: jax.Array, mask: jax.Array, w: TriangleWeights) -> jax.Array:
-        how = {"outgoing": True, "channels_at_once": 8, "backend": "triton"}
+        how = {"outgoing": True, "rows_at_once": 3, "backend": "triton"}
         return triangle_multiplication(pair, mask, w, **how).sum()
 
     with lowering_for(A100):
