@@ -184,6 +184,33 @@ def retry(
 
 
 @app.command()
+def status(
+    directory: Directory = _HERE,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Again and again, until it is over.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(help="Between two looks.")] = 10.0,
+) -> None:
+    """Say how far a campaign is, from any terminal, while it runs or after."""
+    import time
+
+    from workflow.status import print_status, read_status
+
+    campaign, console = _campaign(directory), _console()
+    while True:
+        found = read_status(campaign)
+        if found is None:
+            typer.echo("Not planned yet: foldmill plan")
+            raise typer.Exit(EXIT_FAILED)
+        if watch and console.is_terminal:
+            console.clear()
+        print_status(found, console)
+        if not watch or found.is_over:
+            return
+        time.sleep(seconds)
+
+
+@app.command()
 def query(
     sql: Annotated[str, typer.Argument(help="A question in SQL.")],
     campaigns: Annotated[

@@ -19,6 +19,8 @@ from tests.workflow.campaigns import (
     run_campaign,
 )
 from tests.workflow.kill_campaign import committed_in, repeats_in, tables_of
+from workflow.campaign import Campaign
+from workflow.status import read_status
 from workflow.tables import read_rows
 
 pytestmark = pytest.mark.slow
@@ -101,6 +103,18 @@ def test_the_exit_status_and_one_line_say_that_some_failed(
     _, status, output = finished
     assert status != 0
     assert "7 of 10 jobs have results; 3 failed" in output
+
+
+def test_the_status_says_what_is_done_and_what_failed(
+    finished: tuple[Path, int, str],
+) -> None:
+    status = read_status(Campaign(finished[0]))
+    assert status is not None and status.is_over
+    predict = status.stages["predict"]
+    assert (predict.done, predict.failed) == (predict.total, 0)
+    assert predict.total == len(GOOD)
+    assert len(status.failures) == 3
+    assert status.hours_used > 0
 
 
 def test_the_best_sample_is_exported_and_the_report_is_there(
