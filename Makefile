@@ -43,12 +43,8 @@ fmt: setup ## Format
 	@$(BIN)/ruff format .
 	@$(BIN)/snakefmt Snakefile rules
 
-pins: setup ## Export the lock file for conda environments, and its licences for NOTICE
-	@for extra in core "inference-cuda --extra cuda"; do \
-	    set -- $$extra; name=$$1; shift; \
-	    uv export --quiet --locked --no-dev --no-emit-project --no-hashes --no-header \
-	        --no-annotate "$$@" --output-file envs/pins/$$name.txt; \
-	done
+pins: setup ## Write conda's environments and NOTICE from the lock file
+	@$(BIN)/python envs/write.py
 
 bench: setup ## Benchmarks; results under benchmarks/results
 	@$(BIN)/python -m benchmarks.bench_attention

@@ -16,6 +16,7 @@ from snakemake.utils import min_version
 from workflow import resources
 from workflow.campaign import Campaign
 from workflow.dag import Batches, attempt_number, plan_for
+from workflow.installation import PACKAGES
 from workflow.settings import check_settings
 
 min_version("9.27")
@@ -25,8 +26,10 @@ if not config:
     configfile: "config/config.yaml"
 
 
-# Steps run as `python -m workflow.…` with the interpreter that runs Snakemake.
+# Steps run as `python -m workflow.…` with the interpreter that runs Snakemake, or with
+# that of a conda environment, which has all packages but ours.
 os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+os.environ["PYTHONPATH"] = f"{PACKAGES}:{os.environ.get('PYTHONPATH', '')}"
 
 SETTINGS = check_settings(config, source="config")
 LIMITS = resources.read_limits(workflow.resource_settings)

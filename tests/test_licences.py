@@ -8,7 +8,7 @@ import pytest
 
 from tests.workflow.campaigns import ROOT
 
-NOTICE = runpy.run_path(str(ROOT / "envs/notice.py"))
+NOTICE = runpy.run_path(str(ROOT / "envs/write.py"))
 LICENCES, REMARKS = NOTICE["read_licences"]()
 PARTS = NOTICE["parts"]()
 PROJECT = NOTICE["PROJECT"]

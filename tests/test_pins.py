@@ -4,6 +4,8 @@ import re
 import tomllib
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 
 from tests.workflow.campaigns import ROOT
 
@@ -18,9 +20,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 def pins(environment: str) -> dict[str, str]:
-    """Versions by name."""
-    text = (ROOT / f"envs/pins/{environment}.txt").read_text("utf-8")
-    return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
+    """Versions by name, where every line is a requirement that pip takes."""
+    text = (ROOT / f"envs/{environment}.yaml").read_text("utf-8")
+    (listed,) = (d for d in yaml.safe_load(text)["dependencies"] if isinstance(d, dict))
+    requirements = [Requirement(line) for line in listed["pip"]]
+    return {r.name: str(r.specifier).removeprefix("==") for r in requirements}
 
 
 @pytest.mark.parametrize("environment", EXTRAS)

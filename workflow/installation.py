@@ -8,6 +8,8 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 _SHARE = _PACKAGE / "share"
 
+PACKAGES = _PACKAGE.parent
+"""The folder that our packages are imported from."""
 ROOT = _SHARE if _SHARE.is_dir() else _PACKAGE.parent
 """The folder with `Snakefile`, `rules`, `envs` and `config`."""
 SNAKEFILE = ROOT / "Snakefile"

@@ -1,17 +1,36 @@
-"""Writes NOTICE: what Foldmill brings along, what it uses, and under which licences.
+"""Writes what follows from the lock file: conda's environments, and NOTICE.
 
-    python envs/notice.py > NOTICE
+    python envs/write.py            (`make pins`)
 
-Reads `uv.lock` (which packages each part of the project needs, directly or not) and
-`envs/licences.toml` (their licences). A test holds NOTICE to both.
+An environment of conda has the same packages as `.venv`, from the same index, pinned
+one by one; Snakemake copies its file elsewhere, so nothing in it may be a path. NOTICE
+says what Foldmill brings along and uses, under which licences (`envs/licences.toml`).
+Tests hold all of them to the lock file.
 """
 
+import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = "foldmill"
+ENVIRONMENTS = {"core": (), "inference-cuda": ("--extra", "cuda")}
+"""Environments of conda, and which extras they have."""
+
+_ENVIRONMENT = """\
+# For `snakemake --software-deployment-method conda`. Written by `make pins` from the
+# lock file. Without conda, envs/setup.sh makes the same in .venv.
+channels:
+  - conda-forge
+  - nodefaults
+dependencies:
+  - python =3.12
+  - pip
+  - pip:
+"""
 
 _HEAD = """\
 Foldmill
@@ -37,7 +56,7 @@ not copied into this distribution.
 """
 
 
-def read_lock() -> dict[str, Mapping[str, object]]:
+def read_lock() -> dict[str, Mapping[str, Any]]:
     """The packages of the lock file by name."""
     lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
     return {package["name"]: package for package in lock["package"]}
@@ -50,7 +69,9 @@ def read_licences() -> tuple[dict[str, str], dict[str, str]]:
     return table["packages"], table["remarks"]
 
 
-def needed_by(requirements: Iterable[Mapping], lock: Mapping[str, Mapping]) -> set[str]:
+def needed_by(
+    requirements: Iterable[Mapping[str, Any]], lock: Mapping[str, Mapping[str, Any]]
+) -> set[str]:
     """Names of packages that these requirements bring, directly or not."""
     found: set[tuple[str, str]] = set()
     waiting = [
@@ -94,5 +115,19 @@ def notice() -> str:
     return "\n".join(sections)
 
 
+def environment(name: str) -> str:
+    """The text of one of conda's environments."""
+    uv = shutil.which("uv") or str(ROOT / ".uv/bin/uv")
+    command = [uv, "export", "--quiet", "--locked", "--no-dev", "--no-emit-project"]
+    command += ["--no-hashes", "--no-header", "--no-annotate", *ENVIRONMENTS[name]]
+    exported = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    pins = [line.strip() for line in exported.stdout.splitlines() if line.strip()]
+    return _ENVIRONMENT + "".join(f'      - "{pin}"\n' for pin in pins)
+
+
 if __name__ == "__main__":
-    print(notice(), end="")
+    for name in ENVIRONMENTS:
+        (ROOT / f"envs/{name}.yaml").write_text(environment(name), encoding="utf-8")
+    (ROOT / "NOTICE").write_text(notice(), encoding="utf-8")
