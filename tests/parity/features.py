@@ -6,6 +6,7 @@ import numpy as np
 
 from af3_core.chemistry.dictionary import Components
 from af3_core.features.featurise import featurise, reference_positions
+from af3_core.features.options import AS_PUBLISHED, FeatureOptions
 from af3_core.model.batch import Batch, pad
 from tests.parity.adapter import batch_arrays
 from tests.parity.case import Case
@@ -14,11 +15,11 @@ from tests.parity.comparison import Comparison, compare_exactly, compare_relativ
 FLOAT_TOLERANCE = 1e-5
 
 
-def featurise_case(case: Case) -> Batch:
+def featurise_case(case: Case, options: FeatureOptions = AS_PUBLISHED) -> Batch:
     """The batch of a case, from its JSON, padded as the recorded one."""
     components = Components.load(case.job.user_ccd)
-    features = featurise(case.job, components)
-    positions = reference_positions(features, components, case.seed)
+    features = featurise(case.job, components, options)
+    positions = reference_positions(features, components, case.seed, options.conformers)
     rows, num_tokens = case.recorded["batch.msa"].shape
     return pad(features, positions, num_tokens, msa_rows=rows)
 

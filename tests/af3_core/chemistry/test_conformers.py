@@ -4,7 +4,10 @@ from datetime import date
 import numpy as np
 import pytest
 
+from af3_core.chemistry import conformers
 from af3_core.chemistry.conformers import (
+    LIMITS,
+    ConformerError,
     Reference,
     draw_poses,
     embed,
@@ -12,8 +15,14 @@ from af3_core.chemistry.conformers import (
 )
 from af3_core.chemistry.dictionary import Components
 from af3_core.chemistry.molecules import SmilesError, smiles_component
-from af3_core.features.featurise import embed_references
-from tests.af3_core.features.feature_examples import featurised, recorded
+from af3_core.features.featurise import embed_references, featurise
+from tests.af3_core.features.feature_examples import (
+    featurised,
+    job,
+    ligand,
+    protein,
+    recorded,
+)
 
 
 def test_a_conformer_keeps_the_lengths_of_bonds() -> None:
@@ -70,6 +79,56 @@ def test_deposited_coordinates_stand_in_only_for_old_components(
     positions, found = fallback_positions(component)
     assert found == source
     assert (positions == (1 if source == "deposited" else 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("code", "cut_off", "spread"),
+    [
+        ("FCO", date(2021, 9, 30), False),
+        ("FCO", date(2999, 12, 31), True),
+        ("FS4", date(1990, 1, 1), False),
+        ("FS4", date(2021, 9, 30), True),
+    ],
+)
+def test_the_date_of_templates_decides_over_deposited_coordinates(
+    code, cut_off, spread
+) -> None:
+    features = featurise(job(protein("GG"), ligand(code)), Components())
+    limits = dataclasses.replace(LIMITS, max_date=cut_off)
+    positions, _ = embed_references(features, Components(), 1, limits)
+    atoms = positions[features.tokens.is_ligand][
+        features.reference.mask[features.tokens.is_ligand]
+    ]
+    assert (np.ptp(atoms, axis=0) > 0.1).all() == spread
+    assert spread or len(np.unique(atoms.round(4), axis=0)) == 1
+
+
+@pytest.mark.parametrize("code", ["ATP", "NAG", "RET"])
+def test_large_molecules_are_embedded_apart_with_the_same_result(
+    code, monkeypatch
+) -> None:
+    reference = Reference(Components.load()[code])
+    pose = draw_poses([reference], 7)[0]
+    here = embed(reference, pose).positions
+    monkeypatch.setattr(conformers, "LARGE_MOLECULE", 1)
+    np.testing.assert_array_equal(embed(reference, pose).positions, here)
+
+
+@pytest.mark.parametrize("smiles", ["C" * 150, "C" * 600])
+@pytest.mark.timeout(60)
+def test_a_search_for_a_conformer_ends(smiles) -> None:
+    reference = Reference(smiles_component(smiles, "LIG"), smiles)
+    limits = dataclasses.replace(LIMITS, max_seconds=1)
+    with pytest.raises(ConformerError, match="more than 1 s .features.conformer_sec"):
+        embed(reference, draw_poses([reference], 1)[0], limits)
+
+
+def test_the_number_of_attempts_may_be_limited() -> None:
+    reference = Reference(smiles_component("CC(C)(C)" * 7, "LIG"), "CC(C)(C)" * 7)
+    pose = draw_poses([reference], 1)[0]
+    assert embed(reference, pose).source == "ETKDGv3"
+    limits = dataclasses.replace(LIMITS, max_iterations=1)
+    assert embed(reference, pose, limits).source == "none"
 
 
 @pytest.mark.parametrize(
