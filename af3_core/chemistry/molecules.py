@@ -35,6 +35,24 @@ def atomic_number(element: str) -> int:
     return _ATOMIC_NUMBERS.get(element.capitalize(), 0)
 
 
+def rdkit_symbol(element: str) -> str:
+    """The element as RDKit writes it; `*` for an unknown one."""
+    return element.capitalize() if atomic_number(element) else "*"
+
+
+def van_der_waals_radius(element: str) -> float:
+    """Bondi's radius in Å; carbon's for an unknown element, which the dictionary
+    writes as X."""
+    symbol = element.capitalize() if atomic_number(element) else "C"
+    return Chem.GetPeriodicTable().GetRvdw(symbol)
+
+
+def covalent_radius(element: str) -> float:
+    """Covalent radius in Å; carbon's for an unknown element."""
+    symbol = element.capitalize() if atomic_number(element) else "C"
+    return Chem.GetPeriodicTable().GetRcovalent(symbol)
+
+
 def component_molecule(component: Component) -> Chem.Mol | None:
     """Makes a molecule with all hydrogens, atoms sorted by name.
 
@@ -79,7 +97,7 @@ def _assemble(component: Component) -> Chem.RWMol:
     for name, element, charge in zip(
         component.atom_names, component.elements, component.charges, strict=True
     ):
-        atom = Chem.Atom("*" if element == "X" else element.capitalize())
+        atom = Chem.Atom(rdkit_symbol(element))
         atom.SetNoImplicit(True)
         atom.SetProp("atom_name", name)
         atom.SetFormalCharge(charge)

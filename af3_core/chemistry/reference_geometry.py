@@ -13,6 +13,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from af3_core.chemistry.conformers import Reference
+from af3_core.chemistry.molecules import covalent_radius
 
 CONFORMER_SEED = 12312837
 _TERMINAL_OXYGEN = {"C": 1.25, "P": 1.485, "S": 1.45, "N": 1.22, "SE": 1.62}
@@ -96,8 +97,7 @@ def inferred_geometry(
     atom_names: tuple[str, ...], elements: list[str], positions: Float[ndarray, "a 3"]
 ) -> ReferenceGeometry:
     """Takes a residue that nobody knows as it lies: a body to be kept in shape."""
-    table = Chem.GetPeriodicTable()
-    radii = np.array([table.GetRcovalent(e.capitalize()) for e in elements])
+    radii = np.array([covalent_radius(element) for element in elements])
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     bonded = distance < _BONDED_REACH * (radii[:, None] + radii[None])
     bonds = np.argwhere(np.triu(bonded, 1))
@@ -185,8 +185,7 @@ def _heavy_positions(
 
 
 def _radii_sums(elements: list[str], bonds: Int[ndarray, "e 2"]) -> Float[ndarray, "e"]:
-    table = Chem.GetPeriodicTable()
-    radii = np.array([table.GetRcovalent(e.capitalize()) for e in elements])
+    radii = np.array([covalent_radius(element) for element in elements])
     return radii[bonds].sum(axis=1) if len(bonds) else np.zeros(0)
 
 

@@ -18,6 +18,7 @@ from posebusters import PoseBusters
 from rdkit import Chem, rdBase
 from scipy.spatial import cKDTree
 
+from af3_core.chemistry.molecules import rdkit_symbol
 from af3_core.structures.covalent import (
     CovalentGeometry,
     count_deviations,
@@ -168,7 +169,7 @@ def _surroundings(structure: Structure, mask: Bool[ndarray, "a"]) -> Chem.Mol | 
         return None
     molecule = Chem.RWMol()
     for i in range(part.num_atoms):
-        atom = Chem.Atom(str(part.element[i]).capitalize())
+        atom = Chem.Atom(rdkit_symbol(str(part.element[i])))
         atom.SetNoImplicit(True)
         atom.SetMonomerInfo(
             Chem.AtomPDBResidueInfo(

@@ -3,10 +3,10 @@
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from rdkit import Chem
 from scipy.sparse import coo_array
 from scipy.spatial import cKDTree
 
+from af3_core.chemistry.molecules import van_der_waals_radius
 from af3_core.structures.covalent import CovalentGeometry
 from af3_core.structures.structure import Structure
 
@@ -26,9 +26,8 @@ _ATOMS_AT_ONCE = 1024
 
 def van_der_waals_radii(structure: Structure) -> Float[ndarray, "a"]:
     """Bondi's radii in Å (doi:10.1021/j100785a001), as RDKit holds them."""
-    table = Chem.GetPeriodicTable()
     symbols, index = np.unique(structure.element.astype(str), return_inverse=True)
-    return np.array([table.GetRvdw(s.capitalize()) for s in symbols.tolist()])[index]
+    return np.array([van_der_waals_radius(s) for s in symbols.tolist()])[index]
 
 
 def is_metal(structure: Structure) -> ndarray:

@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from rdkit import Chem
 from scipy.spatial import cKDTree
 
+from af3_core.chemistry.molecules import covalent_radius
 from af3_core.chemistry.reference_geometry import (
     ReferenceGeometry,
     bond_angles,
@@ -241,11 +241,7 @@ def _link_length(structure: Structure, first: int, second: int) -> float:
     for key in (names, names[::-1]):
         if key in _LINK_LENGTHS and (structure.kind[[first, second]] != "ligand").all():
             return _LINK_LENGTHS[key]
-    table = Chem.GetPeriodicTable()
-    return sum(
-        table.GetRcovalent(str(structure.element[i]).capitalize())
-        for i in (first, second)
-    )
+    return sum(covalent_radius(str(structure.element[i])) for i in (first, second))
 
 
 def _angles_about(
