@@ -15,9 +15,12 @@ from kernels.dispatch import (
     Spec,
     backends_used,
     choose_backend,
+    demote,
+    demoted,
     explain,
     record_choices,
 )
+from kernels.environment import GPU_ENVIRONMENT, gpu_environment
 from kernels.hazards import Hazard, hazards_of, require_safe
 from kernels.operands import Mask
 from kernels.spec import AttentionSpec, TransitionSpec, TriangleSpec
@@ -25,6 +28,7 @@ from kernels.triangle import TriangleWeights
 
 __all__ = [
     "BACKENDS",
+    "GPU_ENVIRONMENT",
     "TRANSITION_BACKENDS",
     "TRIANGLE_BACKENDS",
     "AttentionSpec",
@@ -42,8 +46,11 @@ __all__ = [
     "backends_used",
     "choose_backend",
     "current_device",
+    "demote",
+    "demoted",
     "explain",
     "gated_transition",
+    "gpu_environment",
     "hazards_of",
     "lowering_for",
     "record_choices",

@@ -18,7 +18,7 @@ class Device(NamedTuple):
     """A kind of accelerator, present or not, and what is installed to drive it."""
 
     platform: str
-    """"cpu", "cuda", "rocm" or "tpu"."""
+    """"cpu", "cuda", "rocm", "tpu" or, on a Mac, "mps"."""
     compute_capability: tuple[int, int] | None = None
     """CUDA only: (8, 0) for A100, (9, 0) for H100, (12, 0) for RTX 50."""
     packages: tuple[str, ...] = ("triton", "jax_triton")
@@ -55,6 +55,7 @@ CARDS: dict[tuple[int, int], Card] = {
     (9, 0): Card(227, 50, "H100, GH200"),
     (10, 0): Card(227, 126, "B200"),
     (10, 3): Card(227, 126, "B300"),
+    (11, 0): Card(227, 32, "Jetson Thor"),
     (12, 0): Card(99, 32, "RTX 50, RTX PRO 6000"),
     (12, 1): Card(99, 24, "GB10"),
 }

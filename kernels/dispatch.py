@@ -37,6 +37,7 @@ Spec = AttentionSpec | TransitionSpec | TriangleSpec
 _RECORD: contextvars.ContextVar[dict[Spec, str] | None] = contextvars.ContextVar(
     "_RECORD", default=None
 )
+_DEMOTED: dict[str, str] = {}
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -72,10 +73,38 @@ TABLES: dict[type, dict[str, Implementation]] = {
 }
 
 
+def demote(backend: str, reason: str) -> None:
+    """From now on, in this process, `backend` refuses everything, for `reason`.
+
+    For a backend that a test of the device has found wrong, or that cannot be loaded:
+    "auto" then takes the next in order, and whoever names it is told the reason.
+    Functions that JAX has already compiled keep what they were compiled with.
+
+    Raises ValueError for a backend that is not known, or after which none is left.
+    """
+    if backend in ("xla", "naive") or backend not in BACKENDS:
+        known = ", ".join(name for name in BACKENDS if name not in ("xla", "naive"))
+        raise ValueError(f"cannot do without backend {backend!r}, only without {known}")
+    _DEMOTED[backend] = reason
+    _choose_automatically.cache_clear()
+    _LOGGER.warning("backend %s is not used: %s", backend, reason)
+
+
+def demoted() -> dict[str, str]:
+    """The backends that `demote` was given, with the reasons: for provenance."""
+    return dict(_DEMOTED)
+
+
+def refusal(spec: Spec, backend: str) -> str | None:
+    """Why `backend` does not compute `spec`, as a sentence; None when it can."""
+    if backend in _DEMOTED:
+        return f"not used in this process: {_DEMOTED[backend]}"
+    return TABLES[type(spec)][backend].unsupported(spec)
+
+
 def explain(spec: Spec) -> dict[str, str | None]:
     """For each backend in order of preference: why it refuses `spec`, or None."""
-    table = TABLES[type(spec)]
-    return {name: backend.unsupported(spec) for name, backend in table.items()}
+    return {name: refusal(spec, name) for name in TABLES[type(spec)]}
 
 
 @contextlib.contextmanager
@@ -125,10 +154,10 @@ def choose_backend(spec: Spec, backend: str | tuple[str, ...] = "auto") -> str:
             raise ValueError(
                 f"unknown {spec.operation} backend {name!r}; allowed: auto, {allowed}"
             )
-        refusal = table[name].unsupported(spec)
-        if refusal is None:
+        reason = refusal(spec, name)
+        if reason is None:
             return name
-        refusals.append(f"backend {name!r} refused: {refusal}")
+        refusals.append(f"backend {name!r} refused: {reason}")
     raise ValueError(f"{spec.operation} of {spec}: {'; '.join(refusals)}")
 
 
@@ -136,7 +165,7 @@ def choose_backend(spec: Spec, backend: str | tuple[str, ...] = "auto") -> str:
 @functools.cache
 def _choose_automatically(spec: Spec) -> str:
     refusals = explain(spec)
-    chosen = next(name for name, refusal in refusals.items() if refusal is None)
+    chosen = next(name for name, reason in refusals.items() if reason is None)
     reasons = [f"not {name}: {why}" for name, why in refusals.items() if why]
     _LOGGER.info("; ".join([f"{spec.operation} by {chosen} for {spec}", *reasons]))
     return chosen

@@ -1,9 +1,19 @@
-"""Hardware known to compute wrong numbers, and what prevents it."""
+"""Hardware on which installed software is known to compute wrong numbers.
 
-import os
+A hazard is what its vendor or the maintainers of JAX say of it, with the source. What
+nobody has said is for the canary to find (`af3_core.model.canary`). Nothing is known
+to help on compute capability 7.x any more: the pass of XLA that AlphaFold 3 has its
+users disable there (docs/known_issues.md, v3.0.4) no longer exists in the locked
+jaxlib, so there the canary decides too.
+"""
+
+import importlib
 from typing import NamedTuple
 
 from kernels.devices import Device
+
+UNSAFE_CUBLAS = (120_800, 130_200)
+"""The first release of cuBLAS that has the fault, and the first that no longer has."""
 
 
 class Hazard(NamedTuple):
@@ -11,48 +21,49 @@ class Hazard(NamedTuple):
 
     name: str
     sentence: str
-    xla_flag: str
-    """What must be in the environment variable XLA_FLAGS to be safe."""
+    remedy: str
     capabilities: tuple[tuple[int, int], ...]
+    source: str
 
 
 HAZARDS = (
     Hazard(
-        name="custom-kernel-fusion-rewriter",
+        name="cublas-tensor-memory",
         sentence=(
-            "on compute capability 7.x XLA's custom-kernel-fusion-rewriter makes"
-            " structures full of clashes"
+            "cuBLAS 12.8 to 13.1 frees tensor memory twice on compute capability 10.x"
+            " and 11.x, which corrupts data when another kernel runs beside it"
         ),
-        xla_flag="--xla_disable_hlo_passes=custom-kernel-fusion-rewriter",
-        capabilities=((7, 0), (7, 2), (7, 5)),
+        remedy="install cuBLAS 13.2 or newer: sh envs/setup.sh --extra cuda13",
+        capabilities=((10, 0), (10, 3), (11, 0)),
+        source="jax_plugins/xla_cuda12/__init__.py in jax-cuda12-plugin 0.11.2",
     ),
 )
 
 
-def hazards_of(device: Device, xla_flags: str | None = None) -> tuple[Hazard, ...]:
-    """The hazards of `device` that `xla_flags` (default: the environment's) leave."""
-    flags = os.environ.get("XLA_FLAGS", "") if xla_flags is None else xla_flags
-    disabled = {
-        hlo_pass
-        for flag in flags.split()
-        if flag.startswith("--xla_disable_hlo_passes=")
-        for hlo_pass in flag.partition("=")[2].split(",")
-    }
-    return tuple(
-        hazard
-        for hazard in HAZARDS
-        if device.compute_capability in hazard.capabilities
-        and hazard.name not in disabled
+def installed_cublas() -> int | None:
+    """The version of cuBLAS that JAX has loaded, such as 120903; None if unknown."""
+    for plugin in ("jax_cuda13_plugin", "jax_cuda12_plugin"):
+        try:
+            versions = importlib.import_module(f"{plugin}._versions")
+            return versions.cublas_get_version()
+        except (ImportError, RuntimeError):
+            continue
+    return None
+
+
+def hazards_of(device: Device, cublas: int | None = None) -> tuple[Hazard, ...]:
+    """The hazards of `device` with a release of cuBLAS (default: the installed one)."""
+    possible = tuple(
+        hazard for hazard in HAZARDS if device.compute_capability in hazard.capabilities
     )
+    if not possible:
+        return ()
+    version = installed_cublas() if cublas is None else cublas
+    first, fixed = UNSAFE_CUBLAS
+    return possible if version is not None and first <= version < fixed else ()
 
 
-def require_safe(device: Device, xla_flags: str | None = None) -> None:
-    """Raises RuntimeError when `device` would compute wrong numbers.
-
-    XLA reads its flags once: call this before the first computation, so that the
-    message still helps.
-    """
-    for hazard in hazards_of(device, xla_flags):
-        raise RuntimeError(
-            f"{hazard.sentence}; set XLA_FLAGS={hazard.xla_flag} and start again"
-        )
+def require_safe(device: Device, cublas: int | None = None) -> None:
+    """Raises RuntimeError when `device` would compute wrong numbers."""
+    for hazard in hazards_of(device, cublas):
+        raise RuntimeError(f"{hazard.sentence}; {hazard.remedy}")

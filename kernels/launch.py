@@ -9,6 +9,8 @@ from kernels.devices import Device, card_of, why_no_dtype
 
 # Triton 3.9's; a newer card waits for a newer Triton.
 OLDEST_CAPABILITY, NEWEST_CAPABILITY = (8, 0), (12, 1)
+UNASSEMBLED = ((11, 0),)
+"""Between them, but unknown to PTX 8.8, which is what we may hand to XLA."""
 COMPILER_OPTIONS = {
     # Said, because Triton's own default is about to change.
     "enable_fp_fusion": True,
@@ -45,6 +47,11 @@ def why_no_triton(device: Device, dtype: str) -> str | None:
         return (
             "Triton compiles for compute capability 8.0 to 12.1;"
             f" this card has {device.capability_name}"
+        )
+    if device.compute_capability in UNASSEMBLED:
+        return (
+            "the newest PTX that XLA's assembler of CUDA 12.9 takes does not know"
+            f" compute capability {device.capability_name}"
         )
     return None
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from kernels.devices import CARDS, Device
 from kernels.dispatch import choose_backend, explain
+from kernels.hazards import HAZARDS
+from kernels.launch import NEWEST_CAPABILITY, UNASSEMBLED
 from kernels.spec import AttentionSpec
 
 README = Path(__file__).parent / "README.md"
@@ -27,12 +29,17 @@ _TRIANGLE = AttentionSpec(
 
 
 def table() -> str:
-    """Two Markdown tables: by device, and by what is asked of an A100."""
+    """Markdown tables: by device, hazards, and by what is asked of an A100."""
     return "\n".join(
         [
             "Triangle attention of 512 tokens, by device:",
             "",
-            *_rows(_devices(), "device"),
+            *_device_rows(),
+            "",
+            "Devices that need other software (`require_safe` stops before the first"
+            " computation):",
+            "",
+            *_hazard_rows(),
             "",
             "On an A100, by what is asked:",
             "",
@@ -42,7 +49,7 @@ def table() -> str:
 
 
 def _devices() -> Iterator[tuple[str, AttentionSpec]]:
-    for platform in ("cpu", "tpu", "rocm"):
+    for platform in ("cpu", "tpu", "rocm", "mps"):
         yield platform, _TRIANGLE._replace(device=Device(platform))
     for capability, card in CARDS.items():
         device = Device("cuda", capability)
@@ -51,6 +58,45 @@ def _devices() -> Iterator[tuple[str, AttentionSpec]]:
     yield f"{newest} (not yet known)", _TRIANGLE._replace(device=newest)
     bare = Device("cuda", (9, 0), packages=())
     yield f"{bare} without Triton", _TRIANGLE._replace(device=bare)
+
+
+def _device_rows() -> Iterator[str]:
+    yield "| device | auto takes | because | known from |"
+    yield "| --- | --- | --- | --- |"
+    for name, spec in _devices():
+        row = f"| {name} | {choose_backend(spec)} | {_reasons(spec)} |"
+        yield f"{row} {_source(spec.device)} |"
+
+
+def _source(device: Device) -> str:
+    """What says so."""
+    capability = device.compute_capability
+    if capability is None:
+        return "what the two are written for; `xla` is JAX's own"
+    if not device.packages:
+        return "what is installed"
+    if capability < (8, 0):
+        return (
+            "CUDA C++ Programming Guide, arithmetic instructions; unverified here, the"
+            " canary decides"
+        )
+    if capability in UNASSEMBLED:
+        return "`ptxas` 12.9: value 'sm_110a' is not defined; unverified here"
+    if capability > NEWEST_CAPABILITY:
+        return "Triton 3.9.0; cuDNN 9.28 takes 8.0 and newer; unverified here"
+    return "compiled and assembled here: `tests/kernels/test_machine_code.py`"
+
+
+def _hazard_rows() -> Iterator[str]:
+    yield "| compute capability | what goes wrong | remedy | known from |"
+    yield "| --- | --- | --- | --- |"
+    for hazard in HAZARDS:
+        names = ", ".join(f"{major}.{minor}" for major, minor in hazard.capabilities)
+        yield f"| {names} | {hazard.sentence} | {hazard.remedy} | {hazard.source} |"
+
+
+def _reasons(spec: AttentionSpec) -> str:
+    return "; ".join(f"{n}: {why}" for n, why in explain(spec).items() if why) or "–"
 
 
 def _requests() -> Iterator[tuple[str, AttentionSpec]]:
@@ -74,8 +120,7 @@ def _rows(specs: Iterator[tuple[str, AttentionSpec]], heading: str) -> Iterator[
     yield f"| {heading} | auto takes | because |"
     yield "| --- | --- | --- |"
     for name, spec in specs:
-        reasons = [f"{n}: {why}" for n, why in explain(spec).items() if why]
-        yield f"| {name} | {choose_backend(spec)} | {'; '.join(reasons) or '–'} |"
+        yield f"| {name} | {choose_backend(spec)} | {_reasons(spec)} |"
 
 
 def with_table(text: str) -> str:

@@ -16,6 +16,9 @@ from kernels import (
     attention_triton,
     backends_used,
     choose_backend,
+    demote,
+    demoted,
+    dispatch,
     explain,
     lowering_for,
     record_choices,
@@ -50,6 +53,8 @@ def on(device: Device, spec: AttentionSpec = TRIANGLE) -> AttentionSpec:
         (on(Device("cuda", (10, 0))), "triton"),
         (on(Device("cuda", (12, 0))), "triton"),
         (on(Device("cuda", (10, 3))), "triton"),
+        (on(Device("cuda", (11, 0))), "cudnn"),
+        (on(Device("mps")), "xla"),
         (on(Device("cuda", (13, 7))), "cudnn"),
         (on(Device("cuda", (9, 0), packages=())), "cudnn"),
         (on(Device("cuda", (9, 0), packages=()), DIFFUSION), "xla"),
@@ -210,3 +215,39 @@ def test_the_package_imports_without_triton_and_names_it_when_asked() -> None:
 def test_the_table_of_refusals_is_the_one_in_the_readme() -> None:
     text = README.read_text()
     assert text == with_table(text), "run python -m kernels.refusal_table"
+
+
+@pytest.fixture
+def fresh_demotions(monkeypatch) -> None:
+    """Whatever a test demotes is back after it."""
+    monkeypatch.setattr(dispatch, "_DEMOTED", {})
+    dispatch._choose_automatically.cache_clear()
+    yield
+    dispatch._choose_automatically.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_demotions")
+def test_a_demoted_backend_is_replaced_by_the_next_in_order() -> None:
+    assert choose_backend(TRIANGLE) == "triton"
+    demote("triton", "the canary found attention off by 0.3")
+    assert choose_backend(TRIANGLE) == "cudnn"
+    demote("cudnn", "it cannot be loaded")
+    assert choose_backend(TRIANGLE) == "xla"
+    assert demoted() == {
+        "triton": "the canary found attention off by 0.3",
+        "cudnn": "it cannot be loaded",
+    }
+
+
+@pytest.mark.usefixtures("fresh_demotions")
+def test_a_demoted_backend_that_is_named_stops_with_the_reason() -> None:
+    demote("triton", "the canary found attention off by 0.3")
+    with pytest.raises(ValueError, match="refused: .* off by 0.3"):
+        choose_backend(TRIANGLE, "triton")
+
+
+@pytest.mark.usefixtures("fresh_demotions")
+@pytest.mark.parametrize("backend", ("xla", "naive", "nonsense"))
+def test_nothing_is_left_without_xla(backend) -> None:
+    with pytest.raises(ValueError, match="only without triton, cudnn"):
+        demote(backend, "because")

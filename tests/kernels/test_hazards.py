@@ -1,30 +1,46 @@
 """Devices that would compute nonsense are stopped by name."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from kernels import Device, hazards_of, require_safe
 
-FLAG = "--xla_disable_hlo_passes=custom-kernel-fusion-rewriter"
-V100 = Device("cuda", (7, 0))
+B200 = Device("cuda", (10, 0))
 
 
-def test_compute_capability_7_is_stopped_with_the_flag_it_needs() -> None:
-    with pytest.raises(RuntimeError, match=f"XLA_FLAGS={FLAG}"):
-        require_safe(V100, xla_flags="")
+@pytest.mark.parametrize("capability", ((10, 0), (10, 3), (11, 0)))
+@pytest.mark.parametrize("cublas", (120_800, 120_903, 130_100))
+def test_blackwell_with_a_faulty_cublas_is_stopped_with_the_remedy(
+    capability, cublas
+) -> None:
+    with pytest.raises(RuntimeError, match="frees tensor memory twice.*--extra cuda13"):
+        require_safe(Device("cuda", capability), cublas)
 
 
-@pytest.mark.parametrize("flags", (FLAG, f"--other=1 {FLAG},another-pass"))
-def test_the_flag_makes_it_safe(flags) -> None:
-    require_safe(V100, xla_flags=flags)
+@pytest.mark.parametrize("cublas", (120_700, 130_200, 140_000))
+def test_other_releases_of_cublas_are_safe(cublas) -> None:
+    require_safe(B200, cublas)
 
 
-def test_the_environment_is_read_by_default(monkeypatch) -> None:
-    monkeypatch.setenv("XLA_FLAGS", "--xla_disable_hlo_passes=something-else")
-    assert [hazard.name for hazard in hazards_of(V100)] == [
-        "custom-kernel-fusion-rewriter"
-    ]
-
-
-@pytest.mark.parametrize("device", (Device("cpu"), Device("cuda", (8, 0))), ids=str)
+@pytest.mark.parametrize(
+    "device",
+    (
+        Device("cpu"),
+        Device("cuda", (7, 0)),
+        Device("cuda", (8, 0)),
+        Device("cuda", (9, 0)),
+        Device("cuda", (12, 0)),
+    ),
+    ids=str,
+)
 def test_other_devices_need_nothing(device) -> None:
-    assert hazards_of(device, xla_flags="") == ()
+    assert hazards_of(device, cublas=120_903) == ()
+
+
+def test_the_remedy_is_an_extra_of_the_project() -> None:
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    extras = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
+    ((remedy,),) = ({h.remedy for h in hazards_of(B200, cublas=120_903)},)
+    assert remedy.rpartition(" ")[2] in extras

@@ -56,6 +56,13 @@ def test_fills_tensor_cores_and_spills_no_register(capability, kernel) -> None:
         assert_fits(code, spec)
 
 
+@pytest.mark.parametrize("capability", ((8, 7), (10, 3), (12, 1)), ids=str)
+def test_relatives_of_those_cards_are_compiled_for_too(capability) -> None:
+    spec = specs(capability)["triangle bfloat16"]
+    for code in compile_spec(spec):
+        assert_fits(code, spec)
+
+
 @pytest.mark.parametrize(
     ("kernel", "capability", "most"),
     (
