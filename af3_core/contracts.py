@@ -448,6 +448,21 @@ class TemplateRow:
 TEMPLATES = Contract(TemplateRow, "templates", 1, ("sequence_id", "rank"))
 
 
+@row
+class ImportedRow:
+    """What another program found for a sequence, as AlphaFold 3 JSON has it."""
+
+    kind: Text = column("protein or rna")
+    sequence: Text = column("one-letter codes as they were searched")
+    unpaired_msa: LargeText | None = column("A3M; null if nothing is known")
+    paired_msa: LargeText | None = column("A3M; null if nothing is known")
+    templates: LargeText | None = column("JSON; null if nothing is known")
+    source: Text = column("the file it was read from")
+
+
+IMPORTED = Contract(ImportedRow, "imported", 1, ("kind", "sequence"))
+
+
 CONTRACTS: dict[str, Contract[Any]] = {
     c.name: c
     for c in (
@@ -467,6 +482,7 @@ CONTRACTS: dict[str, Contract[Any]] = {
         MSA_HITS,
         ALIGNMENTS,
         TEMPLATES,
+        IMPORTED,
     )
 }
 """Every contract by name."""

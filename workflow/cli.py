@@ -277,6 +277,30 @@ def export(
     raise typer.Exit(code)
 
 
+@app.command("import")
+def import_(
+    folder: Annotated[
+        Path, typer.Argument(help="AlphaFold 3's results, or a folder of A3M files.")
+    ],
+    label: Annotated[str, typer.Option(help="Says where it is from.")],
+    store_folder: Annotated[Path, typer.Option("--store", help="The search store.")],
+) -> None:
+    """Take up alignments and templates that other programs have found.
+
+    A campaign whose `search.imported` names the label uses them for equal sequences:
+    foldmill import old_results --label af3-2025 --store /data/store
+    """
+    from workflow.imports import import_folder
+    from workflow.store.entries import Store
+
+    found = import_folder(folder, Store(store_folder), label)
+    for problem in found.problems:
+        typer.echo(f"left out: {problem}", err=True)
+    typer.echo(f"{found.sequences} sequences under the label {label}")
+    if found.problems:
+        raise typer.Exit(EXIT_FAILED)
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to run it.")] = Path(
