@@ -32,11 +32,12 @@ test-long: setup ## Training, bad jobs under real limits, the demo from a warm c
 test-slurm: setup ## Jobs of the demo on a one-node Slurm, disturbed; needs root and slurm-wlm
 	@$(BIN)/python -m pytest -m slurm -rs tests/slurm
 
-check: setup ## Lint, formatting and types
+check: setup ## Lint, formatting, types, and every link of the documentation
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile rules
 	@$(BIN)/basedpyright
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 fmt: setup ## Format
 	@$(BIN)/ruff check --fix .
@@ -45,6 +46,10 @@ fmt: setup ## Format
 
 pins: setup ## Write conda's environments and NOTICE from the lock file
 	@$(BIN)/python envs/write.py
+
+docs: setup ## The documentation site, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 bench: setup ## Benchmarks; results under benchmarks/results
 	@$(BIN)/python -m benchmarks.bench_attention
