@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -142,7 +143,7 @@ def example_msa() -> Msa:
 
 def test_the_profile_is_that_of_hmmbuild(tmp_path: Path) -> None:
     msa = example_msa()
-    rows = align_insertions(msa.sequences)
+    rows = list(align_insertions(msa.sequences))
     reference = "".join("." if letter == "-" else "x" for letter in rows[0])
     lines = [f"row_{i} {row}" for i, row in enumerate(rows)]
     stockholm, model = tmp_path / "msa.sto", tmp_path / "msa.hmm"
@@ -175,7 +176,7 @@ def test_a_profile_finds_what_hmmsearch_finds(tmp_path: Path) -> None:
 
 def test_insertions_get_columns_of_their_own() -> None:
     msa = parse_a3m(">q\nACD\n>a\nabACxD\n>b\nA-yyDz\n")
-    assert align_insertions(msa.sequences) == [
+    assert list(align_insertions(msa.sequences)) == [
         "--AC--D-",
         "ABACX-D-",
         "--A-YYDZ",
@@ -185,3 +186,14 @@ def test_insertions_get_columns_of_their_own() -> None:
 def test_rows_of_different_length_make_no_profile() -> None:
     with pytest.raises(ValueError, match="row 2 of the alignment has 2 columns"):
         build_profile(parse_a3m(">q\nACD\n>a\nAC\n"))
+
+
+def test_one_long_insertion_costs_no_memory_for_every_row() -> None:
+    rows = ["ACDEF"] * 20_000
+    rows[7] = f"AC{'w' * 200_000}DEF"
+    said = "row 8 of the alignment inserts 200,000 residues before residue 3"
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=said):
+        build_profile(Msa(("row",) * len(rows), tuple(rows)))
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
