@@ -1,7 +1,20 @@
 """FASTA and CSV: jobs for people who do not write JSON."""
 
+import gzip
+import json
+import lzma
+
+import pytest
+import zstandard
+
+from af3_core.inputs.files import find_inputs, read_jobs
 from af3_core.job import Job, Ligand, Polymer
-from tests.af3_core.inputs.job_examples import DATA, SEQUENCE, read_text
+from tests.af3_core.inputs.job_examples import (
+    DATA,
+    SEQUENCE,
+    job_object,
+    read_text,
+)
 
 
 def test_every_fasta_record_is_a_monomer(tmp_path) -> None:
@@ -77,3 +90,80 @@ def test_one_bad_row_never_stops_the_others(tmp_path) -> None:
     jobs, errors = read_text(text, tmp_path, "sheet.csv")
     assert [job.name for job in jobs] == ["a", "d"]
     assert [error.field for error in errors] == ["line 3, chains", "line 4"]
+
+
+def test_a_record_of_several_chains_is_a_complex(tmp_path) -> None:
+    text = (
+        ">dimer of two\nMKTAYI:\nGSHMK\n"
+        ">homodimer\nMKT : mkt\n"
+        ">mixed\nMKT:rna|GGCU:dna|GATT:ccd|atp:smiles|CC(=O)O:MKT\n"
+    )
+    jobs, errors = read_text(text, tmp_path, "colabfold.fasta")
+    assert errors == []
+    assert jobs[0].entities == (
+        Polymer("protein", ("A",), "MKTAYI"),
+        Polymer("protein", ("B",), "GSHMK"),
+    )
+    assert jobs[1].entities == (Polymer("protein", ("A", "B"), "MKT"),)
+    assert jobs[2].entities == (
+        Polymer("protein", ("A", "F"), "MKT"),
+        Polymer("rna", ("B",), "GGCU"),
+        Polymer("dna", ("C",), "GATT"),
+        Ligand(("D",), codes=("ATP",)),
+        Ligand(("E",), smiles="CC(=O)O"),
+    )
+
+
+def test_a_wrong_chain_of_a_complex_is_named(tmp_path) -> None:
+    _, [error] = read_text(">a\nMKT:\n:MKT\n", tmp_path, "a.fasta")
+    assert error.field == "record 1 (a), line 1, chain 2"
+
+
+def test_one_byte_that_is_no_utf8_costs_no_record_but_its_own(tmp_path) -> None:
+    path = tmp_path / "latin1.fasta"
+    path.write_bytes(b">p1 kin\xe4se\nMKT\n>p\xfc\nMKT\n>p3\nM\xfcT\n>p4\nMKT\n")
+    jobs, errors = read_jobs(path)
+    assert [job.name for job in jobs] == ["p1", "p\ufffd", "p4"]
+    assert [error.field for error in errors] == ["record 3 (p3), line 5, sequence"]
+
+
+def test_a_header_may_hold_what_unicode_calls_the_end_of_a_line(tmp_path) -> None:
+    jobs, errors = read_text(">a b\u2028c\x85d\nMKT\n", tmp_path, "a.fasta")
+    assert not errors and jobs[0].entities[0].sequence == "MKT"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstandard.compress])
+@pytest.mark.parametrize("name", ["a.fasta", "a.csv", "a.json"])
+def test_compressed_inputs_are_read(pack, name, tmp_path) -> None:
+    texts = {
+        "a.fasta": ">a\nMKT\n",
+        "a.csv": "name,chains\na,MKT\n",
+        "a.json": json.dumps(job_object({"protein": {"id": "A", "sequence": "MKT"}})),
+    }
+    ending = {"gzip": ".gz", "lzma": ".xz"}.get(pack.__module__, ".zst")
+    path = tmp_path / f"{name}{ending}"
+    path.write_bytes(pack(texts[name].encode()))
+    jobs, errors = read_jobs(path)
+    assert not errors and jobs[0].entities[0].sequence == "MKT"
+    assert find_inputs([tmp_path])[0] == [path]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_sheet_may_have_other_separators(separator, tmp_path) -> None:
+    rows = [
+        ["name", "chains", "copies"],
+        ["x1", '"MKT;GGG"', '"2;1"'],
+        ["x2", "MKT", ""],
+    ]
+    text = "".join(separator.join(row) + "\r\n" for row in rows)
+    name = "sheet.tsv" if separator == "\t" else "sheet.csv"
+    jobs, errors = read_text(text, tmp_path, name)
+    assert errors == []
+    assert [len(job.entities) for job in jobs] == [2, 1]
+    assert jobs[0].entities[0].ids == ("A", "B")
+
+
+def test_nucleotides_of_a_file_of_nucleotides_have_to_say_which(tmp_path) -> None:
+    jobs, [error] = read_text(">a kind=dna\nGATT\n>b\nGATT\n", tmp_path, "n.fna")
+    assert jobs[0].entities[0].kind == "dna"
+    assert error.record == "record 2 (b), line 3" and "kind=rna" in error.allowed
