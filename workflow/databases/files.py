@@ -25,6 +25,7 @@ from workflow.databases.catalogue import TOOLS, Database, Shard
 from workflow.databases.template_store import PackedStructures, Readable
 
 BLOCK_BYTES = 16 << 20
+_LOG = logging.getLogger(__name__)
 VERIFIED = "verified"
 """Folder of a search store with the marks of files that were digested."""
 LONGEST_PROTEIN = 100_000
@@ -94,7 +95,7 @@ class _Count:
 
     def shard(self) -> Shard:
         if self.empty:
-            logging.getLogger(__name__).warning(
+            _LOG.warning(
                 "%s: %d records have no residues, the first is %s; they count in Z, as"
                 " in HMMER",
                 *(self.path, self.empty, self.first_empty),
@@ -511,4 +512,10 @@ def make_manifest(folder: Path) -> tuple[Database, ...]:
     if not databases:
         known = ", ".join(prefix for prefix, _, _ in _NAMES)
         raise InputError(str(folder), "databases", "none found", f"files named {known}")
+    for path in find_unknown(folder):
+        _LOG.warning(
+            "%s is none of the known databases and is left alone; a row of the manifest"
+            " may name it",
+            path,
+        )
     return tuple(databases)

@@ -111,6 +111,18 @@ def test_empty_records_count_as_in_hmmer_and_are_told_of(
     assert "2 records have no residues, the first is record 3 (empty)" in caplog.text
 
 
+def test_a_file_that_is_no_known_database_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy_database(MGNIFY, tmp_path)
+    (tmp_path / "ours.fasta").write_bytes(GOOD)
+    (tmp_path / "README.txt").write_text("not FASTA")
+    with caplog.at_level(logging.WARNING):
+        assert len(make_manifest(tmp_path)) == 1
+    [told] = caplog.messages
+    assert "ours.fasta is none of the known databases" in told
+
+
 @pytest.mark.parametrize(
     ("ending", "pack"), [(".gz", gzip.compress), (".zst", zstandard.compress)]
 )
