@@ -78,6 +78,7 @@ def compile_transition(spec: TransitionSpec) -> MachineCode:
     """The transition kernel as it would run `spec` on its device."""
     names = ("x_ptr", "expand_ptr", "contract_ptr", "output_ptr")
     pointers = dict.fromkeys(names, _POINTERS[spec.dtype])
+    pointers |= dict.fromkeys(("scale_ptr", "offset_ptr"), "*fp32")
     launch = transition.plan_launch(spec)
     return _compile(gated_transition, pointers, launch, spec.device)
 
@@ -140,7 +141,8 @@ def _compile(
     )
     usage, assembly = _disassemble(assemble(compiled.asm["ptx"]))
     blocks = ("BLOCK_QUERIES", "BLOCK_KEYS", "BLOCK_ROWS", "BLOCK_EDGES")
-    blocks += ("BLOCK_OUTPUT",) if "BLOCK_OUTPUT" in constants else ("BLOCK_HIDDEN",)
+    is_update = kernel.__name__ == "update_edges"
+    blocks += ("BLOCK_OUTPUT",) if is_update else ("BLOCK_HIDDEN",)
     return MachineCode(
         kernel=kernel.__name__,
         num_registers=int(re.search(r"REG:(\d+)", usage)[1]),
@@ -222,7 +224,7 @@ def specs(capability: tuple[int, int]) -> dict[str, Spec]:
     found["diffusion float32, three products"] = exact
     for name, channels in (("pair", 128), ("MSA", 64)):
         found[f"{name} transition bfloat16"] = TransitionSpec(
-            1024**2, channels, 4 * channels, channels, "bfloat16", device
+            1024**2, channels, 4 * channels, channels, "bfloat16", device, has_norm=True
         )
     for name, channels in (("pair", 128), ("template", 64)):
         found[f"{name} triangle multiplication bfloat16"] = TriangleSpec(

@@ -22,6 +22,7 @@ from kernels.dispatch import (
 )
 from kernels.environment import GPU_ENVIRONMENT, gpu_environment
 from kernels.hazards import Hazard, hazards_of, require_safe
+from kernels.norms import Norm
 from kernels.operands import Mask
 from kernels.spec import AttentionSpec, TransitionSpec, TriangleSpec
 from kernels.triangle import TriangleWeights
@@ -37,6 +38,7 @@ __all__ = [
     "FusedBackend",
     "Hazard",
     "Mask",
+    "Norm",
     "Preference",
     "Spec",
     "TransitionSpec",

@@ -5,6 +5,7 @@ from jaxtyping import Array, Bool, Float
 
 from kernels.devices import current_device
 from kernels.dispatch import FusedBackend, Preference, dispatch
+from kernels.norms import Norm
 from kernels.operands import Mask, gather_operands
 from kernels.spec import spec_of, transition_spec_of, triangle_spec_of
 from kernels.triangle import TriangleWeights, check_triangle
@@ -56,12 +57,14 @@ def gated_transition(
     expand: Float[Array, "c twice_f"],
     contract: Float[Array, "f d"],
     *,
+    norm: Norm | None = None,
     backend: FusedBackend = "auto",
 ) -> Float[Array, "*batch d"]:
     """SwiGLU transition (silu(x Wa) · x Wb) Wc. AF3 SI Algorithm 11, lines 2-4.
 
     `expand` holds Wa in its first f columns and Wb in the others. Matrix products
-    take the dtype of x.
+    take the dtype of x. With `norm` it is the whole update of a residual stream,
+    x + transition(layer norm of x); then d must be c.
 
     Raises ValueError when shapes or dtypes do not fit, or when `backend` is named and
     cannot run; the message is the reason.
@@ -78,8 +81,15 @@ def gated_transition(
             "x, expand and contract must have one dtype, got"
             f" {x.dtype.name}, {expand.dtype.name} and {contract.dtype.name}"
         )
-    spec = transition_spec_of(x, expand, contract, current_device())
-    return dispatch(spec, backend).run(x, expand, contract, spec=spec)
+    if norm is not None:
+        if contract.shape[1] != num_channels:
+            raise ValueError(
+                f"with a norm, contract must have shape {[num_hidden, num_channels]}"
+                f" for x {list(x.shape)}, got {list(contract.shape)}"
+            )
+        norm = Norm(*(y.astype(jnp.float32) for y in norm))
+    spec = transition_spec_of(x, expand, contract, norm, current_device())
+    return dispatch(spec, backend).run(x, expand, contract, norm, spec=spec)
 
 
 def triangle_multiplication(

@@ -7,6 +7,7 @@ import jax
 from jaxtyping import Array
 
 from kernels.devices import Device
+from kernels.norms import Norm
 from kernels.operands import Operands
 from kernels.triangle import TriangleWeights
 
@@ -77,6 +78,7 @@ class TransitionSpec(NamedTuple):
     num_outputs: int
     dtype: str
     device: Device
+    has_norm: bool = False
 
     @property
     def operation(self) -> str:
@@ -87,6 +89,8 @@ class TransitionSpec(NamedTuple):
         return (
             f"{self.dtype} {self.num_rows} rows, {self.num_channels} →"
             f" 2 × {self.num_hidden} → {self.num_outputs} channels on {self.device}"
+            + ", with norm and residual"
+            * self.has_norm
         )
 
 
@@ -154,7 +158,7 @@ def products_of(dtype: str, device: Device) -> Literal["float32", "tf32"]:
 
 
 def transition_spec_of(
-    x: Array, expand: Array, contract: Array, device: Device
+    x: Array, expand: Array, contract: Array, norm: Norm | None, device: Device
 ) -> TransitionSpec:
     """The facts about a transition that a backend may refuse."""
     return TransitionSpec(
@@ -164,6 +168,7 @@ def transition_spec_of(
         num_outputs=contract.shape[1],
         dtype=x.dtype.name,
         device=device,
+        has_norm=norm is not None,
     )
 
 

@@ -8,6 +8,8 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
+from kernels.tiles import layer_norm
+
 
 @triton.jit
 @no_type_check  # its annotations are the compiler's
@@ -15,8 +17,12 @@ def gated_transition(
     x_ptr,
     expand_ptr,
     contract_ptr,
+    scale_ptr,
+    offset_ptr,
     output_ptr,
+    epsilon,
     num_rows,
+    HAS_NORM: tl.constexpr,
     NUM_CHANNELS: tl.constexpr,
     NUM_HIDDEN: tl.constexpr,
     NUM_OUTPUT: tl.constexpr,
@@ -28,7 +34,8 @@ def gated_transition(
     """One program: BLOCK_ROWS rows of x [num_rows, NUM_CHANNELS], start to end.
 
     expand is [NUM_CHANNELS, 2 NUM_HIDDEN], gate columns first; contract is
-    [NUM_HIDDEN, NUM_OUTPUT]. The hidden activations never leave the chip.
+    [NUM_HIDDEN, NUM_OUTPUT]. The hidden activations never leave the chip. With a
+    norm, what is expanded is the layer norm of x, and x is added to the result.
     """
     # 64-bit offsets: a pair tensor of 5,120 tokens has more than 2³¹ elements.
     rows = tl.program_id(0).to(tl.int64) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
@@ -42,7 +49,13 @@ def gated_transition(
         mask=is_row[:, None] & is_channel[None, :],
         other=0.0,
     )
-    result = tl.zeros([BLOCK_ROWS, BLOCK_OUTPUT], tl.float32)
+    if HAS_NORM:
+        # What is added to the residual stream accumulates on top of it.
+        result = x.to(tl.float32)
+        normed = layer_norm(x, scale_ptr, offset_ptr, channels, NUM_CHANNELS, epsilon)
+        x = normed.to(x.dtype)
+    else:
+        result = tl.zeros([BLOCK_ROWS, BLOCK_OUTPUT], tl.float32)
     for start in range(0, NUM_HIDDEN, BLOCK_HIDDEN):
         hidden = start + tl.arange(0, BLOCK_HIDDEN)
         is_hidden = hidden < NUM_HIDDEN

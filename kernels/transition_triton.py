@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from kernels.launch import (
     too_little_shared_memory,
     why_no_triton,
 )
+from kernels.norms import EPSILON, Norm
 from kernels.spec import TransitionSpec, transition_spec_of
 
 DTYPES = ("bfloat16", "float16")
@@ -34,7 +35,7 @@ class Tile(NamedTuple):
     num_stages: int
 
 
-TILES = (Tile(128, 32, 8, 3), Tile(64, 32, 4, 3), Tile(64, 32, 4, 2))
+TILES = (Tile(128, 32, 8, 3), Tile(128, 32, 8, 2))
 
 
 def unsupported(spec: TransitionSpec) -> str | None:
@@ -78,6 +79,7 @@ def plan_launch(spec: TransitionSpec) -> Launch:
     """Grid and compile-time constants of the kernel for `spec`."""
     tile = choose_tile(spec)
     constants = {
+        "HAS_NORM": spec.has_norm,
         "NUM_CHANNELS": spec.num_channels,
         "NUM_HIDDEN": spec.num_hidden,
         "NUM_OUTPUT": spec.num_outputs,
@@ -88,7 +90,7 @@ def plan_launch(spec: TransitionSpec) -> Launch:
     }
     return Launch(
         (math.ceil(spec.num_rows / tile.rows),),
-        {"num_rows": spec.num_rows},
+        {"epsilon": EPSILON, "num_rows": spec.num_rows},
         constants,
         tile.num_warps,
         tile.num_stages,
@@ -99,30 +101,32 @@ def run(
     x: Float[Array, "*batch c"],
     expand: Float[Array, "c twice_f"],
     contract: Float[Array, "f d"],
+    norm: Norm | None,
     *,
     spec: TransitionSpec,
 ) -> Float[Array, "*batch d"]:
     """(silu(x Wa) · x Wb) Wc; the expanded activations never reach memory.
 
+    With `norm`, of the norm of x, and added to x: one read and one write of x.
     Its derivative is that of the XLA backend, which recomputes the forward pass.
     """
-    return _transition(spec, x, expand, contract)
+    return _transition(spec, x, expand, contract, norm)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _transition(
-    spec: TransitionSpec, x: Array, expand: Array, contract: Array
+    spec: TransitionSpec, x: Array, expand: Array, contract: Array, norm: Norm | None
 ) -> Array:
-    return _batchable(spec.device)(x, expand, contract)
+    return _batchable(spec.device)(x, expand, contract, norm)
 
 
-def _forward(spec: TransitionSpec, *arrays: Array) -> tuple[Array, tuple[Array, ...]]:
+def _forward(spec: TransitionSpec, *arrays: Any) -> tuple[Array, tuple[Any, ...]]:
     return _transition(spec, *arrays), arrays
 
 
 def _backward(
-    spec: TransitionSpec, arrays: tuple[Array, ...], gradient: Array
-) -> tuple[Array, ...]:
+    spec: TransitionSpec, arrays: tuple[Any, ...], gradient: Array
+) -> tuple[Any, ...]:
     reference = functools.partial(transition_xla.run, spec=spec)
     _, transpose = jax.vjp(reference, *arrays)
     return transpose(gradient)
@@ -131,37 +135,55 @@ def _backward(
 _transition.defvjp(_forward, _backward)
 
 
-def _batchable(device: Device) -> Callable[[Array, Array, Array], Array]:
+def _batchable(device: Device) -> Callable[..., Array]:
     """The kernel's call, to which `jax.vmap` adds one more batch axis of x."""
 
     @jax.custom_batching.custom_vmap
-    def call(x: Array, expand: Array, contract: Array) -> Array:
-        return _call_kernel(x, expand, contract, device)
+    def call(x: Array, expand: Array, contract: Array, norm: Norm | None) -> Array:
+        return _call_kernel(x, expand, contract, norm, device)
 
     @call.def_vmap
     def batched_call(
-        axis_size: int, is_batched: list[bool], *arrays: Array
+        axis_size: int, is_batched: Any, x: Array, *weights: Any
     ) -> tuple[Array, bool]:
-        if is_batched == [True, False, False]:
-            return call(*arrays), True
-        full = [
-            x if batched else jnp.broadcast_to(x[None], (axis_size, *x.shape))
-            for x, batched in zip(arrays, is_batched, strict=True)
-        ]
-        return jax.lax.map(lambda one: call(*one), full), True
+        def lead(batched: bool, y: Array) -> Array:
+            return y if batched else jnp.broadcast_to(y[None], (axis_size, *y.shape))
+
+        x = lead(is_batched[0], x)
+        if not any(jax.tree.leaves(is_batched[1:])):
+            return call(x, *weights), True
+        full = jax.tree.map(lead, tuple(is_batched[1:]), weights)
+        return jax.lax.map(lambda one: call(*one), (x, *full)), True
 
     return call
 
 
-def _call_kernel(x: Array, expand: Array, contract: Array, device: Device) -> Array:
+def _call_kernel(
+    x: Array, expand: Array, contract: Array, norm: Norm | None, device: Device
+) -> Array:
     # Imported here: a machine without Triton imports this module to be told so.
     from kernels.swiglu import gated_transition
 
-    launch = plan_launch(transition_spec_of(x, expand, contract, device))
+    spec = transition_spec_of(x, expand, contract, norm, device)
     return call_triton(
         gated_transition,
-        launch,
-        {"x_ptr": x, "expand_ptr": expand, "contract_ptr": contract},
+        plan_launch(spec),
+        kernel_arrays(x, expand, contract, norm),
         jax.ShapeDtypeStruct((*x.shape[:-1], contract.shape[-1]), x.dtype),
         device,
     )
+
+
+def kernel_arrays(
+    x: Array, expand: Array, contract: Array, norm: Norm | None
+) -> dict[str, Array]:
+    """The arguments under the kernel's names for them."""
+    # An absent norm is never read: any pointer will do.
+    scale, offset = (x, x) if norm is None else norm
+    return {
+        "x_ptr": x,
+        "expand_ptr": expand,
+        "contract_ptr": contract,
+        "scale_ptr": scale,
+        "offset_ptr": offset,
+    }

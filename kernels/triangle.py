@@ -8,9 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-EPSILON = 1e-5
-"""What AlphaFold 3 adds to the variance in a layer norm."""
-
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -78,21 +75,6 @@ def check_triangle(
             )
     if rows_at_once is not None and rows_at_once < 1:
         raise ValueError(f"rows_at_once must be at least 1, got {rows_at_once}")
-
-
-def layer_norm(
-    x: Float[Array, "*shape"],
-    scale: Float[Array, "c"],
-    offset: Float[Array, "c"],
-    axis: int = -1,
-) -> Float[Array, "*shape"]:
-    """Layer norm of one axis, computed in float32, in x's dtype."""
-    y, axis = x.astype(jnp.float32), axis % x.ndim
-    y = y - jnp.mean(y, axis=axis, keepdims=True)
-    variance = jnp.mean(jnp.square(y), axis=axis, keepdims=True)
-    y = y * jax.lax.rsqrt(variance + EPSILON)
-    shape = (1,) * axis + scale.shape + (1,) * (x.ndim - axis - 1)
-    return (y * scale.reshape(shape) + offset.reshape(shape)).astype(x.dtype)
 
 
 class Side(NamedTuple):

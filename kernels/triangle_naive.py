@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from kernels.norms import layer_norm
 from kernels.spec import TriangleSpec
-from kernels.triangle import TriangleWeights, layer_norm
+from kernels.triangle import TriangleWeights
 
 
 def unsupported(spec: TriangleSpec) -> str | None:

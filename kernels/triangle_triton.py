@@ -23,8 +23,9 @@ from kernels.launch import (
     too_little_shared_memory,
     why_no_triton,
 )
+from kernels.norms import EPSILON
 from kernels.spec import TriangleSpec
-from kernels.triangle import EPSILON, Side, TriangleWeights, update_rows
+from kernels.triangle import Side, TriangleWeights, update_rows
 
 DTYPES = ("bfloat16", "float16")
 # Both kernels keep whole rows in registers.

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from kernels.norms import layer_norm
 from kernels.spec import TriangleSpec
-from kernels.triangle import Side, TriangleWeights, layer_norm, update_rows
+from kernels.triangle import Side, TriangleWeights, update_rows
 
 
 def unsupported(spec: TriangleSpec) -> str | None:

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels import gated_transition, lowering_for
+from kernels import Norm, gated_transition, lowering_for
 from kernels.spec import transition_spec_of
-from kernels.transition_triton import plan_launch
+from kernels.transition_triton import kernel_arrays, plan_launch
 from tests.kernels.examples import A100, assert_close, normal
 
 
@@ -25,8 +25,12 @@ def weights(
     return x.astype(dtype), expand.astype(dtype), contract.astype(dtype)
 
 
-def definition(*arrays: jax.Array) -> np.ndarray:
-    return np.asarray(gated_transition(*arrays, backend="naive"))
+def norm(num_channels: int = 32) -> Norm:
+    return Norm(1 + normal(num_channels, seed=3) / 4, normal(num_channels, seed=4) / 4)
+
+
+def definition(*arrays: jax.Array, norm: Norm | None = None) -> np.ndarray:
+    return np.asarray(gated_transition(*arrays, norm=norm, backend="naive"))
 
 
 def test_the_definition_is_algorithm_11() -> None:
@@ -36,31 +40,48 @@ def test_the_definition_is_algorithm_11() -> None:
     np.testing.assert_allclose(definition(*weights()), expected, atol=1e-5)
 
 
+def test_with_a_norm_it_is_the_update_of_a_residual_stream() -> None:
+    x, expand, contract = weights()
+    scale, offset = (np.asarray(y, np.float64) for y in norm())
+    y = np.float64(x)
+    y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-5)
+    normed = jnp.asarray(y * scale + offset, jnp.float32)
+    expected = np.asarray(x) + definition(normed, expand, contract)
+    found = definition(x, expand, contract, norm=norm())
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("has_norm", (False, True), ids=("bare", "norm"))
 @pytest.mark.parametrize("dtype", ("float32", "bfloat16"))
-def test_xla_agrees_with_the_definition(dtype) -> None:
-    arrays = weights(dtype=dtype)
-    assert_close(np.asarray(gated_transition(*arrays)), definition(*arrays))
+def test_xla_agrees_with_the_definition(dtype, has_norm) -> None:
+    arrays, how = weights(dtype=dtype), {"norm": norm() if has_norm else None}
+    found = np.asarray(gated_transition(*arrays, **how))
+    assert_close(found, definition(*arrays, **how))
 
 
+@pytest.mark.parametrize("has_norm", (False, True), ids=("bare", "norm"))
 @pytest.mark.parametrize("dtype", ("bfloat16", "float16"))
 @pytest.mark.parametrize(
     "shape",
     ((1, 64, 256, 64), (129, 128, 512, 128), (65, 24, 40, 17)),
     ids=("one_row", "pair", "awkward"),
 )
-def test_the_kernel_agrees_with_the_definition(shape, dtype, interpret) -> None:
-    arrays = weights(*shape, dtype=dtype)
-    launch = plan_launch(transition_spec_of(*arrays, A100))
-    names = ("x_ptr", "expand_ptr", "contract_ptr")
+def test_the_kernel_agrees_with_the_definition(
+    shape, dtype, has_norm, interpret
+) -> None:
+    if has_norm and shape[1] != shape[3]:
+        pytest.skip("a residual stream keeps its channels")
+    arrays, norms = weights(*shape, dtype=dtype), norm(shape[1]) if has_norm else None
+    launch = plan_launch(transition_spec_of(*arrays, norms, A100))
     output = interpret(
         "kernels.swiglu",
         "gated_transition",
         launch.grid,
-        dict(zip(names, map(np.asarray, arrays), strict=True)),
+        {k: np.asarray(x) for k, x in kernel_arrays(*arrays, norms).items()},
         {"output_ptr": np.full((shape[0], shape[3]), np.nan, arrays[0].dtype)},
         launch.scalars | launch.constants,
     )["output_ptr"]
-    assert_close(output, definition(*arrays))
+    assert_close(output, definition(*arrays, norm=norms))
 
 
 def test_leading_axes_are_rows() -> None:
@@ -77,6 +98,11 @@ def test_weights_that_do_not_fit_are_named() -> None:
         gated_transition(x, expand[:, :-1], contract)
 
 
+def test_a_residual_stream_keeps_its_channels() -> None:
+    with pytest.raises(ValueError, match=r"contract must have shape \[48, 32\]"):
+        gated_transition(*weights(num_outputs=16), norm=norm())
+
+
 def test_a_backend_that_cannot_run_says_why() -> None:
     with lowering_for(A100), pytest.raises(ValueError, match="x is float32"):
         gated_transition(*weights(), backend="triton")
@@ -87,7 +113,8 @@ def test_it_traces_for_a_card_with_gradients_and_vmap() -> None:
     stacked = (jnp.stack([arrays[0]] * 3), *arrays[1:])
 
     def loss(x: jax.Array, expand: jax.Array, contract: jax.Array) -> jax.Array:
-        return gated_transition(x, expand, contract, backend="triton").sum()
+        how = {"norm": norm(), "backend": "triton"}
+        return gated_transition(x, expand, contract, **how).sum()
 
     with lowering_for(A100):
         gradient = jax.vmap(jax.grad(loss, argnums=(0, 1)), in_axes=(0, None, None))
