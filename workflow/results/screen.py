@@ -129,7 +129,7 @@ def screen_table(chains: pa.Table, scores: pa.Table, interfaces: pa.Table) -> pa
     tables = {"chains": chains, "scores": scores, "interfaces": interfaces}
     for name, table in tables.items():
         connection.register(name, table)
-    pairs = connection.execute(_PAIRS.format(first=_FIRST)).to_arrow_table()
+    pairs = connection.sql(_PAIRS.format(first=_FIRST)).to_arrow_table()
     columns = {name: pairs[name] for name in pairs.column_names}
     columns |= _compared(pairs)
     return pa.table(
@@ -203,7 +203,7 @@ def ranked(table: pa.Table, by: str) -> pa.Table:
     """
     if by not in table.column_names:
         raise KeyError(by)
-    table = table.filter(pc.not_equal(table["kind"], "background"))
+    table = table.filter(pc.field("kind") != "background")
     values = _floats(table, by)
     if by in LOWER_IS_BETTER or by.endswith("_above"):
         values = -values
