@@ -132,7 +132,7 @@ class BondAtom:
     atom_name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScreenChain:
     """Which partner of a screen a chain of a job belongs to."""
 
@@ -147,7 +147,7 @@ class ScreenChain:
     """SMILES, or codes joined by spaces; None for chains of polymers."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScreenPlace:
     """What a job is for in its screen."""
 

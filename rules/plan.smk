@@ -5,6 +5,7 @@ rule plan:
         plan=update("results/plan/plan.json"),
         jobs="results/plan/jobs.parquet",
         chains="results/plan/chains.parquet",
+        screen="results/plan/screen_chains.parquet",
         outcomes="results/plan/outcomes.parquet",
         forecast="results/plan/forecast.json",
         settings="results/plan/settings.json",

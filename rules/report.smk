@@ -7,6 +7,7 @@ rule collect:
     output:
         scores="results/tables/scores.parquet",
         interfaces="results/tables/interfaces.parquet",
+        screen="results/tables/screen.parquet",
         provenance="results/tables/provenance.parquet",
         outcomes="results/tables/outcomes.parquet",
         failures="results/tables/failures.parquet",

@@ -227,6 +227,28 @@ def query(
 
 
 @app.command()
+def results(
+    directory: Directory = _HERE,
+    top: Annotated[int, typer.Option(help="How many.")] = 20,
+    by: Annotated[
+        str | None, typer.Option(help="A score, such as ipsae, iptm or pae_min.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="All columns, as CSV.")] = False,
+) -> None:
+    """Show the best pairs of a screen, or the best jobs, by any score.
+
+    foldmill results --top 50 --by ipsae
+    """
+    from workflow.best import print_best, write_best
+
+    campaign = _campaign(directory)
+    if as_csv:
+        write_best(campaign, by=by, top=top)
+    else:
+        print_best(campaign, _console(), by=by, top=top)
+
+
+@app.command()
 def report(
     directory: Directory = _HERE,
     out: Annotated[Path | None, typer.Option(help="The page.")] = None,

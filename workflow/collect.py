@@ -2,9 +2,9 @@
 
     python -m workflow.collect
 
-writes `results/tables/`: `scores`, `interfaces`, `provenance`, `outcomes` (every item
-of every stage) and `failures` (the outcomes that are not done, each once, where it
-began).
+writes `results/tables/`: `scores`, `interfaces`, `screen` (pairs of screens, over all
+jobs), `provenance`, `outcomes` (every item of every stage) and `failures` (the outcomes
+that are not done, each once, where it began).
 """
 
 import argparse
@@ -13,13 +13,21 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from af3_core.contracts import INTERFACES, OUTCOMES, PROVENANCE, SCORES
+from af3_core.contracts import (
+    INTERFACES,
+    OUTCOMES,
+    PROVENANCE,
+    SCORES,
+    SCREEN,
+    SCREEN_CHAINS,
+)
 from workflow.batches import Plan
 from workflow.campaign import Campaign
 from workflow.results.ranking import rank_rows
+from workflow.results.screen import screen_table
 from workflow.stages import STAGES
 from workflow.step import read_plan, read_planned_settings, run_step
-from workflow.tables import concatenate, write_table
+from workflow.tables import concatenate, read_table, write_table
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,6 +53,9 @@ def collect_tables(campaign: Campaign) -> None:
     files = [campaign.interfaces(name) for name in plan.jobs]
     interfaces = concatenate(files, INTERFACES)
     write_table(campaign.tables / "interfaces.parquet", INTERFACES, interfaces)
+    chains = read_table(campaign.plan / "screen_chains.parquet", SCREEN_CHAINS)
+    screen = screen_table(chains, scores, interfaces)
+    write_table(campaign.tables / "screen.parquet", SCREEN, screen)
     files = [campaign.provenance(name) for name in plan.jobs]
     provenance = concatenate([f for f in files if f.is_file()], PROVENANCE)
     write_table(campaign.tables / "provenance.parquet", PROVENANCE, provenance)

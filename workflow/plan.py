@@ -3,9 +3,9 @@
     python -m workflow.plan --settings '{…}'
 
 writes `results/plan/`: `plan.json` (the batches; all that the Snakefile reads),
-`jobs.parquet`, `chains.parquet`, `outcomes.parquet` (inputs that were refused, with
-file, field, value and what is allowed), `forecast.json` (what it all will take) and
-`settings.json`.
+`jobs.parquet`, `chains.parquet`, `screen_chains.parquet` (what the jobs of screens are
+for), `outcomes.parquet` (inputs that were refused, with file, field, value and what is
+allowed), `forecast.json` (what it all will take) and `settings.json`.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from af3_core.chemistry.dictionary import Components
-from af3_core.contracts import CHAINS, JOBS
+from af3_core.contracts import CHAINS, JOBS, SCREEN_CHAINS
 from af3_core.features.featurise import count_tokens
 from af3_core.features.notes import job_notes
 from af3_core.features.options import FeatureOptions
@@ -41,9 +41,11 @@ from workflow.planning.batching import (
     plan_batches,
     plan_job,
 )
+from workflow.planning.buckets import CostModel
 from workflow.planning.costs import campaign_timings, find_costs
 from workflow.planning.forecast import Forecast, forecast, forecast_path
 from workflow.planning.inputs import inputs_digest
+from workflow.results.screen import chain_rows
 from workflow.settings import Settings, check_settings
 from workflow.step import run_step
 from workflow.tables import table_writer, write_json, write_table
@@ -85,7 +87,8 @@ def make_plan(
     refusals: list[Refusal] = []
     options = settings.feature_options()
     count = functools.partial(_count, options=options)
-    for path, read in _read_inputs(settings):
+    screens: list[str] = []
+    for path, read in _read_inputs(settings, costs.model, screens.append):
         try:
             if isinstance(read, InputError):
                 raise read
@@ -108,14 +111,19 @@ def make_plan(
         before=before,
     )
     cost = forecast(plan, planned, refusals, databases, costs, settings)
+    cost = replace(cost, screens=screens)
     return PlannedCampaign(plan, planned, refusals, cost)
 
 
-def _read_inputs(settings: Settings) -> Iterator[tuple[Path, Job | InputError]]:
+def _read_inputs(
+    settings: Settings, costs: CostModel, say: Callable[[str], None]
+) -> Iterator[tuple[Path, Job | InputError]]:
+    """Jobs and refusals of all inputs; `say` is told what of a screen is computed."""
     files, errors = find_inputs(settings.inputs)
     yield from ((Path(error.file), error) for error in errors)
     for file in files:
-        for read in iterate_jobs(file, settings.predict.seeds):
+        seeds = settings.predict.seeds
+        for read in iterate_jobs(file, seeds, cost=costs.seconds_of_all, say=say):
             yield file, read
 
 
@@ -184,6 +192,9 @@ def write_plan(campaign: Campaign, settings: Settings) -> None:
         made = make_plan(campaign, settings, before, add_job)
     chains = [row for job in made.jobs for row in _chain_rows(job)]
     write_table(campaign.plan / "chains.parquet", CHAINS, CHAINS.table(chains))
+    places = chain_rows((job.job_id, job.job) for job in made.jobs)
+    path = campaign.plan / "screen_chains.parquet"
+    write_table(path, SCREEN_CHAINS, SCREEN_CHAINS.table(places))
     commit_outcomes(campaign, "plan", "outcomes", _refusal_rows(made.refusals))
     write_json(campaign.plan / "settings.json", settings.model_dump(mode="json"))
     write_json(forecast_path(campaign), asdict(made.forecast))

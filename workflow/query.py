@@ -2,8 +2,8 @@
 
     python -m workflow.query "SELECT name, iptm FROM scores WHERE rank = 1" [FOLDER …]
 
-`scores`, `interfaces`, `outcomes`, `failures` and `provenance` are the tables of all
-folders together, with a column `campaign`. A question about scores that pools rows of
+`scores`, `interfaces`, `screen`, `outcomes`, `failures` and `provenance` are the tables
+of all folders together, with a column `campaign`. A question about scores that pools rows of
 different engines is answered with a warning; one that names `provenance` is not warned,
 because it can tell them apart.
 """
@@ -18,8 +18,8 @@ import duckdb
 from workflow.campaign import Campaign
 from workflow.pooling import mixtures
 
-VIEWS = ("scores", "interfaces", "outcomes", "failures", "provenance")
-_POOLED = {"scores", "interfaces"}
+VIEWS = ("scores", "interfaces", "screen", "outcomes", "failures", "provenance")
+_POOLED = {"scores", "interfaces", "screen"}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,6 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jaxtyping import Float
+from numpy import ndarray
+
 
 @dataclass(frozen=True)
 class CostModel:
@@ -33,6 +36,10 @@ class CostModel:
         return (
             self.constant + self.quadratic * num_tokens**2 + self.cubic * num_tokens**3
         )
+
+    def seconds_of_all(self, tokens: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
+        """`seconds` of many."""
+        return self.constant + self.quadratic * tokens**2 + self.cubic * tokens**3
 
     def batch_size(self, bucket: int, batch_seconds: float) -> int:
         """Items of a bucket that a batch of about this length takes; at least one."""

@@ -82,6 +82,8 @@ class Forecast:
     """What should be known of jobs: `JOB: note`."""
     ignored: Mapping[str, int]
     """Files in the inputs' folders that are not read, by folder and ending."""
+    screens: Sequence[str] = ()
+    """What of each screen is computed, in a sentence."""
 
     @property
     def device_hours(self) -> float:

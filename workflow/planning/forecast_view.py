@@ -38,6 +38,7 @@ def describe(forecast: Forecast) -> list[str]:
     costs, hours = forecast.costs, forecast.search_hours
     per_job = forecast.files_at_rest / max(1, forecast.num_jobs)
     lines = [
+        *(f"Screen: {sentence}" for sentence in forecast.screens),
         f"Jobs: {forecast.num_jobs:,}, with seeds {forecast.num_items:,}",
         f"Cluster jobs: {forecast.cluster_jobs:,}",
         f"Device time: {forecast.device_hours:,.1f} hours of {costs.device} "

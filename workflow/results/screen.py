@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -195,15 +194,8 @@ def _floats(table: pa.Table, name: str) -> Float[ndarray, "p"]:
     return table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
-def ranked(table: pa.Table, by: str) -> pa.Table:
-    """Pairs that were asked for, best first by a column.
-
-    Raises:
-        KeyError: there is no such number.
-    """
-    if by not in table.column_names:
-        raise KeyError(by)
-    table = table.filter(pc.field("kind") != "background")
+def best_first(table: pa.Table, by: str) -> pa.Table:
+    """The rows sorted by a column of numbers, the best first, nulls last."""
     values = _floats(table, by)
     if by in LOWER_IS_BETTER or by.endswith("_above"):
         values = -values

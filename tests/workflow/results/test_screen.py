@@ -4,12 +4,13 @@ from itertools import combinations, permutations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from af3_core.columns import Contract
 from af3_core.contracts import INTERFACES, SCORES, SCREEN, SCREEN_CHAINS
 from af3_core.job import Job, Ligand, Polymer, ScreenChain, ScreenPlace
-from workflow.results.screen import chain_rows, ranked, screen_table
+from workflow.results.screen import best_first, chain_rows, screen_table
 
 PARTNERS = [f"P{n:02}" for n in range(12)]
 
@@ -159,7 +160,8 @@ def test_hits_are_compared_with_the_background() -> None:
         filled(SCORES, score_table(jobs)),
         filled(INTERFACES, interfaces),
     )
-    found = ranked(table, "ipsae").to_pylist()
+    asked = table.filter(pc.field("kind") == "asked")
+    found = best_first(asked, "ipsae").to_pylist()
     assert len(found) == 11 and found[0]["partner_2"] == "P03"
     assert found[0]["ipsae_above"] == 0
     assert {r["background"] for r in found} == {"background"}
@@ -195,6 +197,14 @@ def test_baits_that_meet_in_a_pool_were_not_asked_for() -> None:
     kinds = {(r["partner_1"], r["partner_2"]): r["kind"] for r in table.to_pylist()}
     assert kinds.pop(("P00", "P01")) == kinds.pop(("P02", "P03")) == "other"
     assert set(kinds.values()) == {"asked"}
+
+
+def test_a_low_error_is_the_best_and_nothing_the_worst() -> None:
+    table = made({f"a{n}": ["P00", f"P{n:02}"] for n in range(1, 6)})
+    errors = best_first(table, "pae_min")["pae_min"].to_pylist()
+    assert errors == sorted(errors)
+    scores = best_first(table, "ilis")["ilis"].to_pylist()
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_rows_of_chains_say_what_a_job_is_for() -> None:
