@@ -3,9 +3,9 @@
     python -m workflow.query "SELECT name, iptm FROM scores WHERE rank = 1" [FOLDER …]
 
 `scores`, `interfaces`, `screen`, `outcomes`, `failures` and `provenance` are the tables
-of all folders together, with a column `campaign`. A question about scores that pools rows of
-different engines is answered with a warning; one that names `provenance` is not warned,
-because it can tell them apart.
+of all folders together, with a column `campaign`. A question about scores that pools
+rows of different engines is answered with a warning; one that names `provenance` is not
+warned, because it can tell them apart.
 """
 
 import argparse

@@ -190,7 +190,7 @@ def test_bash_completes_commands() -> None:
             "COMP_CWORD": "1",
         }
     )
-    assert set(done.stdout.split()) == {"retry", "report"}
+    assert set(done.stdout.split()) == {"retry", "report", "results"}
 
 
 def test_versions_of_what_computes_are_said(capsys) -> None:
