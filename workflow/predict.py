@@ -11,29 +11,38 @@ that needs too much memory is computed again in ways that need less.
 
 import importlib.metadata
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from af3_core.contracts import PREDICTIONS, PROVENANCE
 from af3_core.model.canary import measure
+from kernels import demoted, record_choices
 from workflow.campaign import Campaign, split_item
 from workflow.engine.attempts import EXIT_DEVICE, Attempts, Group, begin_attempts
 from workflow.engine.failures import DeviceError
+from workflow.engine.guard import Guard, log
 from workflow.engine.items import (
     Item,
     Progress,
     blocked_items,
     commit_outcomes,
     items_from,
-    log,
     outcomes_of,
     unfinished,
 )
 from workflow.engine.stream import Passage, Phases, stream
-from workflow.inference.canary import Trust, require_trusted, this_site
+from workflow.inference.canary import (
+    Trust,
+    WrongNumbers,
+    require_trusted,
+    this_site,
+)
+from workflow.inference.devices import set_environment
 from workflow.inference.timings import begin_timings
 from workflow.inference.worker import (
     Worker,
+    do_without,
     has_unified_memory,
     prediction_key,
     rungs_here,
@@ -50,6 +59,7 @@ from workflow.tables import write_table
 def main(argv: list[str] | None = None) -> int:
     """Predicts one batch."""
     arguments = parse_step("predict", __doc__, argv)
+    set_environment()
     try:
         return run_step(lambda: predict_batch(Campaign(), arguments.batch))
     except DeviceError as error:
@@ -72,9 +82,11 @@ def predict_batch(campaign: Campaign, batch: str) -> None:
     before = unfinished(campaign.outcomes("featurise", batch))
     blocked = blocked_items(items, before)
     kinds = settings.predict.trunk_files
-    todo = [
-        i for i in items if i.name not in blocked and not _is_done(campaign, i, kinds)
-    ]
+
+    def is_done(item: Item) -> bool:
+        return _is_done(campaign, item, kinds)
+
+    todo = [i for i in items if i.name not in blocked and not is_done(i)]
     progress = Progress(campaign, "predict", batch, len(items))
     progress.advance(len(items) - len(todo))
     attempts = begin_attempts(
@@ -88,9 +100,10 @@ def predict_batch(campaign: Campaign, batch: str) -> None:
     if attempts.next_group(todo) is not None:
         worker = start_worker(campaign, settings, planned.bucket, planned.msa_rows)
         trust = trust_device(worker, settings, key)
+        worker = replace(worker, trust=trust)
         timings = begin_timings(campaign.timings(batch), batch, planned.bucket, trust)
         try:
-            for passage, on_rung in work_on_device(worker, todo, attempts):
+            for passage, on_rung in work_on_device(worker, todo, attempts, is_done):
                 passages[passage.item.name] = passage
                 timings.add(passage, on_rung)
                 progress.advance()
@@ -101,7 +114,7 @@ def predict_batch(campaign: Campaign, batch: str) -> None:
     rows = outcomes_of(
         *("predict", batch, items, attempts),
         blocked=blocked,
-        done={item.name for item in items if _is_done(campaign, item, kinds)},
+        done={item.name for item in items if is_done(item)},
         seconds=seconds,
     )
     write_table(campaign.provenance(batch), PROVENANCE, provenance_of(items))
@@ -109,31 +122,50 @@ def predict_batch(campaign: Campaign, batch: str) -> None:
 
 
 def _is_done(campaign: Campaign, item: Item, kinds: Sequence[TrunkFile]) -> bool:
-    return item.is_done and all(
-        is_trunk_file_current(
-            campaign.trunk_file(kind, item.name), made_from=item.made_from
+    """Whether all that an item is to leave is there; what cannot be read is not."""
+    with Guard(f"looking for {item}"):
+        paths = [campaign.trunk_file(kind, item.name) for kind in kinds]
+        return item.is_done and all(
+            is_trunk_file_current(path, made_from=item.made_from) for path in paths
         )
-        for kind in kinds
-    )
+    return False
 
 
 def trust_device(worker: Worker, settings: Settings, key: str) -> Trust:
     """Has the device show that it computes what is known (`inference.canary`).
 
+    A backend that does not, or cannot be loaded, is done without if it was not asked
+    for by its name.
+
     Raises:
-        DeviceError: it does not.
+        DeviceError: the device itself does not.
+        InputError: the backend that the campaign names does not.
     """
     versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib")]
-    work = digest_of(key, worker.runtime.attention_backend, *versions)
-    site = this_site(worker.platform, worker.device, work, settings.predict.dtype)
     folder = Store(settings.search.store).place(Path("canary/records")).parent
-    trust = require_trusted(site, folder, lambda: measure(worker.runtime))
-    log(f"device {site.kind}: {trust.verdict}; {trust.seconds * 1e3:.2f} ms")
-    return trust
+    named = settings.predict.attention
+    while True:
+        work = digest_of(key, named, *versions, *sorted(demoted()))
+        site = this_site(worker.platform, worker.device, work, settings.predict.dtype)
+        with record_choices() as choices, Guard(f"canary on {site.kind}") as guard:
+            trust = require_trusted(site, folder, lambda: measure(worker.runtime))
+            log(f"device {site.kind}: {trust.verdict}; {trust.seconds * 1e3:.2f} ms")
+            return trust
+        guard.raise_unless(
+            lambda why, error: (
+                do_without(choices, error.computation, why.evidence, named)
+                if isinstance(error, WrongNumbers)
+                else why.cause == "backend"
+                and do_without(choices, "", why.evidence, named)
+            )
+        )
 
 
 def work_on_device(
-    worker: Worker, todo: Sequence[Item], attempts: Attempts
+    worker: Worker,
+    todo: Sequence[Item],
+    attempts: Attempts,
+    is_done: Callable[[Item], bool],
 ) -> Iterator[tuple[Passage[Item], Worker]]:
     """Predicts what this process can; yields how each item went through, and on which
     rung of the ladder.
@@ -144,11 +176,26 @@ def work_on_device(
     while group := attempts.next_group(todo):
         on_rung = worker.on(group.rung)
         phases = _noted(on_rung.phases, attempts, group)
-        for passage in stream(group.items, phases):
+        for passage in stream(_still_to_do(group, attempts, is_done), phases):
             log(f"{passage.item.name}: {_describe(passage, group)}")
             yield passage, on_rung
             if passage.failure is not None:
                 attempts.failed(passage.item, group, passage.failure)
+
+
+def _still_to_do(
+    group: Group[Item], attempts: Attempts, is_done: Callable[[Item], bool]
+) -> Iterator[Item]:
+    """The items of a group, but for those that another process has committed.
+
+    Where a driver is killed and started again, the old job may still be at work.
+    """
+    for item in group.items:
+        if is_done(item):
+            log(f"{item}: done by another process")
+            attempts.finished(item)
+        else:
+            yield item
 
 
 def _noted[Loaded, Computed](
@@ -158,6 +205,7 @@ def _noted[Loaded, Computed](
 
     def load(item: Item) -> Loaded:
         attempts.began(item, group)
+        item.require_key()
         return phases.load(item)
 
     def finish(item: Item, computed: Computed) -> None:

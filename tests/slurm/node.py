@@ -1,8 +1,8 @@
 """A real Slurm cluster of one node: no systemd, no cgroups, no accounting database.
 
 Two partitions, `cpu` and `gpu`, share a node that claims four processors, 17,000 MB and
-one GPU. Slurm does not measure what is claimed (`config_overrides`), so a machine of
-any size will do.
+one GPU or two. Slurm does not measure what is claimed (`config_overrides`), so a
+machine of any size will do.
 
 Needs root and Slurm's daemons; `missing` says in a sentence what is not there.
 """
@@ -62,7 +62,7 @@ KillWait=5
 InactiveLimit=0
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory={memory_mb} Gres=gpu:1
+NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory={memory_mb} Gres=gpu:{gpus}
 PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
 """
@@ -124,8 +124,8 @@ def _answers() -> bool:
 class Node:
     """The cluster's daemons, children of this process."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, gpus: int = 1) -> None:
+        self.folder, self.gpus = folder, gpus
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
@@ -164,6 +164,11 @@ class Node:
         """Stops the jobs' processes that run this module."""
         for process in self._running(module):
             _ask(process.suspend, None)
+
+    def let_go_on(self, module: str) -> None:
+        """Lets go on what was held up."""
+        for process in self._running(module):
+            _ask(process.resume, None)
 
     def is_running(self, module: str) -> bool:
         """Whether a process of a job runs this module."""
@@ -224,11 +229,14 @@ class Node:
             slurmd_port=slurmd_port,
             # Room for a small job beside the largest.
             memory_mb=MEMORY_MB + 1000,
+            gpus=self.gpus,
         )
         self._conf.write_text(text, encoding="utf-8")
         # Slurm counts the GPUs of a node by their device files.
         gres = self.folder / "gres.conf"
-        gres.write_text("Name=gpu File=/dev/null\n", encoding="utf-8")
+        files = ("/dev/null", "/dev/zero")[: self.gpus]
+        lines = [f"Name=gpu File={file}\n" for file in files]
+        gres.write_text("".join(lines), encoding="utf-8")
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
@@ -274,9 +282,9 @@ class Node:
 
 
 @contextmanager
-def one_node_cluster(folder: Path) -> Iterator[Node]:
+def one_node_cluster(folder: Path, *, gpus: int = 1) -> Iterator[Node]:
     """A cluster that lives as long as the block."""
-    node = Node(folder)
+    node = Node(folder, gpus)
     try:
         node.start()
         yield node

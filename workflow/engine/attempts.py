@@ -164,6 +164,11 @@ class Attempts:
         self._note(event, item, group)
         self._finished.add(item.name)
 
+    def finished(self, item: Work) -> None:
+        """Takes an item for done that was begun by another process."""
+        self._waiting.discard(item.name)
+        self._finished.add(item.name)
+
     def put_back(self, item: Work, group: Group) -> None:
         """Notes that an item was not tried after all, through no fault of its own."""
         self._note("put_back", item, group)

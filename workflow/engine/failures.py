@@ -78,10 +78,6 @@ class DeviceError(RuntimeError):
     """The device, not the item, is at fault; see `workflow.inference.canary`."""
 
 
-class BackendError(RuntimeError):
-    """A kernel cannot be used on this device, and the campaign asks for that one."""
-
-
 def failure(cause: Cause, evidence: str) -> Failure:
     """A failure with its cause's remedy; the evidence as one short line."""
     return Failure(cause, " ".join(evidence.split())[:500], REMEDIES[cause])
@@ -164,7 +160,6 @@ _SIGNS = (
     _Sign("template", _is_of_template),
     _Sign("input", lambda error: isinstance(error, InputError)),
     _Sign("device", lambda error: isinstance(error, DeviceError)),
-    _Sign("backend", lambda error: isinstance(error, BackendError)),
     _Sign("defect", lambda error: isinstance(error, _DEFECTS)),
     _Sign("host_memory", _is_of_host_memory),
     _Sign("disk", _is_of_disk),

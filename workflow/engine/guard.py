@@ -8,6 +8,7 @@ our own is told from the user's errors, and its traceback goes to the step's log
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 
@@ -21,6 +22,8 @@ class Guard(AbstractContextManager["Guard"]):
 
     failure: Failure | None = None
     """Why the block did not come to its end; None if it did."""
+    error: BaseException | None = None
+    """What it raised."""
 
     def __init__(self, name: str, *lets_through: type[BaseException]) -> None:
         self.name = name
@@ -34,11 +37,18 @@ class Guard(AbstractContextManager["Guard"]):
     ) -> bool:
         if error is None or isinstance(error, self._lets_through):
             return False
-        self.failure = classify(error)
+        self.failure, self.error = classify(error), error
         log(f"{self.name} failed: {self.failure.cause}: {self.failure.evidence}")
         if self.failure.cause in ("defect", "unknown"):
             traceback.print_exception(error)
         return True
+
+    def raise_unless(self, is_mended: Callable[[Failure, BaseException], bool]) -> None:
+        """Raises what was kept after all, unless its cause has been removed."""
+        if self.failure is None or self.error is None:
+            return
+        if not is_mended(self.failure, self.error):
+            raise self.error
 
 
 def log(message: str) -> None:

@@ -51,11 +51,16 @@ class Item:
     path: Path
     contract: Contract
     made_from: str
-    failure: Failure | None = None
+    error: BaseException | None = None
     """Why it cannot even be said what it is made from, if so."""
 
     def __str__(self) -> str:
         return self.name
+
+    def require_key(self) -> None:
+        """Raises what finding the key raised, if it did."""
+        if self.error is not None:
+            raise self.error
 
     @property
     def is_done(self) -> bool:
@@ -71,7 +76,7 @@ def find_item(
     with Guard(f"key of {name}") as guard:
         made_from = key()
     job_id = name.partition(".")[0]
-    return Item(name, job_id, path, contract, made_from, guard.failure)
+    return Item(name, job_id, path, contract, made_from, guard.error)
 
 
 def items_from(
@@ -123,10 +128,12 @@ class Task:
     name: str
     job_id: str | None
     made_from: str = ""
-    failure: Failure | None = None
 
     def __str__(self) -> str:
         return self.name
+
+    def require_key(self) -> None:
+        """There is nothing that could have failed."""
 
 
 def work_through(
@@ -196,10 +203,10 @@ def _go_through[Work: (Item, Task)](
             began = time.monotonic()
             attempts.began(item, group)
             with Guard(f"{stage} {item}") as guard:
-                if item.failure is None:
-                    work(item)
-            if (why := item.failure or guard.failure) is not None:
-                attempts.failed(item, group, why)
+                item.require_key()
+                work(item)
+            if guard.failure is not None:
+                attempts.failed(item, group, guard.failure)
             else:
                 attempts.done(item, group, success)
                 done.add(item.name)
@@ -220,7 +227,7 @@ def find_done(items: Iterable[Item]) -> set[str]:
     done = set()
     for item in items:
         with Guard(f"looking for {item}"):
-            if item.failure is None and item.is_done:
+            if item.error is None and item.is_done:
                 done.add(item.name)
     return done
 

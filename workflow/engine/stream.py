@@ -1,15 +1,18 @@
-"""Keeps the device busy: loads the next item and writes the last one meanwhile.
+"""Keeps the device busy: loads the next items and writes the last ones meanwhile.
 
 Three phases, each in a thread of its own: `load` (features to a padded batch),
-`compute` (the device), `finish` (confidences, table, commit). At most four items are
-under way, so memory is bounded: one on the device, the others before or behind it.
+`compute` (the device), `finish` (confidences, table, commit). Few items are under way,
+so memory is bounded: those on the device, and as many before or behind it. Small items
+may be computed several at once, in one program; each is loaded and finished alone.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import batched
+from typing import cast
 
 from workflow.engine.failures import Failure
 from workflow.engine.guard import Guard
@@ -26,6 +29,10 @@ class Phases[Item, Loaded, Computed]:
     load: Callable[[Item], Loaded]
     compute: Callable[[Item, Loaded], Computed]
     finish: Callable[[Item, Computed], None]
+    compute_together: (
+        Callable[[Sequence[Item], Sequence[Loaded]], Sequence[Computed]] | None
+    ) = None
+    """`compute` for several items at once, if that is possible."""
 
 
 @dataclass
@@ -35,6 +42,8 @@ class Passage[Item]:
     item: Item
     failure: Failure | None = None
     spans: dict[str, Span] = field(default_factory=dict)
+    together: int = 1
+    """With how many items it was computed; of their time it has its equal share."""
 
     @property
     def seconds(self) -> float:
@@ -43,32 +52,75 @@ class Passage[Item]:
 
 
 def stream[Item, Loaded, Computed](
-    items: Sequence[Item], phases: Phases[Item, Loaded, Computed]
+    items: Iterable[Item],
+    phases: Phases[Item, Loaded, Computed],
+    *,
+    together: int = 1,
 ) -> Iterator[Passage[Item]]:
     """Takes items through the phases, in order, and yields each when it is finished.
 
-    An item that fails in any phase is yielded with its failure; the others go on. What
-    the caller does between two items does not keep the device waiting.
+    An item that fails in any phase is yielded with its failure; the others go on, but
+    for those that were computed with it. What the caller does between two items does
+    not keep the device waiting.
+
+    Args:
+        items: taken from the iterable when there is room for them.
+        phases: what is done with every item.
+        together: how many are computed at once.
     """
     with _Lane() as loader, _Lane() as device, _Lane() as finisher:
 
-        def enter(passage: Passage[Item]) -> Future[Passage[Item]]:
-            loaded = loader.submit(
-                lambda: _attempt(passage, "load", phases.load, passage.item)
-            )
+        def enter(chunk: Sequence[Passage[Item]]) -> list[Future[Passage[Item]]]:
+            loaded = [
+                loader.submit(_attempt, passage, "load", phases.load, passage.item)
+                for passage in chunk
+            ]
             computed = device.submit(
-                lambda: _attempt(
-                    passage, "compute", phases.compute, passage.item, loaded.result()
-                )
+                lambda: _compute(chunk, phases, [future.result() for future in loaded])
             )
-            return finisher.submit(lambda: _finish(passage, phases, computed.result()))
+            return [
+                finisher.submit(_finish, passage, phases, index, computed)
+                for index, passage in enumerate(chunk)
+            ]
 
-        waiting = deque(Passage(item) for item in items)
+        waiting = batched((Passage(item) for item in items), together)
         under_way: deque[Future[Passage[Item]]] = deque()
-        while waiting or under_way:
-            while waiting and len(under_way) < _MOST_UNDER_WAY:
-                under_way.append(enter(waiting.popleft()))
+        most = max(_MOST_UNDER_WAY, 2 * together)
+        chunk = next(waiting, None)
+        while chunk or under_way:
+            while chunk and len(under_way) + len(chunk) <= most:
+                under_way += enter(chunk)
+                chunk = next(waiting, None)
             yield under_way.popleft().result()
+
+
+def _compute[Item, Loaded, Computed](
+    chunk: Sequence[Passage[Item]],
+    phases: Phases[Item, Loaded, Computed],
+    loaded: Sequence[Loaded | None],
+) -> list[Computed | None]:
+    """What the device makes of those that could be loaded."""
+    pairs = zip(chunk, loaded, strict=True)
+    ready = [(passage, value) for passage, value in pairs if passage.failure is None]
+    alive = [passage for passage, _ in ready]
+    if phases.compute_together is None or len(alive) < 2:
+        return [
+            _attempt(passage, "compute", phases.compute, passage.item, value)
+            for passage, value in zip(chunk, loaded, strict=True)
+        ]
+    start = time.monotonic()
+    computed: Sequence[Computed] = ()
+    with Guard(f"compute {', '.join(str(passage.item) for passage in alive)}") as guard:
+        computed = phases.compute_together(
+            [passage.item for passage in alive],
+            [cast(Loaded, value) for _, value in ready],
+        )
+    share = (time.monotonic() - start) / len(alive)
+    for index, passage in enumerate(alive):
+        passage.failure, passage.together = guard.failure, len(alive)
+        passage.spans["compute"] = (start + index * share, start + (index + 1) * share)
+    results = iter(computed)
+    return [None if passage.failure else next(results) for passage in chunk]
 
 
 class _Lane(ThreadPoolExecutor):
@@ -84,9 +136,10 @@ class _Lane(ThreadPoolExecutor):
 def _finish[Item, Loaded, Computed](
     passage: Passage[Item],
     phases: Phases[Item, Loaded, Computed],
-    computed: Computed | None,
+    index: int,
+    computed: Future[list[Computed | None]],
 ) -> Passage[Item]:
-    _attempt(passage, "finish", phases.finish, passage.item, computed)
+    _attempt(passage, "finish", phases.finish, passage.item, computed.result()[index])
     return passage
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from af3_core.model.canary import TOLERANCES, Measurement
+from kernels import BACKENDS, Spec
 from workflow.engine.failures import DeviceError
 from workflow.settings import digest_of
 from workflow.tables import replacing
@@ -94,13 +95,23 @@ class Trust:
         return f"right: off by {self.deviation:.1e} at most; tried {self.since}"
 
 
+class WrongNumbers(DeviceError):
+    """One of the known computations came out wrong."""
+
+    def __init__(self, reason: str, computation: str) -> None:
+        super().__init__(reason)
+        self.computation = computation
+        """Its name in `Measurement.deviations`."""
+
+
 def require_trusted(
     site: Site, folder: Path, measure: Callable[[], Measurement]
 ) -> Trust:
     """Has a device tried unless it was before.
 
     Raises:
-        DeviceError: the device computes wrong numbers or is very slow.
+        WrongNumbers: it computes them, or a backend does.
+        DeviceError: the device is very slow.
     """
     trusted = folder / f"{site.digest}.json"
     if trusted.is_file():
@@ -111,6 +122,8 @@ def require_trusted(
     reason = refusal(site, found, fastest)
     if reason is not None:
         _write(folder / "refused" / trusted.name, site, found, reason)
+        if wrong := wrong_computation(site, found):
+            raise WrongNumbers(reason, wrong)
         raise DeviceError(reason)
     if found.seconds < fastest:
         _write(fastest_path, site, found)
@@ -133,14 +146,12 @@ def refusal(site: Site, found: Measurement, fastest: float) -> str | None:
         fastest: seconds of the fastest device of its kind so far; infinite if none.
     """
     where = f"{site.kind} {site.device} of node {site.node}"
-    allowed = TOLERANCES[site.dtype]
-    for name, deviation in found.deviations.items():
-        # Written so that NaN fails.
-        if not deviation <= allowed[name]:
-            return (
-                f"{where} computes wrong numbers: {name.replace('_', ' ')} is off by"
-                f" {deviation:.1e}, at most {allowed[name]:.0e} is in order"
-            )
+    if wrong := wrong_computation(site, found):
+        return (
+            f"{where} computes wrong numbers: {wrong.replace('_', ' ')} is off by"
+            f" {found.deviations[wrong]:.1e}; {TOLERANCES[site.dtype][wrong]:.0e} is"
+            " allowed"
+        )
     slowest = fastest * SLOWEST.get(site.platform, _SLOWEST_ACCELERATOR)
     if found.seconds > slowest:
         return (
@@ -148,6 +159,37 @@ def refusal(site: Site, found: Measurement, fastest: float) -> str | None:
             f" of its kind did in {fastest * 1e3:.1f} ms"
         )
     return None
+
+
+def wrong_computation(site: Site, found: Measurement) -> str | None:
+    """The first computation that is off by more than a sound device is, if any is."""
+    allowed = TOLERANCES[site.dtype]
+    # Written so that NaN fails.
+    wrong = (n for n, by in found.deviations.items() if not by <= allowed[n])
+    return next(wrong, None)
+
+
+def find_culprit(choices: Mapping[Spec, str], computation: str = "") -> str | None:
+    """The backend that a wrong or failed computation is laid to.
+
+    Args:
+        choices: which backend computed what on the way.
+        computation: that came out wrong, if it is known.
+
+    Returns:
+        The most preferred of those used that `auto` can do without; None if there is
+        none, and the device is at fault.
+    """
+    if computation.startswith(("product", "softmax")):
+        return None
+    used = {
+        spec.operation: name
+        for spec, name in choices.items()
+        if name not in ("xla", "naive")
+    }
+    part = computation.removesuffix("_float32")
+    own = [name for operation, name in used.items() if part and part in operation]
+    return next(iter(sorted(own or used.values(), key=list(BACKENDS).index)), None)
 
 
 def _fastest(path: Path) -> float:

@@ -13,7 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow.engine.items import log
+from kernels import GPU_ENVIRONMENT, gpu_environment
+from workflow.engine.guard import log
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _POLL_SECONDS = 5.0
@@ -28,6 +29,20 @@ def visible_devices() -> list[str]:
         return [name for name in stated.split(",") if name]
     nodes = (re.fullmatch(r"nvidia(\d+)", node) for node in os.listdir("/dev"))
     return sorted((node[1] for node in nodes if node), key=int)
+
+
+def set_environment() -> None:
+    """Sets for XLA, on a machine with GPUs, what its user has not set otherwise.
+
+    To be called before JAX looks for devices.
+    """
+    if not visible_devices():
+        return
+    chosen = gpu_environment(os.environ)
+    os.environ.update(chosen)
+    for name in GPU_ENVIRONMENT:
+        whose = "as we set it" if name in chosen else "as it was set"
+        log(f"{name}={os.environ.get(name, '')} ({whose})")
 
 
 def claim_device(devices: Sequence[str]) -> str | None:

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import jax
 
 from af3_core.model.checkpoint import Checkpoint
 from af3_core.model.config import ModelConfig, Runtime
+from kernels import GPU_ENVIRONMENT, demoted
+from workflow.inference.canary import Trust
 from workflow.settings import Settings
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +58,7 @@ def provenance(
     search: Mapping[str, object],
     seed: int,
     rung: str,
+    trust: Trust | None,
 ) -> str:
     """The provenance column of a prediction, as JSON with sorted keys.
 
@@ -70,6 +74,7 @@ def provenance(
         search: what alignments and templates came from; see `search_facts`.
         seed: the model seed.
         rung: how much memory was saved; see `workflow.engine.ladder`.
+        trust: what the device showed before it was used.
     """
     device = jax.devices()[0]
     facts = {
@@ -85,8 +90,12 @@ def provenance(
         "attention": runtime.attention_backend,
         "backends": backends,
         "device": device.device_kind,
-        # Without it there would be no prediction: see workflow.inference.canary.
-        "canary": "passed",
+        "demoted": demoted(),
+        "environment": {
+            name: os.environ[name] for name in GPU_ENVIRONMENT if name in os.environ
+        },
+        # One digit: it says that the device is in order, and of which kind it is.
+        "canary": trust and float(f"{trust.deviation:.0e}"),
         "platform": device.platform,
         "runtime": device.client.platform_version.splitlines()[0],
         "driver": driver_version(),

@@ -5,16 +5,18 @@ Hours may lie between two of them, so each begins where the one before ended.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from af3_core.contracts import TIMINGS
+from workflow.engine.guard import log
 from workflow.engine.items import Item
 from workflow.engine.stream import Passage
 from workflow.inference.canary import Trust
 from workflow.inference.worker import Worker
 from workflow.step import Row
-from workflow.tables import read_rows, write_table
+from workflow.tables import DamagedFile, read_rows, write_table
 
 _MOST_SPENT = 0.02
 """Share of its time that a process may spend on writing timings before it ends."""
@@ -22,16 +24,18 @@ _MOST_SPENT = 0.02
 
 @dataclass
 class Timings:
-    """The timings of a batch: of its earlier processes, and of this one so far."""
+    """The timings of a batch: of this process, beside those of others."""
 
     path: Path
     batch: str
     bucket: int
     trust: Trust
-    rows: list[Row] = field(default_factory=list)
     process: int = 0
     offset: float = 0.0
     """When the processes before ended, in their own time."""
+    rows: list[Row] = field(default_factory=list)
+    """Of this process."""
+    _written: list[Row] = field(default_factory=list)
     _origin: float | None = None
     _next_write: float = 0.0
 
@@ -52,11 +56,11 @@ class Timings:
                     "start": start - self._origin + self.offset,
                     "end": end - self._origin + self.offset,
                     "bucket": self.bucket,
-                    "num_tokens": worker.num_tokens.get(name, -1),
+                    "num_tokens": worker.seen.num_tokens.get(name, -1),
                     "rung": worker.rung,
                     "failed": passage.failure is not None,
-                    "compiled": is_compute and name in worker.compiled_for,
-                    "from_cache": is_compute and name in worker.found_for,
+                    "compiled": is_compute and name in worker.seen.compiled_for,
+                    "from_cache": is_compute and name in worker.seen.found_for,
                     "device": worker.device,
                     "node": self.trust.where,
                     "canary": self.trust.verdict,
@@ -67,18 +71,39 @@ class Timings:
             self.write()
 
     def write(self) -> None:
-        """Writes all there is."""
+        """Writes all there is.
+
+        Two processes may be at work on a batch at once: what the other has written
+        since stays, and its number is its own.
+        """
         if not self.rows:
             return
         began = time.monotonic()
-        write_table(self.path, TIMINGS, TIMINGS.table(self.rows))
+        others = [row for row in _read(self.path) if row not in self._written]
+        if any(row["process"] == self.process for row in others):
+            self.process = _next_process(others)
+            self.rows = [{**row, "process": self.process} for row in self.rows]
+        table = TIMINGS.table(others + self.rows)
+        write_table(self.path, TIMINGS, table)
+        self._written = [r for r in table.to_pylist() if r["process"] == self.process]
         ended = time.monotonic()
         self._next_write = ended + (ended - began) / _MOST_SPENT
 
 
 def begin_timings(path: Path, batch: str, bucket: int, trust: Trust) -> Timings:
     """Takes up the timings of a batch where its last process left them."""
-    rows = read_rows(path, TIMINGS) if path.is_file() else []
-    process = max((int(row["process"]) for row in rows), default=-1) + 1
+    rows = _read(path)
     offset = max((float(row["end"]) for row in rows), default=0.0)
-    return Timings(path, batch, bucket, trust, rows, process, offset)
+    return Timings(path, batch, bucket, trust, _next_process(rows), offset)
+
+
+def _read(path: Path) -> list[Row]:
+    try:
+        return read_rows(path, TIMINGS) if path.is_file() else []
+    except DamagedFile as error:
+        log(f"{error}; the times of earlier processes are lost")
+        return []
+
+
+def _next_process(rows: Sequence[Row]) -> int:
+    return max((int(row["process"]) for row in rows), default=-1) + 1

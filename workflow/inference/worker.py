@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import jax
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Float16
 from af3_core.contracts import PREDICTIONS
 from af3_core.features.buckets import bucket_for
 from af3_core.features.values import Features
+from af3_core.job import InputError
 from af3_core.model.batch import MAX_MSA_ROWS, Batch, pad
 from af3_core.model.checkpoint import (
     Checkpoint,
@@ -29,13 +30,16 @@ from kernels import (
     Spec,
     backends_used,
     current_device,
+    demote,
     record_choices,
     require_safe,
 )
 from workflow.campaign import Campaign, split_item
-from workflow.engine.items import Item, log
+from workflow.engine.guard import Guard, log
+from workflow.engine.items import Item
 from workflow.engine.ladder import RUNGS, Rung
 from workflow.engine.stream import Phases
+from workflow.inference.canary import Trust, find_culprit
 from workflow.inference.devices import claim_device, visible_devices
 from workflow.inference.provenance import provenance
 from workflow.results.features_file import read_job_arrays, read_search_facts
@@ -63,9 +67,25 @@ class Computed:
     bucket: int
 
 
+@dataclass
+class Seen:
+    """What a worker saw of its items on the way; rungs share it."""
+
+    num_tokens: dict[str, int] = field(default_factory=dict)
+    """Tokens of the items loaded so far."""
+    compiled_for: set[str] = field(default_factory=set)
+    """Items for which the network had to be made ready."""
+    found_for: set[str] = field(default_factory=set)
+    """Those of them for which it had been compiled before."""
+    choices: dict[Spec, str] = field(default_factory=dict)
+    """Which backend computes which operation, as decided while compiling."""
+    programs: set[object] = field(default_factory=set)
+    """Programs that were made ready, by all that tells them apart."""
+
+
 @dataclass(frozen=True)
 class Worker:
-    """Weights on the device, how they are used, and what was seen on the way."""
+    """Weights on the device, and how they are used."""
 
     campaign: Campaign
     checkpoint: Checkpoint
@@ -76,14 +96,9 @@ class Worker:
     msa_rows: int = MAX_MSA_ROWS
     rung: Rung = "planned"
     """How much memory is saved; see `workflow.engine.ladder`."""
-    num_tokens: dict[str, int] = field(default_factory=dict)
-    """Tokens of the items loaded so far."""
-    compiled_for: set[str] = field(default_factory=set)
-    """Items for which the network had to be made ready."""
-    found_for: set[str] = field(default_factory=set)
-    """Those of them for which it had been compiled before."""
-    choices: dict[Spec, str] = field(default_factory=dict)
-    """Which backend computes which operation, as decided while compiling."""
+    trust: Trust | None = None
+    """Why the device is trusted; None before it is."""
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def phases(self) -> Phases[Item, Loaded, Computed]:
@@ -108,7 +123,7 @@ class Worker:
     def _load(self, item: Item) -> Loaded:
         job_id, seed = split_item(item.name)
         features, positions = read_job_arrays(self.campaign.features(job_id), seed)
-        self.num_tokens[item.name] = features.num_tokens
+        self.seen.num_tokens[item.name] = features.num_tokens
         bucket = self.bucket
         if self.rung != "planned":
             # A batch may share a bucket far larger than this item needs.
@@ -123,28 +138,17 @@ class Worker:
         return self.msa_rows if is_enough else MAX_MSA_ROWS
 
     def _compute(self, item: Item, loaded: Loaded) -> Computed:
-        _, seed = split_item(item.name)
-        run = _compiled(self.config, self.runtime)
-        already = run._cache_size()
-        # Random numbers as AlphaFold 3 draws them for its own bucket, so a seed gives
-        # the same structure whatever bucket it is computed in.
-        sizes = self.settings.model.drawn_sizes
-        drawn_tokens = np.int32(bucket_for(loaded.features.num_tokens, sizes))
+        program = (self.rung, [np.shape(x) for x in jax.tree.leaves(loaded.batch)])
+        is_new = str(program) not in self.seen.programs
         began = time.monotonic()
         with record_choices() as choices, watch_compilation() as compilation:
-            prediction = jax.block_until_ready(
-                run(
-                    self.checkpoint.params,
-                    loaded.batch,
-                    jax.random.PRNGKey(seed),
-                    drawn_tokens,
-                )
-            )
-        self.choices.update(choices)
-        if run._cache_size() > already:
-            self.compiled_for.add(item.name)
+            prediction = self._predict(item, loaded, choices)
+        self.seen.choices.update(choices)
+        self.seen.programs.add(str(program))
+        if is_new:
+            self.seen.compiled_for.add(item.name)
             if compilation.num_found:
-                self.found_for.add(item.name)
+                self.seen.found_for.add(item.name)
             how = "found" if compilation.num_found else "compiled"
             seconds = time.monotonic() - began
             size = f"{loaded.bucket} tokens"
@@ -156,6 +160,36 @@ class Worker:
         rest = jax.device_get(without_trunk(prediction))
         return Computed(loaded.features, rest, loaded.bucket)
 
+    def _predict(
+        self, item: Item, loaded: Loaded, choices: Mapping[Spec, str]
+    ) -> Prediction:
+        """Runs the network; without a backend that cannot be used, if there is one.
+
+        The canary is small: a kernel may be refused at the size of an item only.
+        """
+        run = _compiled(self.config, self.runtime)
+        _, seed = split_item(item.name)
+        # Random numbers as AlphaFold 3 draws them for its own bucket, so a seed gives
+        # the same structure whatever bucket it is computed in.
+        sizes = self.settings.model.drawn_sizes
+        drawn_tokens = np.int32(bucket_for(loaded.features.num_tokens, sizes))
+        with Guard(f"network for {item}") as guard:
+            key = jax.random.PRNGKey(seed)
+            params = self.checkpoint.params
+            return jax.block_until_ready(run(params, loaded.batch, key, drawn_tokens))
+        guard.raise_unless(
+            lambda why, _: (
+                why.cause == "backend"
+                and do_without(choices, "", why.evidence, self.named)
+            )
+        )
+        return self._predict(item, loaded, choices)
+
+    @property
+    def named(self) -> str:
+        """The backend that the campaign asks for; auto if it leaves the choice."""
+        return self.settings.predict.attention
+
     def _finish(self, item: Item, computed: Computed) -> None:
         job_id, seed = split_item(item.name)
         facts = provenance(
@@ -163,13 +197,14 @@ class Worker:
             self.config,
             self.runtime,
             self.settings,
-            backends=backends_used(self.choices),
+            backends=backends_used(self.seen.choices),
             bucket=computed.bucket,
             msa_rows=self._padded_rows(computed.features),
             features=read_made_from(self.campaign.features(job_id)),
             search=read_search_facts(self.campaign.features(job_id)),
             seed=seed,
             rung=self.rung,
+            trust=self.trust,
         )
         samples = range(len(computed.prediction.positions))
         rows = [
@@ -229,6 +264,37 @@ def runtime_on(rung: Rung, runtime: Runtime) -> Runtime:
     if rung == "small_chunks":
         return runtime
     return dataclasses.replace(runtime, one_sample_at_a_time=True)
+
+
+def do_without(
+    choices: Mapping[Spec, str], computation: str, why: str, named: str
+) -> bool:
+    """Has all that follows computed without a backend that is wrong or unusable.
+
+    Args:
+        choices: which backend computed what.
+        computation: of the canary, that came out wrong, if it did.
+        why: what was seen.
+        named: the backend that the campaign asks for, or auto.
+
+    Returns:
+        Whether there is a backend to do without.
+
+    Raises:
+        InputError: it is the one that the campaign asks for.
+    """
+    culprit = find_culprit(choices, computation)
+    if culprit is None:
+        return False
+    if culprit == named:
+        allowed = f"auto, xla or another backend that works here: {why}"
+        raise InputError("config", "predict.attention", named, allowed)
+    log(f"backend {culprit} is not used from now on: {why}")
+    demote(culprit, why)
+    _compiled.cache_clear()
+    # Whatever was traced before would still call it.
+    jax.clear_caches()
+    return True
 
 
 def rungs_here() -> tuple[Rung, ...]:

@@ -9,7 +9,8 @@ from af3_core.contracts import OUTCOMES
 from af3_core.job import InputError
 from workflow.campaign import Campaign
 from workflow.engine.failures import classify
-from workflow.engine.items import Item, outcome, work_through
+from workflow.engine.items import Item, find_item, outcome, work_through
+from workflow.tables import DamagedFile
 
 HERE = Campaign()
 """The campaign in the current folder."""
@@ -53,6 +54,18 @@ def test_what_is_committed_is_not_made_again(items: list[Item]) -> None:
         work_through(HERE, "test", "batch", items, make)
     work_through(HERE, "test", "batch", items, make)
     assert made == ["a", "b", "c", "c"]
+
+
+def test_an_item_whose_key_cannot_be_found_is_a_row_like_any_other(
+    items: list[Item], tmp_path: Path
+) -> None:
+    def no_key() -> str:
+        raise DamagedFile(tmp_path / "features.parquet", "its footer")
+
+    broken = find_item("b", tmp_path / "b.parquet", OUTCOMES, no_key)
+    rows = work_through(HERE, "test", "batch", [items[0], broken, items[2]], table_of)
+    assert [row["status"] for row in rows] == ["done", "failed", "done"]
+    assert "features.parquet is damaged" in str(rows[1]["evidence"])
 
 
 def test_an_item_whose_job_failed_before_is_skipped(items: list[Item]) -> None:

@@ -68,6 +68,21 @@ def test_the_timings_of_earlier_processes_are_kept(worker: Worker) -> None:
     assert found[1, "b.1", "compute"]["end"] == 8.0
 
 
+def test_two_processes_at_work_at_once_keep_each_other_s_times(worker: Worker) -> None:
+    one, other = begin(), begin()
+    for second in range(3):
+        span = (float(second), second + 0.5)
+        one.add(passage(f"a.{second}", span, span), worker)
+        one.write()
+        other.add(passage(f"b.{second}", span, span), worker)
+        other.write()
+    one.write()
+    found = {(row["item"], row["process"]) for row in recorded()}
+    assert {item for item, _ in found} == {f"{x}.{i}" for x in "ab" for i in range(3)}
+    assert len({process for item, process in found if item[0] == "a"}) == 1
+    assert len({process for _, process in found}) == 2 and len(recorded()) == 12
+
+
 def test_a_process_that_is_killed_leaves_what_it_had_timed(worker: Worker) -> None:
     begin().add(passage("a.1", (0.0, 1.0), (1.0, 2.0)), worker)
     assert {row["item"] for row in recorded()} == {"a.1"}
