@@ -25,6 +25,12 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 type TrunkFile = Literal["embeddings", "distogram"]
 
 
+def _check_distinct[T](values: tuple[T, ...]) -> tuple[T, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("each of them once")
+    return values
+
+
 def _check_date(text: str) -> str:
     date.fromisoformat(text)
     return text
@@ -85,7 +91,9 @@ class Model(_Block):
 class Predict(_Block):
     """How it is computed, how often, and how much goes into one cluster job."""
 
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1,)
+    seeds: Annotated[
+        tuple[Seed, ...], Field(min_length=1), AfterValidator(_check_distinct)
+    ] = (1,)
     num_seeds: Positive | None = None
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     attention: Literal["auto", "naive", "xla", "cudnn", "triton"] = "auto"

@@ -28,6 +28,9 @@ PROTEIN_CODES = {
 RNA_CODES = {letter: letter for letter in "AGCU"}
 DNA_CODES = {letter: "D" + letter for letter in "AGCT"}
 
+_NUCLEOTIDES_OF_HMMER = "ABCDGHIKMNRSTUVWXY"
+"""Letters of its RNA alphabet."""
+
 CODES_BY_KIND: dict[PolymerKind, dict[str, str]] = {
     "protein": PROTEIN_CODES,
     "rna": RNA_CODES,
@@ -83,21 +86,27 @@ def query_sequence(polymer: Polymer) -> str:
     Databases and templates are searched with these letters, results are stored under
     them, alignments must begin with them and features are made of them. Letters without
     a residue of their own are unknown, modified residues have their parent's letter.
+
+    Inosine is searched as I, as in AlphaFold 3, and is N among the features; so are
+    letters that HMMER has no nucleotide for, which stop AlphaFold 3's search.
     """
-    return one_letter_sequence(residue_codes(polymer), polymer.kind)
+    return _letters(residue_codes(polymer), polymer.kind, _NUCLEOTIDES_OF_HMMER)
 
 
 def one_letter_sequence(codes: tuple[str, ...], kind: PolymerKind) -> str:
-    """Returns the sequence that MSAs and templates are aligned with.
+    """The letters of `query_sequence` as features are made of them.
 
-    Modified residues get their parent's letter where one is known. Letters of the
-    other kind of polymer that sneak into nucleic acids become N.
+    Those of the other kind of polymer that sneak into nucleic acids become N.
     """
+    return _letters(codes, kind, "AGCUTN")
+
+
+def _letters(codes: tuple[str, ...], kind: PolymerKind, nucleotides: str) -> str:
     unknown = UNKNOWN_LETTER[kind]
     letters = residue_letters(codes, unknown=unknown)
     if kind == "protein":
         return letters
-    return "".join(x if x in "AGCUTN" else unknown for x in letters)
+    return "".join(x if x in nucleotides else unknown for x in letters)
 
 
 def residue_class(code: str, kind: ChainKind) -> int:

@@ -16,6 +16,7 @@ from af3_core.job import Modification, Polymer, PolymerKind
         ("protein", "QAXGK", {"SEP": 3}, "QASGK"),
         ("protein", "QAYGK", {"MYOWN": 2}, "QXYGK"),
         ("rna", "GCAGR", {"6MZ": 3, "PSU": 1}, "UCNGN"),
+        ("rna", "GCAGU", {"I": 3, "PHE": 4}, "GCINU"),
         ("dna", "GCATN", {"5CM": 2}, "GCATN"),
     ],
 )
