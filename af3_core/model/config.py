@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import jax.numpy as jnp
 import pydantic
 
+from af3_core.features.buckets import AF3_BUCKETS
 from kernels import Preference
 
 _FORBID_EXTRA = pydantic.ConfigDict(extra="forbid")
@@ -121,6 +122,8 @@ class Sampler:
     """In units of the standard deviation of the data, as is sigma_min."""
     sigma_min: float = 0.0004
     rho: float = 7.0
+    noise_buckets: tuple[int, ...] = AF3_BUCKETS
+    """Padded sizes in tokens for one of which noise is drawn, whatever the padding."""
 
 
 @dataclass(frozen=True)

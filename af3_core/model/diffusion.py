@@ -1,6 +1,6 @@
 """The diffusion module and its sampler. SI Algorithms 18-22."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import haiku as hk
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from af3_core.features.buckets import bucket_for
+from af3_core.features.buckets import AF3_BUCKETS, bucket_for
 from af3_core.model.atoms import (
     AtomCondition,
     AtomConditioning,
@@ -270,6 +270,7 @@ def draw_noise(
     num_samples: int,
     shape: tuple[int, int],
     drawn_tokens: Int[Array, ""] | None,
+    buckets: Sequence[int] = AF3_BUCKETS,
 ) -> Float[Array, "b n x 3"]:
     """Normal noise for every atom slot of all samples, cut from one draw.
 
@@ -279,8 +280,9 @@ def draw_noise(
 
     Args:
         shape: tokens and slots of the batch.
-        drawn_tokens: at most AlphaFold 3's bucket for a batch of this size; None:
-            the batch's. Tokens beyond it get noise that means nothing.
+        drawn_tokens: at most the bucket for a batch of this size; None: the batch's.
+            Tokens beyond it get noise that means nothing.
+        buckets: what it may be.
     """
     if not jax.config.jax_threefry_partitionable:
         raise RuntimeError("random numbers need jax_threefry_partitionable, a default")
@@ -288,7 +290,7 @@ def draw_noise(
     if drawn_tokens is None:
         return jax.random.normal(key, (num_samples, num_tokens, num_slots, 3))
     per_token = 3 * num_slots
-    longest = num_samples * bucket_for(num_tokens) * per_token
+    longest = num_samples * bucket_for(num_tokens, buckets) * per_token
     numbers = jax.random.normal(key, (longest,))
     starts = jnp.arange(num_samples) * drawn_tokens * per_token
 
@@ -314,7 +316,8 @@ def sample_positions(
     levels = jnp.asarray(noise_schedule(sampler))
     key, first_key = jax.random.split(key)
     num_samples = sampler.num_samples
-    first = draw_noise(first_key, num_samples, mask.shape, drawn_tokens)
+    buckets = sampler.noise_buckets
+    first = draw_noise(first_key, num_samples, mask.shape, drawn_tokens, buckets)
     positions = levels[0] * first
 
     def step(carry: tuple[Array, Array], level_pair: Array) -> tuple[tuple, None]:

@@ -171,7 +171,7 @@ class Worker:
         _, seed = split_item(item.name)
         # Random numbers as AlphaFold 3 draws them for its own bucket, so a seed gives
         # the same structure whatever bucket it is computed in.
-        sizes = self.settings.model.drawn_sizes
+        sizes = self.config.sampler.noise_buckets
         drawn_tokens = np.int32(bucket_for(loaded.features.num_tokens, sizes))
         with Guard(f"network for {item}") as guard:
             key = jax.random.PRNGKey(seed)
@@ -355,7 +355,7 @@ def prediction_key(settings: Settings) -> str:
 
 def configure(config: ModelConfig, overrides: Model) -> ModelConfig:
     """The network's configuration with what the campaign sets differently."""
-    sampler = config.sampler
+    sampler = dataclasses.replace(config.sampler, noise_buckets=overrides.drawn_sizes)
     if overrides.num_diffusion_steps is not None:
         sampler = dataclasses.replace(sampler, num_steps=overrides.num_diffusion_steps)
     if overrides.num_samples is not None:

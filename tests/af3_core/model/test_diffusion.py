@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from af3_core.features.buckets import RELEASE_BUCKETS, bucket_for
 from af3_core.model.config import Sampler
 from af3_core.model.diffusion import (
     SIGMA_DATA,
@@ -67,6 +68,15 @@ def test_noise_is_what_alphafold_3_draws_for_its_own_bucket(drawn_tokens) -> Non
     theirs = jax.random.normal(KEY, (3, drawn_tokens, 24, 3))
     ours = jax.jit(lambda size: draw_noise(KEY, 3, (300, 24), size))(drawn_tokens)
     np.testing.assert_array_equal(ours[:, :n], theirs[:, :n])
+
+
+def test_noise_may_be_that_of_an_older_release_with_other_buckets() -> None:
+    buckets = RELEASE_BUCKETS["3.0.4"]
+    drawn = bucket_for(100, buckets)
+    theirs = jax.random.normal(KEY, (3, drawn, 24, 3))
+    ours = jax.jit(lambda size: draw_noise(KEY, 3, (112, 24), size, buckets))(drawn)
+    np.testing.assert_array_equal(ours, theirs[:, :112])
+    assert drawn == 256 and bucket_for(100) == 128
 
 
 def test_noise_of_one_sample_does_not_depend_on_padding() -> None:
