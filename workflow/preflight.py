@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from af3_core.job import InputError
-from af3_core.model.checkpoint import find_parts, read_config, read_records
+from af3_core.model.checkpoint import check_checkpoint, find_parts
 from af3_core.model.config import ModelConfig
 from workflow.databases.catalogue import read_manifest
 from workflow.installation import ROOT
@@ -111,19 +111,18 @@ def _check_weights(at: Places) -> Iterator[Problem]:
     """Whether the checkpoint is there, readable and whole."""
     path = at.path(at.settings.model.checkpoint)
     try:
-        parts = find_parts(path)
-        config = read_config(path)
-        for part in parts:
+        for part in find_parts(path):
             if not os.access(part, os.R_OK):
                 remedy = "ask its owner for the right to read it"
                 yield Problem("model.checkpoint", f"{part} may not be read", remedy)
                 return
-        for _ in read_records(parts):
-            pass
+        config = check_checkpoint(path)
     except InputError as error:
-        yield Problem(
-            f"model.checkpoint ({error.field})", f"{path}: {error.value}", error.allowed
-        )
+        where = f"model.checkpoint ({error.field})"
+        # Of hundreds of parameters, the first says which network it is not.
+        allowed, *more = error.allowed.split("; ")
+        remedy = f"allowed: {allowed}{'; …' if more else ''}"
+        yield Problem(where, f"{path}: {error.value}", remedy)
         return
     is_published_size = config.pairformer == ModelConfig().pairformer
     if is_published_size and at.settings.predict.dtype == "float32":
@@ -218,7 +217,8 @@ def _check_scheduler(profile: Path | None) -> Iterator[Problem]:
         return
     file = next((f for f in sorted(profile.glob("*config.yaml"))), None)
     if file is None:
-        yield Problem(f"--profile {profile}", "no config.yaml there", "name a profile")
+        remedy = "name slurm, lsf, or a folder with Snakemake's config.yaml"
+        yield Problem(f"--profile {profile}", "no such profile", remedy)
         return
     values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     if values.get("executor") != "slurm":

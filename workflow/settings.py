@@ -242,7 +242,7 @@ def _refusals(error: ValidationError, source: str) -> list[InputError]:
     found = []
     for problem in error.errors():
         field = ".".join(str(part) for part in problem["loc"]) or "file"
-        allowed = problem["msg"]
+        allowed = problem["msg"].removeprefix("Input should be ")
         if problem["type"] == "extra_forbidden":
             known = _known_keys(problem["loc"][:-1])
             near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)

@@ -97,6 +97,27 @@ def load_checkpoint(path: Path, config: ModelConfig | None = None) -> Checkpoint
     return Checkpoint(params, config, identifier.hex(), digest.hexdigest())
 
 
+def check_checkpoint(path: Path) -> ModelConfig:
+    """Reads a checkpoint as `load_checkpoint` does, keeping nothing of it.
+
+    Returns:
+        The configuration of its network.
+
+    Raises:
+        InputError: it could not be loaded.
+    """
+    parts, config = find_parts(path), read_config(path)
+    found = {
+        (record.scope, record.name): jax.ShapeDtypeStruct(
+            record.values.shape, record.values.dtype
+        )
+        for record in read_records(parts)
+    }
+    found.pop(IDENTIFIER, None)
+    _rename(found, parameter_shapes(config), parts)
+    return config
+
+
 def find_parts(path: Path) -> list[Path]:
     """The files of a checkpoint in reading order; see `load_checkpoint`.
 
@@ -284,7 +305,7 @@ def _read_record(stream: _Stream, digest: "hashlib._Hash | None") -> Record | No
 
 
 def _rename(
-    found: dict[tuple[str, str], Any], expected: Shapes, parts: list[Path]
+    found: Mapping[tuple[str, str], Any], expected: Shapes, parts: list[Path]
 ) -> dict[str, dict[str, Any]]:
     """Moves parameters to our paths; refuses unless they are exactly `expected`."""
     params: dict[str, dict[str, Any]] = {}

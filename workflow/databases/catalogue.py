@@ -116,13 +116,19 @@ def read_manifest(path: Path) -> tuple[Database, ...]:
     return tuple(databases.values())
 
 
+_TABLE = "a table of databases; `foldmill databases make` writes one"
+
+
 def _read_rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t", strict=True)
             rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(str(path), "databases", str(error), "a manifest") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(str(path), "databases", reason, _TABLE) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(str(path), "databases", str(error), _TABLE) from error
     found = tuple(reader.fieldnames or ())
     if set(found) != set(COLUMNS):
         raise InputError(str(path), "columns", ", ".join(found), ", ".join(COLUMNS))

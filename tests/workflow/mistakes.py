@@ -1,0 +1,203 @@
+"""Makes the mistakes that people make, and writes down what they are told.
+
+    python -m tests.workflow.mistakes > docs/troubleshooting.md
+
+Every mistake is made in a campaign that is otherwise good, and told before anything is
+computed. tests/workflow/test_mistakes.py holds the page to what is said today.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.workflow.campaigns import DATABASES, ROOT, job, make_campaign, protein
+from workflow.cli import main
+
+type Change = Callable[[Path, dict[str, Any]], None]
+"""Spoils a campaign: its folder, and its configuration, which is written afterwards."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing done wrong, and the command that tells it."""
+
+    heading: str
+    command: tuple[str, ...]
+    change: Change
+    count: int = 1
+    """How many sentences it takes."""
+    is_warning: bool = False
+
+
+def _set(block: str, **keys: object) -> Change:
+    def change(folder: Path, settings: dict[str, Any]) -> None:
+        settings[block] = {**settings.get(block, {}), **keys}
+
+    return change
+
+
+def _nothing(folder: Path, settings: dict[str, Any]) -> None:
+    """What is wrong is in the command."""
+
+
+def _truncated(folder: Path, settings: dict[str, Any]) -> None:
+    file = folder / "toy.bin.zst"
+    file.write_bytes(file.read_bytes()[:-500])
+
+
+def _other_network(folder: Path, settings: dict[str, Any]) -> None:
+    (folder / "toy.config.json").unlink()
+
+
+def _no_text(folder: Path, settings: dict[str, Any]) -> None:
+    settings.clear()
+    settings["__text__"] = "inputs: [a.json\nmodel:"
+
+
+def _three(folder: Path, settings: dict[str, Any]) -> None:
+    settings["predict"] = {"dtpye": "bfloat16", "max_tokens": 0}
+    settings["scroe"] = {}
+
+
+def _database_gone(folder: Path, settings: dict[str, Any]) -> None:
+    (folder / "databases/uniref90.fasta").unlink()
+
+
+def _database_changed(folder: Path, settings: dict[str, Any]) -> None:
+    with (folder / "databases/mgnify.fasta").open("a") as file:
+        file.write(">new\nMKV\n")
+
+
+def _empty_inputs(folder: Path, settings: dict[str, Any]) -> None:
+    for path in (folder / "inputs").iterdir():
+        path.unlink()
+
+
+def _empty_folder(folder: Path, settings: dict[str, Any]) -> None:
+    (folder / "empty").mkdir()
+    settings["model"]["checkpoint"] = "empty"
+
+
+def _inputs(*paths: str) -> Change:
+    def change(folder: Path, settings: dict[str, Any]) -> None:
+        settings["inputs"] = list(paths)
+
+    return change
+
+
+def _no_config(folder: Path, settings: dict[str, Any]) -> None:
+    settings.clear()
+
+
+def _all_at_once(folder: Path, settings: dict[str, Any]) -> None:
+    settings["model"]["checkpoint"] = "af3.bin.zst"
+    settings["search"]["databases"] = "nowhere.tsv"
+    settings["score"] = {"references": "known"}
+
+
+_DEMO = str(ROOT / "config/demo/model/trained.bin.zst")
+
+MISTAKES = (
+    Mistake("An unknown command", ("rnu",), _nothing),
+    Mistake("A folder that is not there", ("run", "-d", "nowhere"), _nothing),
+    Mistake("No configuration", ("run",), _no_config),
+    Mistake("A configuration that is not YAML", ("run",), _no_text),
+    Mistake("A misspelt setting", ("run",), _set("predict", dtpye="bfloat16")),
+    Mistake("A value that does not exist", ("run",), _set("relax", samples="bset")),
+    Mistake("A value of the wrong kind", ("run",), _set("plan", max_cluster_jobs="x")),
+    Mistake("Three mistakes in one file", ("check",), _three, count=3),
+    Mistake("Inputs that are not there", ("run",), _inputs("proteom.fasta")),
+    Mistake("A folder without inputs", ("run",), _empty_inputs),
+    Mistake("No weights", ("plan",), _set("model", checkpoint="af3.bin.zst")),
+    Mistake("A folder without weights", ("plan",), _empty_folder),
+    Mistake("Weights cut short", ("plan",), _truncated),
+    Mistake("Weights of another network", ("plan",), _other_network),
+    Mistake("No table of databases", ("plan",), _set("search", databases="db.tsv")),
+    Mistake("A database that is gone", ("run",), _database_gone),
+    Mistake("A database that has changed", ("run",), _database_changed),
+    Mistake("No known structures", ("run",), _set("score", references="known")),
+    Mistake(
+        "The demo's network in a campaign of your own",
+        ("check",),
+        _set("model", checkpoint=_DEMO),
+        is_warning=True,
+    ),
+    Mistake("No such profile", ("check", "--profile", "slrum"), _nothing),
+    Mistake("Slurm where there is none", ("check", "--profile", "slurm"), _nothing),
+    Mistake("Several of these", ("run",), _all_at_once, count=3),
+)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command said, and how it ended."""
+
+    status: int
+    lines: list[str]
+    has_results: bool
+    """Whether anything was computed."""
+
+
+def make(mistake: Mistake, folder: Path) -> Told:
+    """Makes a mistake in a new campaign in this folder."""
+    shutil.copytree(DATABASES.parent, folder / "databases")
+    campaign = make_campaign(folder / "c", {"good.json": job("good", protein("MKVA"))})
+    for name in ("toy.bin.zst", "toy.config.json", "inputs"):
+        if (campaign / name).exists():
+            shutil.move(campaign / name, folder / name)
+    settings = yaml.safe_load((campaign / "config.yaml").read_text(encoding="utf-8"))
+    settings["search"]["databases"] = "databases/databases.tsv"
+    mistake.change(folder, settings)
+    if settings:
+        text = settings.pop("__text__", None) or yaml.safe_dump(settings)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+    with _inside(folder), contextlib.redirect_stdout(io.StringIO()) as out:
+        with contextlib.redirect_stderr(out):
+            status = main(list(mistake.command))
+    said = out.getvalue().replace(str(folder), ".").replace(str(ROOT), "FOLDMILL")
+    lines = [line for line in said.splitlines() if line.strip()]
+    return Told(status, lines, (folder / "results").exists())
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """In this folder, on a machine without Slurm."""
+    before, path = Path.cwd(), os.environ["PATH"]
+    os.chdir(folder)
+    os.environ["PATH"] = ""
+    try:
+        yield
+    finally:
+        os.chdir(before)
+        os.environ["PATH"] = path
+
+
+def page(told: list[Told]) -> str:
+    """The page for people: what was done, and what they were told."""
+    parts = [
+        "# Troubleshooting",
+        "What a campaign says before anything is computed, by mistake. `foldmill check`"
+        " tells all of them at once; `plan` and `run` look first, too. What goes wrong"
+        " later has rows with causes and remedies: [Failures](failures.md).",
+    ]
+    for mistake, answer in zip(MISTAKES, told, strict=True):
+        said = "\n".join(answer.lines)
+        command = " ".join(("foldmill", *mistake.command))
+        parts.append(f"## {mistake.heading}\n\n```text\n$ {command}\n{said}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    answers = []
+    for one in MISTAKES:
+        with tempfile.TemporaryDirectory() as name:
+            answers.append(make(one, Path(name)))
+    print(page(answers), end="")
