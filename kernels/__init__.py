@@ -3,7 +3,12 @@
 Backends that need more (CUDA, Triton) say so when they are asked for.
 """
 
-from kernels.api import attention, gated_transition, triangle_multiplication
+from kernels.api import (
+    attention,
+    gated_transition,
+    self_attention,
+    triangle_multiplication,
+)
 from kernels.devices import Device, current_device, lowering_for
 from kernels.dispatch import (
     BACKENDS,
@@ -57,5 +62,6 @@ __all__ = [
     "lowering_for",
     "record_choices",
     "require_safe",
+    "self_attention",
     "triangle_multiplication",
 ]

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 from kernels.devices import current_device
 from kernels.dispatch import FusedBackend, Preference, dispatch
 from kernels.norms import Norm
-from kernels.operands import Mask, gather_operands
+from kernels.operands import Mask, Operands, gather_operands
 from kernels.spec import spec_of, transition_spec_of, triangle_spec_of
 from kernels.triangle import TriangleWeights, check_triangle
 
@@ -42,11 +42,40 @@ def attention(
     Raises ValueError when shapes or dtypes do not fit, or when no backend named can
     run; the message is the reason.
     """
+    operands = gather_operands(q, k, v, bias=bias, mask=mask, gate=gate)
+    return _attend(operands, scale, backend)
+
+
+def self_attention(
+    projected: Float[Array, "*batch n parts h c"],
+    *,
+    bias: Float[Array, "*#batch #h #n #n"] | None = None,
+    mask: Bool[Array, "*#batch #h #n #n"] | Mask | None = None,
+    scale: float | None = None,
+    backend: Preference = "auto",
+) -> Float[Array, "*batch n h c"]:
+    """`attention` of q, k, v and gate (in this order) as one projection leaves them.
+
+    One product makes all four, and a backend that can reads them where they lie:
+    cutting them apart would cost a pass over memory.
+
+    Raises ValueError as `attention` does.
+    """
+    if projected.ndim < 4 or projected.shape[-3] != 4:
+        raise ValueError(
+            f"projected must have shape [*batch n 4 h c], got {list(projected.shape)}"
+        )
+    q, k, v, gate = (projected[..., part, :, :] for part in range(4))
+    operands = gather_operands(q, k, v, bias=bias, mask=mask, gate=gate)
+    return _attend(operands._replace(packed=projected), scale, backend)
+
+
+def _attend(operands: Operands, scale: float | None, backend: Preference) -> Array:
+    q = operands.q
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     if not 0.0 < scale < float("inf"):
         raise ValueError(f"scale must be positive and finite, got {scale}")
-    operands = gather_operands(q, k, v, bias=bias, mask=mask, gate=gate)
-    if 0 in (*q.shape, *k.shape):
+    if 0 in (*q.shape, *operands.k.shape):
         return jnp.zeros_like(q)
     spec = spec_of(operands, current_device())
     return dispatch(spec, backend).run(operands, scale=scale, spec=spec)

@@ -165,10 +165,14 @@ def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
     # Two numbers for each row of the mask.
     key_mask = scalars["key_mask_strides"]
     scalars["key_ends_strides"] = tuple(2 * s // spec.num_keys for s in key_mask)
+    parts = 4 if spec.is_packed else 1
     constants = {
         "NUM_HEADS": spec.num_heads,
         "NUM_KEY_HEADS": spec.num_key_heads,
         "NUM_CHANNELS": spec.num_channels,
+        "PART": spec.num_heads * spec.num_channels if spec.is_packed else 0,
+        "QUERY_ROW": parts * spec.num_heads * spec.num_channels,
+        "KEY_ROW": parts * spec.num_key_heads * spec.num_channels,
         "HAS_GATE": spec.has_gate,
         "HAS_BIAS": spec.bias is not None,
         "HAS_DENSE_MASK": spec.dense_mask is not None,
@@ -269,11 +273,12 @@ _attend.defvjp(_attend_forward, _attend_backward)
 
 def kernel_arrays(operands: Operands) -> dict[str, Array | None]:
     """The operands under the kernel's parameter names."""
+    q, k, v, gate = operands[:4] if operands.packed is None else [operands.packed] * 4
     return {
-        "q_ptr": operands.q,
-        "k_ptr": operands.k,
-        "v_ptr": operands.v,
-        "gate_ptr": operands.gate,
+        "q_ptr": q,
+        "k_ptr": k,
+        "v_ptr": v,
+        "gate_ptr": gate,
         "bias_ptr": operands.bias,
         "dense_mask_ptr": _as_bytes(operands.dense_mask),
         "key_mask_ptr": _as_bytes(operands.key_mask),
@@ -319,7 +324,7 @@ def _batchable(scale: float, spec: AttentionSpec) -> Callable[[Operands], Array]
         def lead(name: str, x: Array | None, batched: bool | None) -> Array | None:
             if x is None or batched:
                 return x
-            size = axis_size if name in ("q", "k", "v", "gate") else 1
+            size = axis_size if name in ("q", "k", "v", "gate", "packed") else 1
             return jnp.broadcast_to(x[None], (size, *x.shape))
 
         with_axis = map(lead, Operands._fields, operands, is_batched[0])
@@ -332,11 +337,9 @@ def _call_kernel(operands: Operands, scale: float, spec: AttentionSpec) -> Array
     # Imported here: a machine without Triton imports this module to be told so.
     from kernels.flash import flash_attention
 
+    arrays = kernel_arrays(operands)
     # An absent operand is never read: any pointer will do.
-    arrays = {
-        name: operands.q if x is None else x
-        for name, x in kernel_arrays(operands).items()
-    }
+    arrays = {k: arrays["q_ptr"] if x is None else x for k, x in arrays.items()}
     return call_triton(
         flash_attention,
         plan_launch(spec, scale),

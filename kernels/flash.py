@@ -109,6 +109,9 @@ def flash_attention(
     NUM_HEADS: tl.constexpr,
     NUM_KEY_HEADS: tl.constexpr,
     NUM_CHANNELS: tl.constexpr,
+    PART: tl.constexpr,
+    QUERY_ROW: tl.constexpr,
+    KEY_ROW: tl.constexpr,
     HAS_GATE: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     HAS_DENSE_MASK: tl.constexpr,
@@ -129,7 +132,9 @@ def flash_attention(
     """One program: BLOCK_QUERIES queries of one head of one batch element.
 
     q, output and gate are [num_batch, num_queries, NUM_HEADS, NUM_CHANNELS], k and v
-    [num_batch, num_keys, NUM_KEY_HEADS, NUM_CHANNELS], all contiguous. The batch is
+    [num_batch, num_keys, NUM_KEY_HEADS, NUM_CHANNELS]. All are contiguous, or those
+    that are read are parts of one array: then a query has QUERY_ROW numbers, a key
+    KEY_ROW, and q, k, v and gate follow each other PART apart. The batch is
     outer × inner. Strides of what broadcasts are (outer, inner, head, query), 0
     where it does; BIAS_KEY and DENSE_KEY are those along keys, 0 or 1. key_ends are
     two numbers of keys: those before the first hole, and those up to the last key.
@@ -146,8 +151,9 @@ def flash_attention(
     is_query = queries < num_queries
     # Rows beyond the last query repeat it, so that reads need no mask along queries.
     rows = tl.minimum(queries, num_queries - 1)
-    query_row = (batch * num_queries + queries) * NUM_HEADS + head
-    q = load_rows(q_ptr + query_row * NUM_CHANNELS, is_query, channels, NUM_CHANNELS)
+    token = batch * num_queries + queries
+    query_row = token * QUERY_ROW + head * NUM_CHANNELS
+    q = load_rows(q_ptr + query_row, is_query, channels, NUM_CHANNELS)
 
     num_full = num_keys
     end = num_keys
@@ -191,11 +197,12 @@ def flash_attention(
     total = tl.zeros([BLOCK_QUERIES], tl.float32)
     output = tl.zeros([BLOCK_QUERIES, BLOCK_CHANNELS], tl.float32)
     key_head = head // (NUM_HEADS // NUM_KEY_HEADS)
-    row_size = NUM_KEY_HEADS * NUM_CHANNELS
-    first_row = (batch * num_keys * NUM_KEY_HEADS + key_head) * NUM_CHANNELS
+    first_row = batch * num_keys * KEY_ROW + key_head * NUM_CHANNELS
+    k_ptr += PART
+    v_ptr += 2 * PART
 
     for start in range(0, full_end, BLOCK_KEYS):
-        key_row = first_row + (start + block) * row_size
+        key_row = first_row + (start + block) * KEY_ROW
         k = load_rows(k_ptr + key_row, None, channels, NUM_CHANNELS)
         if HAS_BIAS:
             # The bias starts the accumulator: added afterwards, it would drag the
@@ -223,7 +230,7 @@ def flash_attention(
         is_key = keys < end
         if HAS_KEY_MASK:
             is_key &= tl.load(key_mask_ptr + keys, mask=is_key, other=0) != 0
-        key_row = first_row + keys * row_size
+        key_row = first_row + keys * KEY_ROW
         k = load_rows(k_ptr + key_row, is_key, channels, NUM_CHANNELS)
         if HAS_BIAS:
             bias_tile = bias_rows[:, None] + keys[None, :] * BIAS_KEY
@@ -258,11 +265,12 @@ def flash_attention(
 
     output = output / tl.where(total == 0.0, 1.0, total)[:, None]
     if HAS_GATE:
-        gate_row = gate_ptr + query_row * NUM_CHANNELS
+        gate_row = gate_ptr + 3 * PART + query_row
         gate = load_rows(gate_row, is_query, channels, NUM_CHANNELS)
         output = output * tl.sigmoid(gate.to(tl.float32))
+    output_rows = output_ptr + (token * NUM_HEADS + head) * NUM_CHANNELS
     tl.store(
-        (output_ptr + query_row * NUM_CHANNELS)[:, None] + channels[None, :],
+        output_rows[:, None] + channels[None, :],
         output.to(output_ptr.dtype.element_ty),
         mask=is_query[:, None] & (channels < NUM_CHANNELS)[None, :],
     )

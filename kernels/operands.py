@@ -48,6 +48,9 @@ class Operands(NamedTuple):
     query_index: Int[Array, "*#batch q"] | None
     """Position of each query in the uncut sequence; present when causal."""
     key_index: Int[Array, "*#batch k"] | None
+    packed: Float[Array, "*batch q 4 h c"] | None = None
+    """q, k, v and gate as they lie side by side in memory, where they do. They are
+    there by themselves as well: a backend reads one or the other."""
 
 
 class Axes(NamedTuple):
@@ -64,6 +67,7 @@ class Axes(NamedTuple):
     key_segments: int | None = None
     query_index: int | None = None
     key_index: int | None = None
+    packed: int | None = None
 
 
 QUERY_AXES = Axes(
@@ -97,7 +101,8 @@ def take_block(
             return x
         return jax.lax.dynamic_slice_in_dim(x, start, size, axis=axis)
 
-    return Operands(*map(cut, operands, axes))
+    # A block of queries or keys is no longer one array with the others.
+    return Operands(*map(cut, operands, axes))._replace(packed=None)
 
 
 def allowed(operands: Operands) -> Bool[Array, "*#batch #h #q #k"] | None:

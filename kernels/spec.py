@@ -39,6 +39,8 @@ class AttentionSpec(NamedTuple):
     has_gate: bool = False
     products: Literal["float32", "tf32"] = "float32"
     """Of float32 operands: nearly exact, or rounded to TensorFloat-32."""
+    is_packed: bool = False
+    """Whether q, k, v and gate are parts of one array."""
 
     @property
     def operation(self) -> str:
@@ -61,6 +63,7 @@ class AttentionSpec(NamedTuple):
         extras = [f"{name} {list(shape)}" for name, shape in self.broadcasting.items()]
         extras += ["causal"] * self.is_causal + ["gated"] * self.has_gate
         extras += ["products in TF32"] * (self.products == "tf32")
+        extras += ["packed"] * self.is_packed
         return (
             f"{self.dtype} batch {list(self.batch)}, {self.num_queries} queries,"
             f" {self.num_keys} keys, {self.num_heads}/{self.num_key_heads} heads,"
@@ -141,6 +144,7 @@ def spec_of(operands: Operands, device: Device) -> AttentionSpec:
         is_causal=operands.query_index is not None,
         has_gate=operands.gate is not None,
         products=products_of(q.dtype.name, device),
+        is_packed=operands.packed is not None,
     )
 
 

@@ -124,9 +124,9 @@ def interpreted(
 ) -> np.ndarray:
     """The flash kernel as `device` would be given it, run by Triton's interpreter."""
     arguments = {"bias": None, "mask": None, "gate": None, **arguments}
-    q = arguments["q"]
+    q, packed = arguments["q"], arguments.pop("packed", None)
     scale = arguments.pop("scale", q.shape[-1] ** -0.5)
-    operands = gather_operands(**arguments)
+    operands = gather_operands(**arguments)._replace(packed=packed)
     launch = plan_launch(spec_of(operands, device), scale)
     arrays = {
         name: np.asarray(q if x is None else x)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.shapes import random_inputs
-from kernels import Mask, attention, attention_xla
+from kernels import Mask, attention, attention_xla, self_attention
 from tests.kernels.examples import (
     BIASES,
     DTYPES,
@@ -197,3 +197,18 @@ def test_what_does_not_fit_is_named_with_what_would(change, message) -> None:
 def test_a_scale_that_is_not_positive_is_refused() -> None:
     with pytest.raises(ValueError, match="scale must be positive"):
         attention(**qkv(), scale=0.0)
+
+
+@pytest.mark.parametrize("backend", ("naive", "xla"))
+def test_self_attention_is_attention_of_the_four_parts(backend) -> None:
+    projected = normal(2, 20, 4, 3, 16)
+    q, k, v, gate = (projected[..., part, :, :] for part in range(4))
+    how = {"bias": normal(3, 20, 20), "mask": Mask(keys=jnp.arange(20) < 17)}
+    found = self_attention(projected, **how, backend=backend)
+    expected = attention(q, k, v, gate=gate, **how, backend="naive")
+    assert_close(np.asarray(found), np.asarray(expected))
+
+
+def test_self_attention_needs_four_parts() -> None:
+    with pytest.raises(ValueError, match=r"must have shape \[\*batch n 4 h c\]"):
+        self_attention(normal(20, 3, 3, 16))

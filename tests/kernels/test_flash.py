@@ -60,6 +60,20 @@ def test_shares_key_heads_among_query_heads(num_key_heads, interpret) -> None:
     assert_close(interpreted(interpret, arguments), naive(arguments))
 
 
+@pytest.mark.parametrize("num_channels", (16, 24))
+def test_reads_the_parts_of_one_projection_where_they_lie(
+    num_channels, interpret
+) -> None:
+    packed = normal(2, 70, 4, 3, num_channels)
+    parts = {n: packed[..., i, :, :] for i, n in enumerate(("q", "k", "v", "gate"))}
+    arguments = parts | {
+        "bias": normal(3, 70, 70),
+        "mask": Mask(keys=jnp.arange(70) < 66),
+    }
+    output = interpreted(interpret, arguments | {"packed": packed})
+    assert_close(output, naive(arguments))
+
+
 def test_broadcasts_over_two_groups_of_batch_axes(interpret) -> None:
     arguments = qkv(batch=(2, 3)) | {
         "bias": normal(3, 4, 20, 24),
