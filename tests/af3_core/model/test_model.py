@@ -7,8 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from af3_core.model.batch import Batch
 from af3_core.model.config import Runtime
-from af3_core.model.model import Prediction, compile_predict, split_keys
+from af3_core.model.model import (
+    Prediction,
+    compile_predict,
+    compile_predict_group,
+    split_keys,
+)
 from tests.af3_core.model.tiny import FLOAT32, TINY, random_params, small_batch
 
 KEY = jax.random.PRNGKey(1)
@@ -115,3 +121,34 @@ def test_the_samplers_key_depends_on_recycles_but_the_trunks_does_not() -> None:
     other = split_keys(KEY, replace(TINY, num_recycles=2), num_templates=4)
     np.testing.assert_array_equal(trunk, other[0])
     assert (sampler != other[1]).any()
+
+
+def with_templates(batch, seed) -> Batch:
+    """The same job with templates of atoms anywhere, the first of them given twice."""
+    shape = batch.templates.atom_positions.shape
+    positions = 10 * np.random.default_rng(seed).standard_normal(shape, np.float32)
+    positions[1] = positions[0]
+    templates = replace(
+        batch.templates,
+        atom_positions=jnp.asarray(positions),
+        atom_mask=jnp.ones_like(batch.templates.atom_mask),
+    )
+    return replace(batch, templates=templates)
+
+
+def test_items_computed_together_are_as_alone() -> None:
+    plain = small_batch()
+    items = [with_templates(plain, 1), plain, with_templates(plain, 2)]
+    keys = [jax.random.PRNGKey(seed) for seed in (1, 1, 3)]
+    drawn = [jnp.int32(size) for size in (128, 256, 64)]
+    together = compile_predict_group(TINY, BASE)(random_params(), items, keys, drawn)
+    for found, *item in zip(together, items, keys, drawn, strict=True):
+        alone = compiled(BASE)(random_params(), *item)
+        for ours, other in zip(*map(jax.tree.leaves, (found, alone)), strict=True):
+            np.testing.assert_allclose(ours, other, atol=2e-3)
+
+
+def test_items_of_different_shapes_make_no_group() -> None:
+    batches, keys = [small_batch(32), small_batch(40)], [KEY, KEY]
+    with pytest.raises(ValueError, match="same shape"):
+        compile_predict_group(TINY, BASE)(random_params(), batches, keys)
