@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from af3_core.model.config import DiffusionTransformer, Runtime
 from af3_core.model.primitives import LayerNorm, Linear
-from kernels import Mask, attention
+from kernels import Mask, attention, gated_transition
 
 
 class AdaptiveLayerNorm(hk.Module):
@@ -40,11 +40,17 @@ def gated_output(
 
     SI Algorithm 24, lines 11-14, and SI Algorithm 25, line 3.
     """
-    output = Linear(num_channels, name="output")(x)
+    return gate_output(Linear(num_channels, name="output")(x), condition)
+
+
+def gate_output(
+    x: Float[Array, "b *n c"], condition: Float[Array, "1 *n cs"]
+) -> Float[Array, "b *n c"]:
+    """`x`, gated by the condition."""
     gate = Linear(
-        num_channels, name="output_gate", use_bias=True, bias_init=-2.0, init="zeros"
+        x.shape[-1], name="output_gate", use_bias=True, bias_init=-2.0, init="zeros"
     )
-    return jax.nn.sigmoid(gate(condition)) * output
+    return jax.nn.sigmoid(gate(condition)) * x
 
 
 class ConditionedTransition(hk.Module):
@@ -58,10 +64,16 @@ class ConditionedTransition(hk.Module):
         self, x: Float[Array, "b *n c"], condition: Float[Array, "1 *n cs"]
     ) -> Float[Array, "b *n c"]:
         num_channels = x.shape[-1]
+        num_hidden = self.factor * num_channels
         x = adaptive_norm(x, condition, name="norm")  # line 1
-        expand = Linear(2 * self.factor * num_channels, name="expand", init="relu")
-        a, b = jnp.split(expand(x), 2, axis=-1)  # line 2
-        return gated_output(jax.nn.silu(a) * b, condition, num_channels)  # line 3
+        expand = Linear(2 * num_hidden, name="expand", init="relu")
+        output = Linear(num_channels, name="output")
+        update = gated_transition(
+            x,
+            expand.weights(num_channels, x.dtype),
+            output.weights(num_hidden, x.dtype),
+        )  # line 2
+        return gate_output(update, condition)  # line 3
 
 
 class ConditionedAttention(hk.Module):

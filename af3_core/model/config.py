@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import pydantic
 
 from af3_core.features.buckets import AF3_BUCKETS
-from kernels import Preference
+from kernels import Preference, current_device
 
 _FORBID_EXTRA = pydantic.ConfigDict(extra="forbid")
 
@@ -174,6 +174,13 @@ class ModelConfig:
     distogram: DistogramHead = DistogramHead()
 
 
+PAIR_CHUNKS = {"cpu": 2**12}
+"""Pairs of tokens projected at once: on a CPU what stays in its caches (128 channels
+in float32 are 2 MB)."""
+ACCELERATOR_PAIR_CHUNK = 2**21
+"""Enough to fill an accelerator, and little beside the whole of a large complex."""
+
+
 @dataclass(frozen=True)
 class Runtime:
     """How it is computed.
@@ -184,11 +191,9 @@ class Runtime:
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Of activations in trunk and confidence head; diffusion is always float32."""
     attention_backend: Preference = "auto"
-    pair_chunk: int = 2**21
+    pair_chunk: int | None = None
     """Pairs of tokens that are projected at once, in whole rows. Some 3 kB of memory
-    each; a batch of fewer pairs is computed in one piece."""
-    outer_product_chunk: int = 128
-    """Tokens whose outer products are alive at once."""
+    each; a batch of fewer pairs is computed in one piece. None: `PAIR_CHUNKS`."""
     cached_bias_tokens: int = 1024
     """Up to this many tokens the pair biases of all diffusion blocks are kept in
     memory (1.5 kB per pair of tokens) instead of projected in every step."""
@@ -207,12 +212,16 @@ class Runtime:
         return jnp.dtype(self.dtype)
 
     def rows_at_once(self, num_tokens: int, share: int = 1) -> int:
-        """Rows of the pair representation in a chunk.
+        """Rows of the pair representation in a chunk, on the current device.
 
         Of `pair_chunk`, only one part in `share` is used: for what is float32 or has
         many channels.
         """
-        return max(1, self.pair_chunk // (share * num_tokens))
+        chunk = self.pair_chunk
+        if chunk is None:
+            platform = current_device().platform
+            chunk = PAIR_CHUNKS.get(platform, ACCELERATOR_PAIR_CHUNK)
+        return max(1, chunk // (share * num_tokens))
 
 
 _MODEL_CONFIG = pydantic.TypeAdapter(ModelConfig)

@@ -54,9 +54,9 @@ class OuterProductMean(hk.Module):
     the output's bias is divided as well.
     """
 
-    def __init__(self, num_outer: int, chunk: int, *, name: str) -> None:
+    def __init__(self, num_outer: int, runtime: Runtime, *, name: str) -> None:
         super().__init__(name=name)
-        self.num_outer, self.chunk = num_outer, chunk
+        self.num_outer, self.runtime = num_outer, runtime
 
     def __call__(
         self,
@@ -90,9 +90,8 @@ class OuterProductMean(hk.Module):
             count = jnp.einsum("is,sj->ij", row_weight, weight)[..., None]
             return rows + update / (0.001 + count).astype(dtype)
 
-        return update_rows(
-            multiply, self.chunk, pair, jnp.swapaxes(left, 0, 1), weight.T
-        )
+        chunk = self.runtime.rows_at_once(len(pair), share=16)
+        return update_rows(multiply, chunk, pair, jnp.swapaxes(left, 0, 1), weight.T)
 
 
 class PairWeightedAveraging(hk.Module):
@@ -164,16 +163,14 @@ class MsaModule(hk.Module):
 
         def block(rows: Array, pair: Array) -> tuple[Array, Array]:
             pair = OuterProductMean(
-                config.num_outer_channels,
-                runtime.outer_product_chunk,
-                name="outer_product_mean",
+                config.num_outer_channels, runtime, name="outer_product_mean"
             )(rows, mask, pair)  # line 6
             rows = rows + PairWeightedAveraging(
                 config.num_heads, runtime, name="pair_weighted_averaging"
             )(rows, pair, mask)  # line 7
-            rows = rows + Transition(config.transition_factor, name="msa_transition")(
-                rows
-            )  # line 8
+            transition = Transition(config.transition_factor, name="msa_transition")
+            chunk = runtime.rows_at_once(rows.shape[1])
+            rows = update_rows(lambda x: x + transition(x), chunk, rows)  # line 8
             pair = PairUpdate(
                 config.num_pair_heads, config.transition_factor, runtime, name="pair"
             )(pair, pair_mask)  # lines 9-13

@@ -16,6 +16,8 @@ from af3_core.model.primitives import (
 )
 from kernels import Mask, TriangleWeights, attention, triangle_multiplication
 
+MIN_TRIANGLE_ROWS = 64
+
 Pair = Float[Array, "n n cz"]
 PairMask = Bool[Array, "n n"]
 
@@ -55,7 +57,8 @@ class TriangleMultiplication(hk.Module):
             output=matrix("output", num_channels, zeros=True),
             output_gate=matrix("output_gate", num_channels, zeros=True),
         )
-        rows = self.runtime.rows_at_once(len(pair))
+        # Every chunk reads one side of all edges again: not for a few rows.
+        rows = max(self.runtime.rows_at_once(len(pair)), MIN_TRIANGLE_ROWS)
         return triangle_multiplication(
             pair, mask, weights, outgoing=self.outgoing, rows_at_once=rows
         )

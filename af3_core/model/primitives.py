@@ -106,9 +106,11 @@ class LayerNorm(hk.Module):
     def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
         # float32: a mean over hundreds of bfloat16 channels loses its last bits.
         y = x.astype(jnp.float32)
-        y = y - jnp.mean(y, axis=-1, keepdims=True)
-        variance = jnp.mean(jnp.square(y), axis=-1, keepdims=True)
-        y = y * jax.lax.rsqrt(variance + 1e-5)
+        # As published: both means in one pass over memory.
+        mean = jnp.mean(y, axis=-1, keepdims=True)
+        square = jnp.mean(jnp.square(y), axis=-1, keepdims=True)
+        variance = jnp.maximum(square - jnp.square(mean), 0.0)
+        y = (y - mean) * jax.lax.rsqrt(variance + 1e-5)
         broadcast = (1,) * (x.ndim - 1) + x.shape[-1:]
         parameters = self.parameters(x.shape[-1])
         if self.use_scale:

@@ -46,7 +46,8 @@ class Setup:
 
     config: ModelConfig
     training: Training
-    runtime: Runtime = Runtime(dtype="float32")
+    # In one piece: derivatives of a loop over chunks carry the whole of it.
+    runtime: Runtime = Runtime(dtype="float32", pair_chunk=2**21)
 
     @property
     def how(self) -> dict[str, ModelConfig | Runtime]:

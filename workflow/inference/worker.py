@@ -246,11 +246,7 @@ def without_trunk(prediction: Prediction) -> Prediction:
     return dataclasses.replace(prediction, distogram=distogram, embeddings=None)
 
 
-_SMALL_CHUNKS = {
-    "pair_chunk": 2**17,
-    "outer_product_chunk": 16,
-    "cached_bias_tokens": 0,
-}
+_SMALL_CHUNKS = {"pair_chunk": 2**17, "cached_bias_tokens": 0}
 
 
 def runtime_on(rung: Rung, runtime: Runtime) -> Runtime:

@@ -25,7 +25,6 @@ OTHERWISE = Runtime(
     dtype="float32",
     attention_backend="xla",
     pair_chunk=7 * 32,
-    outer_product_chunk=5,
     cached_bias_tokens=0,
     grouped_bias_tokens=0,
     one_sample_at_a_time=True,

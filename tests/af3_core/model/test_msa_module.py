@@ -7,6 +7,7 @@ import numpy as np
 from af3_core.model.batch import Msa
 from af3_core.model.msa_module import OuterProductMean, embed_rows, shuffle_rows
 from tests.af3_core.model.stages import random_array, run
+from tests.af3_core.model.tiny import FLOAT32
 
 KEY = jax.random.PRNGKey(3)
 
@@ -56,7 +57,7 @@ def test_the_outer_product_mean_does_not_see_masked_rows() -> None:
     pair = random_array(1, 3, 3, 6)
 
     def mean(msa, mask) -> jax.Array:
-        return OuterProductMean(4, 2, name="mean")(msa, mask, pair) - pair
+        return OuterProductMean(4, FLOAT32, name="mean")(msa, mask, pair) - pair
 
     msa, mask = random_array(0, 5, 3, 8), jnp.ones((5, 3), bool).at[3:].set(False)
     np.testing.assert_allclose(
