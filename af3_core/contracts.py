@@ -319,7 +319,7 @@ class ScreenChainRow:
     copy: Int = column("0; 1, 2, … for further partners of one label")
     role: Text = column("bait, prey or any")
     num_tokens: Int = column("of the partner")
-    ligand: Text | None = column("SMILES or component codes; null for polymers")
+    ligand: Text | None = column("smiles:CCO or ccd:ATP; null for polymers")
 
 
 SCREEN_CHAINS = Contract(ScreenChainRow, "screen_chains", 1, ("job_id", "chain_id"))
@@ -341,7 +341,7 @@ class ScreenRow:
     role_2: Text = column("likewise")
     tokens_1: Int = column("tokens of partner_1")
     tokens_2: Int = column("likewise")
-    ligand: Text | None = column("SMILES or component codes; null for polymers")
+    ligand: Text | None = column("smiles:CCO or ccd:ATP; null for polymers")
     num_jobs: Int = column("jobs in which the pair meets")
     job_id: Text = column("the one in which it scores best")
     name: Text = column("label of that job")

@@ -144,7 +144,7 @@ class ScreenChain:
     num_tokens: int
     """Of the partner."""
     ligand: str | None = None
-    """SMILES, or codes joined by spaces; None for chains of polymers."""
+    """`smiles:CCO`, or `ccd:` and codes; None for chains of polymers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -560,7 +560,7 @@ class Screen:
 def _ligand_text(entity: Polymer | Ligand) -> str | None:
     if isinstance(entity, Polymer):
         return None
-    return entity.smiles or " ".join(entity.codes)
+    return f"smiles:{entity.smiles}" if entity.smiles else f"ccd:{' '.join(entity.codes)}"
 
 
 def _copies(partners: Sequence[Partner]) -> list[int]:

@@ -70,10 +70,10 @@ def test_a_pulldown_has_its_background_and_its_ligands(campaign: Path) -> None:
     kinds = [row["kind"] for row in pulldown]
     assert (kinds.count("asked"), kinds.count("background")) == (3, 2)
     ligands = {row["ligand"] for row in pulldown if row["kind"] == "asked"}
-    assert ligands == {None, "CCO", "c1ccccc1"}
+    assert ligands == {None, "smiles:CCO", "smiles:c1ccccc1"}
     by_ligand = {row["ligand"]: row for row in pulldown if row["kind"] == "asked"}
-    assert by_ligand["CCO"]["ligand_valid"] is not None
-    assert by_ligand["CCO"]["ipsae"] is None
+    assert by_ligand["smiles:CCO"]["ligand_valid"] is not None
+    assert by_ligand["smiles:CCO"]["ipsae"] is None
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ SCRIPTS = (
     "trace.js",
     "facts.js",
     "detail.js",
+    "screen.js",
     "main.js",
 )
 """The page's own code, joined in this order inside one function."""

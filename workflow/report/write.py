@@ -24,6 +24,7 @@ from workflow.report.overlay import reference_folder
 from workflow.report.overview import describe
 from workflow.report.page import render_page
 from workflow.report.samples import best_sample, is_predicted, read_provenance
+from workflow.report.screens import describe_screens
 from workflow.tables import DamagedFile, replacing
 
 DEFAULT_BUDGET = 24_000_000
@@ -88,6 +89,7 @@ def write_report(
                 **describe(campaign, set(details.embedded), details.unreadable),
                 "folders": exported_folders(results, out, campaign),
                 "devices": describe_devices(results),
+                "screens": describe_screens(results / "tables", campaign.rows),
             }
         ),
         details={key: detail.packed for key, detail in details.embedded.items()}

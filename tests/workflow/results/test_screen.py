@@ -210,7 +210,7 @@ def test_a_low_error_is_the_best_and_nothing_the_worst() -> None:
 def test_rows_of_chains_say_what_a_job_is_for() -> None:
     chains = (
         ScreenChain("A", "kinase", 0, "bait", 3),
-        ScreenChain("B", "alcohol", 0, "prey", 3, "CCO"),
+        ScreenChain("B", "alcohol", 0, "prey", 3, "smiles:CCO"),
     )
     entities = (Polymer("protein", ("A",), "MKT"), Ligand(("B",), smiles="CCO"))
     place = ScreenPlace("mine", "asked", chains)
@@ -218,4 +218,4 @@ def test_rows_of_chains_say_what_a_job_is_for() -> None:
                        ("2", Job("y", (1,), entities))])  # fmt: skip
     table = SCREEN_CHAINS.table(rows)
     assert table["job_id"].to_pylist() == ["1", "1"]
-    assert table["ligand"].to_pylist() == [None, "CCO"]
+    assert table["ligand"].to_pylist() == [None, "smiles:CCO"]

@@ -187,6 +187,11 @@ async function start() {
     },
   });
 
+  makeScreen(overview.screens, (row) => {
+    if (row === null) return;
+    select(row);
+    byId("detail").scrollIntoView({ behavior: "smooth", block: "start" });
+  });
   startColumnMenu(jobs.fields, showRows);
   byId("filter").addEventListener("input", applyFilter);
   byId("download").addEventListener("click", () => saveCsv(jobs, app.rows, jobs.fields));
