@@ -43,6 +43,7 @@ from af3_core.job import (
 SEPARATOR = ";"
 """Between the parts of one cell."""
 _DELIMITERS = ",;\t"
+_SEPARATOR_LINE = re.compile(r'"?sep=[,;\t]"?\r?\n', re.IGNORECASE)
 COLUMNS = {
     "name": NAME,
     "chains": "sequences separated by ';', RNA and DNA marked as rna:GGCU or dna:GATC",
@@ -67,6 +68,8 @@ def read_sample_sheet(
     lines, delimiter = io.StringIO(text, newline=""), _find_delimiter(text)
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
+        if _SEPARATOR_LINE.match(text):
+            next(rows)  # which spreadsheets write for one another
         header = [name.strip() for name in next(rows, [])]
         _check_header(header, file)
         num_jobs = 0
@@ -86,7 +89,7 @@ def read_sample_sheet(
 
 def _find_delimiter(text: str) -> str:
     """What separates the names of the header: the one that makes most of them known."""
-    header = next(iter(text.splitlines()), "")
+    header = next(iter(_SEPARATOR_LINE.sub("", text).splitlines()), "")
 
     def count_known(delimiter: str) -> int:
         return sum(name.strip(' "') in COLUMNS for name in header.split(delimiter))

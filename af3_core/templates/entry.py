@@ -145,14 +145,14 @@ def read_entry(text: str) -> Entry:
 
 
 def polymer_chains(entry: Entry) -> dict[str, str]:
-    """Chain (label_asym_id) of each author's chain that is a polymer.
+    """Chain (label_asym_id) of each author's chain that is a polymer with atoms.
 
     Raises:
-        ValueError: two polymers share an author's chain id.
+        ValueError: two of them share an author's chain id.
     """
     found: dict[str, str] = {}
     for chain_id, author_id in entry.author_ids.items():
-        if entry.kind(chain_id) not in POLYMERS:
+        if entry.kind(chain_id) not in POLYMERS or chain_id not in entry.rows_of:
             continue
         if author_id in found:
             raise ValueError(f"author's chain {author_id} names two polymers")

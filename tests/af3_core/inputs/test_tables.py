@@ -148,14 +148,16 @@ def test_compressed_inputs_are_read(pack, name, tmp_path) -> None:
     assert find_inputs([tmp_path])[0] == [path]
 
 
+@pytest.mark.parametrize("first", ["", "sep={}\r\n"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_a_sheet_may_have_other_separators(separator, tmp_path) -> None:
+def test_a_sheet_may_have_other_separators(first, separator, tmp_path) -> None:
     rows = [
         ["name", "chains", "copies"],
         ["x1", '"MKT;GGG"', '"2;1"'],
         ["x2", "MKT", ""],
     ]
-    text = "".join(separator.join(row) + "\r\n" for row in rows)
+    text = first.format(separator)
+    text += "".join(separator.join(row) + "\r\n" for row in rows)
     name = "sheet.tsv" if separator == "\t" else "sheet.csv"
     jobs, errors = read_text(text, tmp_path, name)
     assert errors == []

@@ -5,7 +5,14 @@ import gemmi
 import pytest
 
 from af3_core.templates.chain import format_chain, release_date
-from af3_core.templates.entry import Entry, polymer_chains, read_entry, read_polymer
+from af3_core.templates.entry import (
+    Entry,
+    chains_with_atoms,
+    polymer_chains,
+    read_entry,
+    read_polymer,
+)
+from af3_core.templates.structure import Positions, read_template_chain
 
 DATA = Path(__file__).parents[2] / "data"
 STRUCTURES = DATA / "databases" / "pdb_mmcif"
@@ -165,11 +172,70 @@ def test_the_oldest_revision_counts_as_release() -> None:
 
 
 def test_two_polymers_of_one_author_are_refused() -> None:
-    text = make_entry([atom("CA", "GLY", "1")], ["A 1 GLY 1 X .", "W 1 GLY 1 X ."])
-    text = text.replace("W 2\n", "W 1\n")
-    entry: Entry = read_entry(text)
+    entry = two_chains([atom("CA", "GLY", "1"), atom("CA", "GLY", "1", chain="W 1")])
     with pytest.raises(ValueError, match="names two polymers"):
         polymer_chains(entry)
+
+
+def test_a_polymer_that_is_listed_without_atoms_does_not_count() -> None:
+    assert polymer_chains(two_chains([atom("CA", "GLY", "1")])) == {"X": "A"}
+
+
+def two_chains(atoms: list[str]) -> Entry:
+    """An entry that lists two chains of one entity and one author."""
+    text = make_entry(atoms, ["A 1 GLY 1 X .", "W 1 GLY 1 X ."])
+    return read_entry(text.replace("W 2\n", "W 1\n"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "listed", "num_before"),
+    [
+        ("water", "", 0),
+        ("non-polymer", "", 1),
+        ("branched", "", 1),
+        ("non-polymer", "W HOH 7 .\nW LIG 1 .\nW LIG 2 .\n", 2),
+        ("non-polymer", "W OTH 1 .\nW LIG 1 .\n", 1),
+    ],
+)
+def test_residues_before_the_protein_are_counted_as_alphafold_counts(
+    kind: str, listed: str, num_before: int
+) -> None:
+    ligand = atom("CA", "LIG", ".", number="1", chain="W 2")
+    protein = [atom("CA", "GLY", "1"), atom("N", "ALA", "2")]
+    date = loop("pdbx_audit_revision_history", ["revision_date"], ["2001-01-31"])
+    scheme = loop(
+        "pdbx_nonpoly_scheme",
+        ["asym_id", "mon_id", "pdb_seq_num", "pdb_ins_code"],
+        listed.splitlines(),
+    )
+    text = make_entry(
+        [ligand, *protein],
+        ["A 1 GLY 1 X .", "A 2 ALA 2 X ."],
+        header=date + (scheme if listed else ""),
+    )
+    chain = read_template_chain(text.replace("2 water", f"2 {kind}"))
+    assert len(chain.before) == num_before and chain.letters == "GA"
+    named: dict[Positions, str] = {"own": "N"}
+    if num_before == 1:
+        named["alphafold3"] = "CA"
+    for positions, atom_name in named.items():
+        assert set(chain.atoms(1, positions)) == {atom_name}
+
+
+def test_water_in_a_chain_that_is_no_water_is_refused() -> None:
+    atoms = [atom("CA", "GLY", "1"), atom("O", "HOH", "2")]
+    entry = read_entry(make_entry(atoms, ["A 1 GLY 1 X .", "A 2 HOH 2 X ."]))
+    with pytest.raises(ValueError, match="chain A, which is not water, holds HOH"):
+        chains_with_atoms(entry)
+
+
+def test_a_chain_whose_atoms_do_not_stand_together_is_refused() -> None:
+    ligand = atom("C1", "LIG", ".", number="9", chain="W 2")
+    atoms = [atom("CA", "GLY", "1"), ligand, atom("CA", "ALA", "2")]
+    text = make_entry(atoms, ["A 1 GLY 1 X .", "A 2 ALA 2 X ."])
+    entry = read_entry(text.replace("2 water", "2 non-polymer"))
+    with pytest.raises(ValueError, match="atoms of chain A do not stand together"):
+        chains_with_atoms(entry)
 
 
 @pytest.mark.parametrize(
