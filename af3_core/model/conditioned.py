@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from af3_core.model.config import DiffusionTransformer, Runtime
-from af3_core.model.primitives import LayerNorm, Linear
-from kernels import Mask, attention, gated_transition
+from af3_core.model.primitives import LayerNorm, Linear, head_projection
+from kernels import Mask, gated_transition, self_attention
 
 
 class AdaptiveLayerNorm(hk.Module):
@@ -93,17 +93,10 @@ class ConditionedAttention(hk.Module):
         num_channels = x.shape[-1]
         heads = (self.num_heads, num_channels // self.num_heads)
         x = adaptive_norm(x, condition, name="norm")  # line 2
-        q = Linear(heads, name="q", use_bias=True)(x)  # line 6
-        k = Linear(heads, name="k")(x)  # line 7
-        v = Linear(heads, name="v")(x)
-        gate = Linear(num_channels, name="gate", init="zeros")(x)  # line 9
-        attended = attention(
-            q,
-            k,
-            v,
+        attended = self_attention(
+            head_projection(heads, query_bias=True)(x),  # lines 6, 7 and 9
             bias=bias[None],
             mask=Mask(keys=mask[None]),
-            gate=gate.reshape(q.shape),
             backend=self.runtime.attention_backend,
         )  # lines 10-11
         return gated_output(attended.reshape(x.shape), condition, num_channels)

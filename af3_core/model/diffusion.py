@@ -87,7 +87,7 @@ class PairConditioning(hk.Module):
         normed = LayerNorm(name="norm", use_offset=False)(features)
         x = Linear(config.pair_channels, name="project", precision=_HIGHEST)(normed)
         for i in (1, 2):
-            x = x + Transition(2, name=f"transition_{i}")(x)  # lines 3-5
+            x = Transition(2, name=f"transition_{i}")(x)  # lines 3-5
         return x
 
 
@@ -113,7 +113,7 @@ class NoiseConditioning(hk.Module):
         project = Linear(single.shape[-1], name="project", precision=_HIGHEST)
         single = single + project(normed)[None, None]  # line 9
         for i in (1, 2):
-            single = single + Transition(2, name=f"transition_{i}")(single)  # 10-12
+            single = Transition(2, name=f"transition_{i}")(single)  # 10-12
         return single
 
 

@@ -170,7 +170,7 @@ class MsaModule(hk.Module):
             )(rows, pair, mask)  # line 7
             transition = Transition(config.transition_factor, name="msa_transition")
             chunk = runtime.rows_at_once(rows.shape[1])
-            rows = update_rows(lambda x: x + transition(x), chunk, rows)  # line 8
+            rows = update_rows(transition, chunk, rows)  # line 8
             pair = PairUpdate(
                 config.num_pair_heads, config.transition_factor, runtime, name="pair"
             )(pair, pair_mask)  # lines 9-13

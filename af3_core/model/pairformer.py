@@ -11,10 +11,11 @@ from af3_core.model.primitives import (
     LayerNorm,
     Linear,
     Transition,
+    head_projection,
     map_rows,
     update_rows,
 )
-from kernels import Mask, TriangleWeights, attention, triangle_multiplication
+from kernels import Mask, TriangleWeights, self_attention, triangle_multiplication
 
 MIN_TRIANGLE_ROWS = 64
 
@@ -85,25 +86,17 @@ class TriangleAttention(hk.Module):
         bias = project_bias(norm, Linear(self.num_heads, name="bias"), chunk, pair)  # 3
         # 16 channels at least: what tensor cores multiply, and the weights' shape.
         heads = (self.num_heads, max(num_channels // self.num_heads, 16))
-        query = Linear(heads, name="q", output_first=True)
-        key = Linear(heads, name="k", output_first=True)
-        value = Linear(heads, name="v")
-        gate = Linear(heads[0] * heads[1], name="gate", output_first=True, init="zeros")
+        project = head_projection(heads, output_first=True)
         output = Linear(num_channels, name="output", init="zeros")
 
         def attend(rows: Float[Array, "r n c"], keys: Bool[Array, "r n"]) -> Array:
-            x = norm(rows)  # line 1
-            q, k, v = query(x), key(x), value(x)  # line 2
-            attended = attention(
-                q,
-                k,
-                v,
+            attended = self_attention(
+                project(norm(rows)),  # lines 1, 2 and 4
                 bias=bias[None],
                 mask=Mask(keys=keys),
-                gate=gate(x).reshape(q.shape),  # line 4
                 backend=self.runtime.attention_backend,
             )  # lines 5-6
-            return rows + output(attended.reshape(*x.shape[:2], -1))  # line 7
+            return rows + output(attended.reshape(*rows.shape[:2], -1))  # line 7
 
         if self.starting:
             return update_rows(attend, chunk, pair, mask.T)
@@ -149,7 +142,7 @@ class PairUpdate(hk.Module):
             )(pair, mask)
         transition = Transition(self.transition_factor, name="transition")
         chunk = runtime.rows_at_once(len(pair))
-        return update_rows(lambda rows: rows + transition(rows), chunk, pair)
+        return update_rows(transition, chunk, pair)
 
 
 class SingleAttention(hk.Module):
@@ -174,21 +167,14 @@ class SingleAttention(hk.Module):
             pair,
         )
         x = LayerNorm(name="input_norm")(single)
-        q = Linear(heads, name="q", use_bias=True)(x)
-        k = Linear(heads, name="k")(x)
-        v = Linear(heads, name="v")(x)
-        gate = Linear(num_channels, name="gate", init="zeros")(x)
-        attended = attention(
-            q,
-            k,
-            v,
+        attended = self_attention(
+            head_projection(heads, query_bias=True)(x),
             bias=bias,
             mask=Mask(keys=mask),
-            gate=gate.reshape(q.shape),
             backend=self.runtime.attention_backend,
         )
         output = Linear(num_channels, name="output", init="zeros")
-        return output(attended.reshape(gate.shape))
+        return output(attended.reshape(x.shape))
 
 
 class PairformerStack(hk.Module):
@@ -211,9 +197,9 @@ class PairformerStack(hk.Module):
             single = single + SingleAttention(
                 config.num_single_heads, runtime, name="single_attention"
             )(single, pair, mask)  # line 7
-            single = single + Transition(
-                config.transition_factor, name="single_transition"
-            )(single)  # line 8
+            single = Transition(config.transition_factor, name="single_transition")(
+                single
+            )  # line 8
             return single, pair
 
         stack = hk.experimental.layer_stack(config.num_blocks, name="blocks")

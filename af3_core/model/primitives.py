@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from af3_core.model.batch import Gather
-from kernels import gated_transition
+from kernels import Norm, gated_transition
 
 Initialiser = Literal["linear", "relu", "zeros"]
 
@@ -55,16 +55,54 @@ class Linear(hk.Module):
         init = _weight_initialiser(self.init, fan_in)
         return hk.get_parameter("weights", first + last, dtype, init).astype(dtype)
 
+    def bias(self, dtype: jnp.dtype) -> Float[Array, "..."]:
+        """What is added to the product."""
+        init = hk.initializers.Constant(self.bias_init)
+        return hk.get_parameter("bias", self.output, dtype, init).astype(dtype)
+
     def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "..."]:
         weights = self.weights(x.shape[-1], x.dtype)
         axis = weights.ndim - 1 if self.output_first else 0
         y = jnp.tensordot(x, weights, axes=(-1, axis), precision=self.precision)
         if not self.use_bias:
             return y
-        bias = hk.get_parameter(
-            "bias", self.output, x.dtype, hk.initializers.Constant(self.bias_init)
-        ).astype(x.dtype)
-        return y + bias.reshape((1,) * (x.ndim - 1) + self.output)
+        return y + self.bias(x.dtype).reshape((1,) * (x.ndim - 1) + self.output)
+
+
+def head_projection(
+    heads: tuple[int, int], *, output_first: bool = False, query_bias: bool = False
+) -> Callable[[Array], Array]:  # [*batch n c] → [*batch n 4 h ch]
+    """Query, key, value and gate of an attention, side by side, by one product.
+
+    Each has its own parameters: "q", "k", "v" and "gate". With `output_first` those of
+    all but the value have the input's axis last.
+    """
+    size = heads[0] * heads[1]
+    linears = (
+        Linear(heads, name="q", output_first=output_first, use_bias=query_bias),
+        Linear(heads, name="k", output_first=output_first),
+        Linear(heads, name="v"),
+        Linear(size, name="gate", output_first=output_first, init="zeros"),
+    )
+
+    def matrix(linear: Linear, x: Array) -> Float[Array, "c o"]:
+        weights = linear.weights(x.shape[-1], x.dtype)
+        return (
+            weights.reshape(size, -1).T
+            if linear.output_first
+            else (weights.reshape(-1, size))
+        )
+
+    def project(x: Float[Array, "*batch n c"]) -> Float[Array, "*batch n 4 h ch"]:
+        weights = jnp.concatenate([matrix(y, x) for y in linears], axis=1)
+        projected = (x @ weights).reshape(*x.shape[:-1], 4, *heads)
+        if query_bias:
+            others = jnp.zeros((3, *heads), x.dtype)
+            bias = jnp.concatenate([linears[0].bias(x.dtype)[None], others])
+            projected = projected + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
+        return projected
+
+    return project
 
 
 class ScalarEmbedding(hk.Module):
@@ -121,7 +159,7 @@ class LayerNorm(hk.Module):
 
 
 class Transition(hk.Module):
-    """SwiGLU transition. SI Algorithm 11."""
+    """SwiGLU transition of a residual stream, added to it. SI Algorithm 11."""
 
     def __init__(self, factor: int, *, name: str) -> None:
         super().__init__(name=name)
@@ -130,14 +168,14 @@ class Transition(hk.Module):
     def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
         num_channels = x.shape[-1]
         num_hidden = self.factor * num_channels
-        x = LayerNorm(name="norm")(x)  # line 1
         expand = Linear(2 * num_hidden, name="expand", init="relu")
         contract = Linear(num_channels, name="contract", init="zeros")
         return gated_transition(
             x,
             expand.weights(num_channels, x.dtype),
             contract.weights(num_hidden, x.dtype),
-        )  # lines 2-4
+            norm=Norm(**LayerNorm(name="norm").parameters(num_channels)),
+        )
 
 
 def gather(
