@@ -9,12 +9,12 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
 from numpy import ndarray
 
+from af3_core.contracts import PredictionRow
 from af3_core.features.values import Features
 
 _PAE_TEXTS = [f"{tenths / 10:.1f}" for tenths in range(1000)]
@@ -72,14 +72,8 @@ def ranking_name(name: str) -> str:
     return f"{name}_ranking_scores.csv"
 
 
-def sanitise_name(name: str) -> str:
-    """The job's name as AF3 uses it for files: letters, digits, `_`, `-` and `.`."""
-    spaceless = name.replace(" ", "_")
-    return "".join(c for c in spaceless if c.isascii() and (c.isalnum() or c in "_-."))
-
-
 def summary_confidences(
-    prediction: Mapping[str, Any], chain_ids: Sequence[str]
+    prediction: PredictionRow, chain_ids: Sequence[str]
 ) -> dict[str, object]:
     """What stands in `summary_confidences.json`, rounded to two decimals.
 
@@ -87,23 +81,23 @@ def summary_confidences(
     per chain as AF3's documentation has it (its code repeats them for every token).
 
     Args:
-        prediction: a row of contract `predictions`.
+        prediction: the sample.
         chain_ids: in the order of the chains' numbers.
     """
     num_chains = len(chain_ids)
     square = (num_chains, num_chains)
-    iptm = prediction["iptm"]
+    iptm = prediction.iptm
     return {
         "chain_ids": list(chain_ids),
-        "chain_iptm": _rounded(prediction["chain_iptm"], (num_chains,)),
-        "chain_pair_iptm": _rounded(prediction["chain_pair_iptm"], square),
-        "chain_pair_pae_min": _rounded(prediction["chain_pair_pae_min"], square),
-        "chain_ptm": _rounded(prediction["chain_ptm"], (num_chains,)),
-        "fraction_disordered": _rounded(prediction["fraction_disordered"], ()),
-        "has_clash": float(prediction["has_clash"]),
+        "chain_iptm": _rounded(prediction.chain_iptm, (num_chains,)),
+        "chain_pair_iptm": _rounded(prediction.chain_pair_iptm, square),
+        "chain_pair_pae_min": _rounded(prediction.chain_pair_pae_min, square),
+        "chain_ptm": _rounded(prediction.chain_ptm, (num_chains,)),
+        "fraction_disordered": _rounded(prediction.fraction_disordered, ()),
+        "has_clash": float(prediction.has_clash),
         "iptm": _rounded(np.nan if iptm is None else iptm, ()),
-        "ptm": _rounded(prediction["ptm"], ()),
-        "ranking_score": _rounded(prediction["ranking_score"], ()),
+        "ptm": _rounded(prediction.ptm, ()),
+        "ranking_score": _rounded(prediction.ranking_score, ()),
     }
 
 
@@ -119,11 +113,11 @@ def format_summary(summary: Mapping[str, object]) -> str:
     return text.replace("NaN", "null")
 
 
-def format_confidences(prediction: Mapping[str, Any], features: Features) -> str:
+def format_confidences(prediction: PredictionRow, features: Features) -> str:
     """The text of `confidences.json`: PAE, contacts and pLDDT in full.
 
     Args:
-        prediction: a row of contract `predictions`.
+        prediction: the sample.
         features: of its job.
 
     Raises:
@@ -131,9 +125,9 @@ def format_confidences(prediction: Mapping[str, Any], features: Features) -> str
     """
     num_tokens, num_atoms = features.num_tokens, len(features.atoms.atom_name)
     square = (num_tokens, num_tokens)
-    pae = _shaped(prediction, "pae", square)
-    contact_probs = _shaped(prediction, "contact_probs", square)
-    plddt = _shaped(prediction, "atom_plddt", (num_atoms,))
+    pae = _shaped(prediction.pae, "pae", square)
+    contact_probs = _shaped(prediction.contact_probs, "contact_probs", square)
+    plddt = _shaped(prediction.atom_plddt, "atom_plddt", (num_atoms,))
     chain_ids = features.chains.chain_id
     values = {
         "atom_chain_ids": _texts([chain_ids[i] for i in features.atoms.chain_index]),
@@ -148,10 +142,7 @@ def format_confidences(prediction: Mapping[str, Any], features: Features) -> str
     return "{\n" + ",\n".join(f'  "{k}": {v}' for k, v in values.items()) + "\n}"
 
 
-def _shaped(
-    prediction: Mapping[str, Any], column: str, shape: tuple[int, ...]
-) -> ndarray:
-    values = np.asarray(prediction[column])
+def _shaped(values: ndarray, column: str, shape: tuple[int, ...]) -> ndarray:
     if values.size != np.prod(shape):
         raise ValueError(
             f"column {column} has {values.size} values, the job needs {shape}"
@@ -169,12 +160,12 @@ def _texts(values: Sequence[str]) -> str:
     return json.dumps(values, separators=(",", ":"))
 
 
-def _numbers(values: Integer[ndarray, "a"], texts: Sequence[str]) -> str:
+def _numbers(values: Integer[ndarray, "a"], texts: list[str]) -> str:
     return "[" + ",".join([texts[v] for v in values.tolist()]) + "]"
 
 
-def _matrix(values: Integer[ndarray, "n n"], texts: Sequence[str]) -> str:
-    return "[" + ",".join(_numbers(row, texts) for row in values) + "]"
+def _matrix(values: Integer[ndarray, "n n"], texts: list[str]) -> str:
+    return "[" + ",".join([_numbers(row, texts) for row in values]) + "]"
 
 
 def format_ranking_scores(scores: Iterable[tuple[int, int, float]]) -> str:

@@ -56,7 +56,7 @@ def column(doc: str, unit: str = "") -> Any:
 )
 def row[T](kind: type[T]) -> type[T]:
     """Makes a class of annotated columns a frozen dataclass, its fields by keyword."""
-    return dataclass(frozen=True, kw_only=True, eq=False)(kind)
+    return dataclass(frozen=True, kw_only=True)(kind)
 
 
 @dataclass(frozen=True)
@@ -146,12 +146,7 @@ class Contract[T]:
                 f"wanted {self.name} version {self.version}\n"
                 f"{wanted.remove_metadata()}"
             )
-        metadata = table.schema.metadata or {}
-        found = (metadata.get(b"contract"), metadata.get(b"version"))
-        if found != (self.name.encode(), str(self.version).encode()):
-            raise ContractError(
-                f"{where}: holds {found}, wanted {self.name} version {self.version}"
-            )
+        self.check_stamp(table.schema, where=where)
         for c in self.columns:
             if not c.nullable and table[c.name].null_count:
                 raise ContractError(f"{where}: nulls in column {c.name}")
@@ -160,6 +155,15 @@ class Contract[T]:
             if keys.group_by(list(self.key)).aggregate([]).num_rows != keys.num_rows:
                 raise ContractError(f"{where}: rows share the key {self.key}")
         return table
+
+    def check_stamp(self, schema: pa.Schema, *, where: str) -> None:
+        """Raises ContractError where a file is of another contract or version."""
+        metadata = schema.metadata or {}
+        found = (metadata.get(b"contract"), metadata.get(b"version"))
+        if found != (self.name.encode(), str(self.version).encode()):
+            raise ContractError(
+                f"{where}: holds {found}, wanted {self.name} version {self.version}"
+            )
 
     def rows(self, table: pa.Table) -> list[T]:
         """The rows of a table of this contract."""

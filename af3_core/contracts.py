@@ -109,7 +109,7 @@ class FeatureRow:
     data: Bytes = column("little-endian, C order; text as JSON")
 
 
-FEATURES = Contract(FeatureRow, "features", 1, ("array",))
+FEATURES = Contract(FeatureRow, "features", 2, ("array",))
 
 
 @row
@@ -226,14 +226,13 @@ RELAXED = Contract(RelaxedRow, "relaxed", 1, ("job_id", "seed", "sample"))
 
 
 @row
-class ScoreRow:
+class SampleScoreRow:
     """A sample and all numbers that describe it."""
 
     job_id: Text = column("first 16 hex digits of the job's content digest")
     seed: Seed = column("model seed")
     sample: Int = column("0-based diffusion sample of the seed")
     name: Text = column("the job's label")
-    rank: Int = column("1 is the best sample of the job")
     num_tokens: Int = column("tokens before padding")
     num_chains: Int = column("chains, ligands and ions")
     ranking_score: Float = column("AF3's ranking score")
@@ -268,7 +267,19 @@ class ScoreRow:
     chain_iptm: Floats = column("per chain; NaN for a single chain")
 
 
-SCORES = Contract(ScoreRow, "scores", 1, ("job_id", "seed", "sample"))
+SAMPLE_SCORES = Contract(
+    SampleScoreRow, "sample_scores", 1, ("job_id", "seed", "sample")
+)
+
+
+@row
+class ScoreRow(SampleScoreRow):
+    """A sample among all samples of its job."""
+
+    rank: Int = column("1 is the best sample of the job")
+
+
+SCORES = Contract(ScoreRow, "scores", 2, ("job_id", "seed", "sample"))
 
 
 @row
@@ -474,6 +485,7 @@ CONTRACTS: dict[str, Contract[Any]] = {
         PROVENANCE,
         TIMINGS,
         RELAXED,
+        SAMPLE_SCORES,
         SCORES,
         INTERFACES,
         SCREEN_CHAINS,

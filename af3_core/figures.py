@@ -151,8 +151,8 @@ def _single_panel(height: float) -> tuple[Figure, Axes]:
 
 def _style(axes: Axes) -> None:
     axes.tick_params(labelsize=_FONT_SIZE, width=0.5, length=2)
-    axes.xaxis.label.set_size(_FONT_SIZE)
-    axes.yaxis.label.set_size(_FONT_SIZE)
+    axes.xaxis.label.set_fontsize(_FONT_SIZE)
+    axes.yaxis.label.set_fontsize(_FONT_SIZE)
     for spine in axes.spines.values():
         spine.set_linewidth(0.5)
 

@@ -263,14 +263,17 @@ def _describe_ids(ids: tuple[str, ...]) -> str | list[str]:
 
 
 def _describe_ligand(ligand: Ligand) -> dict[str, object]:
-    content = {"smiles": ligand.smiles, "description": ligand.description}
+    content: dict[str, object] = {
+        "smiles": ligand.smiles,
+        "description": ligand.description,
+    }
     if ligand.codes:
         content["ccdCodes"] = list(ligand.codes)
     return {"id": _describe_ids(ligand.ids)} | _present(content)
 
 
 def _describe_polymer(polymer: Polymer) -> dict[str, object]:
-    content = {
+    content: dict[str, object] = {
         "description": polymer.description,
         "unpairedMsa": polymer.unpaired_msa,
         "pairedMsa": polymer.paired_msa,

@@ -1,6 +1,7 @@
 """From the model's padded arrays to flat atoms, confidences and table rows."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -65,7 +66,7 @@ def sample_confidence(
     return structure, confidence
 
 
-def sample_row(structure: Structure, confidence: Confidence) -> dict[str, object]:
+def sample_columns(structure: Structure, confidence: Confidence) -> dict[str, Any]:
     """The columns of contract `predictions` that a sample's numbers fill."""
     return {
         "positions": structure.positions.astype(np.float32).ravel(),

@@ -24,12 +24,22 @@ from numpy import ndarray
 
 from af3_core.chemistry.dictionary import Components
 from af3_core.chemistry.residue_letters import LETTER_OF_COMPONENT
-from af3_core.contracts import FEATURES, JOBS, PREDICTIONS
+from af3_core.contracts import (
+    FEATURES,
+    JOBS,
+    PREDICTIONS,
+    SCORES,
+    JobRow,
+    PredictionRow,
+    ScoreRow,
+)
 from af3_core.features.featurise import featurise
 from af3_core.features.values import Features
 from af3_core.job import Job, Ligand, Polymer, write_job
 from af3_core.scores.confidence import quantise_contact_probs, quantise_pae
 from tests.af3_core.features.feature_examples import case, read_job
+from tests.reference_data import reference_folder
+from tests.workflow.synthetic_campaign import filled
 from workflow.campaign import Campaign
 from workflow.export import export_job
 from workflow.settings import Settings
@@ -40,7 +50,6 @@ HERE = Campaign()
 """The campaign in the current folder."""
 
 RESULTS = Path(__file__).parent / "results" / "sizes.md"
-REAL = Path(__file__).parents[2] / "shared" / "reference" / "real_5tgy"
 JOB_ID, SEED, NUM_SAMPLES = "0" * 16, 1, 5
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 ROUGHNESS = 0.15
@@ -95,9 +104,9 @@ def make_up(features: Features, seed: int) -> Arrays:
     )
 
 
-def real_job() -> tuple[Job, list[Arrays]]:
+def real_job(folder: Path) -> tuple[Job, list[Arrays]]:
     """5TGY and its samples, as far as sizes go: protein, ligand, zinc."""
-    found = dict(np.load(REAL / "arrays.npz"))
+    found = dict(np.load(folder / "arrays.npz"))
     protein = found["chain_id"] == "P"
     numbers, first = np.unique(found["res_id"][protein], return_index=True)
     codes = found["res_name"][protein][first]
@@ -141,14 +150,14 @@ def protein_job(length: int) -> Job:
 
 def write_job_tables(job: Job, features: Features, samples: list[Arrays]) -> None:
     """Writes plan, features and predictions below the current folder."""
-    row = {
-        "job_id": JOB_ID,
-        "name": job.name,
-        "source": "x.json",
-        "num_tokens": features.num_tokens,
-        "seeds": [SEED],
-        "json": write_job(job),
-    }
+    row = JobRow(
+        job_id=JOB_ID,
+        name=job.name,
+        source="x.json",
+        num_tokens=features.num_tokens,
+        seeds=[SEED],
+        json=write_job(job),
+    )
     write_table(Path("results/plan/jobs.parquet"), JOBS, JOBS.table([row]))
     table = FEATURES.table(features.to_rows())
     write_table(HERE.features(JOB_ID), FEATURES, table)
@@ -157,33 +166,32 @@ def write_job_tables(job: Job, features: Features, samples: list[Arrays]) -> Non
     write_table(path, PREDICTIONS, PREDICTIONS.table(rows))
 
 
-def _prediction_row(
-    features: Features, sample: int, arrays: Arrays
-) -> dict[str, object]:
+def _prediction_row(features: Features, sample: int, arrays: Arrays) -> PredictionRow:
     chains = len(features.chains.chain_id)
     pairs = np.random.default_rng(sample).uniform(0, 1, chains**2)
-    return {
-        "job_id": JOB_ID,
-        "seed": SEED,
-        "sample": sample,
-        "positions": arrays.positions.astype(np.float32).ravel(),
-        "atom_plddt": arrays.plddt.astype(np.float32),
-        "pae": quantise_pae(arrays.pae).ravel(),
-        "contact_probs": quantise_contact_probs(arrays.contact_probs).ravel(),
-        "ptm": 0.7,
-        "iptm": 0.6 if chains > 1 else None,
-        "ranking_score": 0.7 - 0.01 * sample,
-        "has_clash": False,
-        "fraction_disordered": 0.1,
-        **{name: pairs[:chains] for name in ("chain_ptm", "chain_iptm")},
-        **{
-            f"chain_pair_{name}": pairs
-            for name in ("iptm", "actifptm", "pae_min", "pde_min", "pde_mean")
-        },
-        "provenance": json.dumps(
-            {"foldmill": "0.0.0", "weights": "0" * 64, "weights_origin": "untrained"}
-        ),
-    }
+    facts = {"foldmill": "0.0.0", "weights": "0" * 64, "weights_origin": "untrained"}
+    return PredictionRow(
+        job_id=JOB_ID,
+        seed=SEED,
+        sample=sample,
+        positions=arrays.positions.astype(np.float32).ravel(),
+        atom_plddt=arrays.plddt.astype(np.float32),
+        pae=quantise_pae(arrays.pae).ravel(),
+        contact_probs=quantise_contact_probs(arrays.contact_probs).ravel(),
+        ptm=0.7,
+        iptm=0.6 if chains > 1 else None,
+        ranking_score=0.7 - 0.01 * sample,
+        has_clash=False,
+        fraction_disordered=0.1,
+        chain_ptm=pairs[:chains],
+        chain_iptm=pairs[:chains],
+        chain_pair_iptm=pairs,
+        chain_pair_actifptm=pairs,
+        chain_pair_pae_min=pairs,
+        chain_pair_pde_min=pairs,
+        chain_pair_pde_mean=pairs,
+        provenance=json.dumps(facts),
+    )
 
 
 def measure(job: Job, samples: list[Arrays] | None = None) -> Sizes:
@@ -206,14 +214,14 @@ def measure(job: Job, samples: list[Arrays] | None = None) -> Sizes:
             write_job_tables(job, features, samples)
             scores = [_score_row(job.name, i) for i in range(NUM_SAMPLES)]
             (row,) = read_job_rows(HERE, {JOB_ID}).values()
-            export_job(HERE, row, scores, settings)
+            export_job(HERE, row, scores, lambda item: [], settings)
             return _weigh(job.name, features)
         finally:
             os.chdir(before)
 
 
-def _score_row(name: str, sample: int) -> dict[str, object]:
-    return {
+def _score_row(name: str, sample: int) -> ScoreRow:
+    row = {
         "job_id": JOB_ID,
         "name": name,
         "seed": SEED,
@@ -221,6 +229,7 @@ def _score_row(name: str, sample: int) -> dict[str, object]:
         "rank": sample + 1,
         "ranking_score": 0.7 - 0.01 * sample,
     }
+    return SCORES.rows(filled(SCORES, [row]))[0]
 
 
 def _weigh(name: str, features: Features) -> Sizes:
@@ -278,8 +287,8 @@ def table(found: list[Sizes]) -> list[str]:
 def main() -> None:
     """Weighs every case and writes the table."""
     found = [measure(read_job(case("villin_gb1"))), measure(protein_job(1000))]
-    if REAL.exists():
-        found.append(measure(*real_job()))
+    if (folder := reference_folder("real_5tgy")) is not None:
+        found.append(measure(*real_job(folder)))
     notes = (
         "Five samples of one seed, what is written once (the best sample's copies, "
         "ranking, terms) shared among them; ratios are AF3's bytes to ours, as they "

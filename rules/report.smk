@@ -2,7 +2,7 @@
 rule collect:
     input:
         plan="results/plan/outcomes.parquet",
-        scores=expand("results/score/{batch}.scores.parquet", batch=BATCHES.plan.jobs),
+        scores=expand("results/score/{batch}.parquet", batch=BATCHES.plan.jobs),
         exported=expand("results/export/{batch}.parquet", batch=BATCHES.plan.jobs),
     output:
         scores="results/tables/scores.parquet",

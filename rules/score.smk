@@ -31,8 +31,6 @@ rule score:
         relaxed="results/relax/{batch}.parquet",
     output:
         outcomes="results/score/{batch}.parquet",
-        scores="results/score/{batch}.scores.parquet",
-        interfaces="results/score/{batch}.interfaces.parquet",
     log:
         "logs/score/{batch}.log",
     benchmark:
@@ -55,7 +53,7 @@ rule score:
 rule export:
     input:
         plan=ancient("results/plan/plan.json"),
-        scores=BATCHES.same_jobs("results/score/{batch}.scores.parquet"),
+        scores=BATCHES.same_jobs("results/score/{batch}.parquet"),
     output:
         outcomes="results/export/{batch}.parquet",
     log:

@@ -15,6 +15,7 @@ from af3_core.af3_output import (
 )
 from af3_core.chemistry.dictionary import Components
 from af3_core.chemistry.residue_letters import LETTER_OF_COMPONENT
+from af3_core.contracts import PredictionRow
 from af3_core.features.featurise import featurise
 from af3_core.features.values import Features
 from af3_core.job import Job, Polymer
@@ -113,25 +114,28 @@ def _with_confidences(
     plddt = random.uniform(50, 97, features.num_tokens)[tokens]
     pae = np.clip(0.7 * distance * random.uniform(0.4, 1.6, distance.shape), 0, 31)
     square = random.uniform(0, 1, (len(features.chains.chain_id),) * 2)
-    row = {
-        "job_id": "0" * 16,
-        "seed": 1,
-        "sample": 0,
-        "positions": structure.positions.ravel(),
-        "atom_plddt": np.round(plddt, 2),
-        "pae": quantise_pae(pae).ravel(),
-        "contact_probs": quantise_contact_probs(1 / (1 + np.exp(distance - 8))).ravel(),
-        "ptm": 0.7,
-        "iptm": 0.6,
-        "ranking_score": 0.62,
-        "has_clash": False,
-        "fraction_disordered": 0.0,
-        "chain_ptm": square[0].tolist(),
-        "chain_iptm": square[1].tolist(),
-        "chain_pair_iptm": square.ravel().tolist(),
-        "chain_pair_actifptm": square.ravel().tolist(),
-        "chain_pair_pae_min": (31 * square).ravel().tolist(),
-    }
+    row = PredictionRow(
+        job_id="0" * 16,
+        seed=1,
+        sample=0,
+        positions=structure.positions.ravel(),
+        atom_plddt=np.round(plddt, 2),
+        pae=quantise_pae(pae).ravel(),
+        contact_probs=quantise_contact_probs(1 / (1 + np.exp(distance - 8))).ravel(),
+        ptm=0.7,
+        iptm=0.6,
+        ranking_score=0.62,
+        has_clash=False,
+        fraction_disordered=0.0,
+        chain_ptm=square[0],
+        chain_iptm=square[1],
+        chain_pair_iptm=square.ravel(),
+        chain_pair_actifptm=square.ravel(),
+        chain_pair_pae_min=(31 * square).ravel(),
+        chain_pair_pde_min=(31 * square).ravel(),
+        chain_pair_pde_mean=(31 * square).ravel(),
+        provenance="{}",
+    )
     plddt = np.round(plddt, 2).astype(np.float32)
     return Example(features, components, structure, plddt, row)
 

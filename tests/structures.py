@@ -13,7 +13,7 @@ import biotite.structure.io.pdbx as pdbx
 import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from af3_core.features.values import Features
 from af3_core.structures.structure import (
@@ -90,7 +90,7 @@ def _links(structure: Structure) -> np.ndarray:
     ligand = np.isin(structure.element, ("C", "N", "O", "S", "P", "B"))
     ligand &= structure.kind == "ligand"
     polymer = structure.kind != "ligand"
-    tree = cKDTree(structure.positions)
+    tree = KDTree(structure.positions)
     pairs = np.array(sorted(tree.query_pairs(COVALENT_REACH)), np.int64).reshape(-1, 2)
     first, second = pairs.T
     across = (ligand[first] & polymer[second]) | (polymer[first] & ligand[second])

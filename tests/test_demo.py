@@ -5,12 +5,11 @@ some two minutes on two cores.
 """
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from scipy.stats import spearmanr
 
-from af3_core.contracts import RELAXED, SCORES, TIMINGS
+from af3_core.contracts import RELAXED, SCORES, TIMINGS, ScoreRow
 from tests.workflow.campaigns import ROOT, run_campaign
 from tests.workflow.report_page import head_of_page
 from workflow.tables import concatenate, read_rows
@@ -27,7 +26,7 @@ UNSEEN = {"asnc_like", "colipase", "g_gamma", "papillomavirus_e2"}
 TOLERANCE = 0.02
 """Processors add in other orders, and diffusion makes much of little."""
 
-type Row = dict[str, Any]
+type Scores = list[ScoreRow]
 
 
 @pytest.fixture(scope="module")
@@ -42,73 +41,77 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scores(folder: Path) -> list[Row]:
+def scores(folder: Path) -> Scores:
     """Of every sample."""
     return read_rows(folder / "results/tables/scores.parquet", SCORES)
 
 
 @pytest.fixture(scope="module")
-def best(scores: list[Row]) -> list[Row]:
+def best(scores: Scores) -> Scores:
     """The scores of the best sample of every job."""
-    return [row for row in scores if row["rank"] == 1]
+    return [row for row in scores if row.rank == 1]
 
 
-def test_everything_is_compared_with_its_entry_in_the_pdb(best: list[Row]) -> None:
+def test_everything_is_compared_with_its_entry_in_the_pdb(best: Scores) -> None:
     references = {path.stem for path in (ROOT / "config/demo/references").glob("*.cif")}
-    assert {row["name"] for row in best if row["reference"]} == references
+    assert {row.name for row in best if row.reference} == references
 
 
-def test_what_is_memorised_is_predicted_as_experiment_has_it(best: list[Row]) -> None:
-    found = {row["name"]: row for row in best}
+def test_what_is_memorised_is_predicted_as_experiment_has_it(
+    best: Scores,
+) -> None:
+    found = {row.name: row for row in best}
     assert found.keys() == MEMORISED | UNSEEN
-    assert min(found[name]["lddt"] for name in MEMORISED) >= 0.70
-    assert min(found[name]["lddt_ca"] for name in PROTEINS | {COMPLEX}) >= 0.80
+    assert min(found[name].lddt for name in MEMORISED) >= 0.70
+    assert min(found[name].lddt_ca for name in PROTEINS | {COMPLEX}) >= 0.80
     # Of nucleotides it is C1' that counts.
-    assert found[RNA]["lddt_ca"] >= 0.80 - TOLERANCE
+    assert found[RNA].lddt_ca >= 0.80 - TOLERANCE
 
 
-def test_no_sample_of_what_is_memorised_is_a_mirror_image(scores: list[Row]) -> None:
-    known = [row for row in scores if row["name"] in MEMORISED]
+def test_no_sample_of_what_is_memorised_is_a_mirror_image(
+    scores: Scores,
+) -> None:
+    known = [row for row in scores if row.name in MEMORISED]
     assert len(known) == 3 * len(MEMORISED)
     # lDDT is the same in a mirror; there TM-score is about 0.3.
-    assert min(row["tm_score"] for row in known) >= 0.8
+    assert min(row.tm_score for row in known) >= 0.8
 
 
-def test_confidence_follows_quality(best: list[Row]) -> None:
-    plddt, lddt = zip(*((row["mean_plddt"], row["lddt"]) for row in best), strict=True)
+def test_confidence_follows_quality(best: Scores) -> None:
+    plddt, lddt = zip(*((row.mean_plddt, row.lddt) for row in best), strict=True)
     assert spearmanr(plddt, lddt).statistic >= 0.5
 
 
-def test_what_was_never_seen_is_doubted(best: list[Row]) -> None:
-    plddt = {row["name"]: row["mean_plddt"] for row in best}
+def test_what_was_never_seen_is_doubted(best: Scores) -> None:
+    plddt = {row.name: row.mean_plddt for row in best}
     assert max(plddt[name] for name in UNSEEN) < 50
     assert min(plddt[name] for name in MEMORISED) > 70
 
 
-def test_relaxed_structures_have_no_clash_and_no_wrong_hand(
-    folder: Path, best: list[Row]
+def test_relaxed_structures_have_no_clash_and_no_inverted_centre(
+    folder: Path, best: Scores
 ) -> None:
-    known = {row["job_id"] for row in best if row["name"] in MEMORISED}
+    known = {row.job_id for row in best if row.name in MEMORISED}
     paths = sorted((folder / "results/relaxed").glob("*.parquet"))
-    rows = concatenate(paths, RELAXED).to_pylist()
-    relaxed = [row for row in rows if row["status"] == "relaxed"]
-    assert known <= {row["job_id"] for row in relaxed}
+    rows = RELAXED.rows(concatenate(paths, RELAXED))
+    relaxed = [row for row in rows if row.status == "relaxed"]
+    assert known <= {row.job_id for row in relaxed}
     errors = ("clashes_after", "chirality_errors_after", "bond_violations_after")
-    assert {row[error] for row in relaxed for error in errors} == {0}
+    assert {getattr(row, error) for row in relaxed for error in errors} == {0}
 
 
 def test_a_prediction_takes_less_than_a_minute(folder: Path, slowness: float) -> None:
     paths = sorted((folder / "results/timings").glob("*.parquet"))
-    rows = concatenate(paths, TIMINGS).to_pylist()
+    rows = TIMINGS.rows(concatenate(paths, TIMINGS))
     assert len(rows) >= 13
-    assert max(row["end"] - row["start"] for row in rows) < 60 * slowness
+    assert max(row.end - row.start for row in rows) < 60 * slowness
 
 
 def test_the_report_lays_predictions_over_experiment(
-    folder: Path, best: list[Row]
+    folder: Path, best: Scores
 ) -> None:
     html = (folder / "results/report.html").read_text(encoding="utf-8")
     assert "have memorised a handful of structures" in html
     for row in best:
-        overlay = head_of_page(html, row["job_id"])["overlay"]
-        assert overlay["label"] == f"{row['name']}.cif"
+        overlay = head_of_page(html, row.job_id)["overlay"]
+        assert overlay["label"] == f"{row.name}.cif"

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from af3_core.contracts import ALIGNMENTS
+from af3_core.contracts import ALIGNMENTS, AlignmentRow
 from af3_core.job import InputError
 from af3_core.msa import Msa, format_a3m, species_id
 from workflow.campaign import Campaign
@@ -62,10 +62,13 @@ def campaign_alignments(campaign: Campaign, search: Search) -> Iterator[Alignmen
     """
     databases, store = read_manifest(search.databases), Store(search.store)
     wanted = {
-        (str(row["sequence_id"]), str(row["kind"]), str(row["sequence"]), pairing)
+        (row.sequence_id, row.kind, row.sequence, pairing)
         for row in read_chain_rows(campaign)
-        for pairing in ("unpaired", "paired")
-        if row[f"search_{pairing}"]
+        for pairing, is_wanted in (
+            ("unpaired", row.search_unpaired),
+            ("paired", row.search_paired),
+        )
+        if is_wanted and row.sequence_id is not None and row.sequence is not None
     }
     for name, kind, sequence, pairing in sorted(wanted):
         if pairing == "unpaired":
@@ -83,15 +86,15 @@ def _has_paired(databases: Sequence[Database]) -> bool:
 def write_alignments(found: Sequence[Alignment], profile: str, path: Path) -> None:
     """Writes all rows of all alignments as one table."""
     rows = [
-        {
-            "sequence_id": name,
-            "pairing": pairing,
-            "rank": rank,
-            "description": description,
-            "species": species_id(description),
-            "row": row,
-            "profile": profile,
-        }
+        AlignmentRow(
+            sequence_id=name,
+            pairing=pairing,
+            rank=rank,
+            description=description,
+            species=species_id(description),
+            row=row,
+            profile=profile,
+        )
         for name, pairing, msa in found
         for rank, (description, row) in enumerate(
             zip(msa.descriptions, msa.sequences, strict=True), start=1

@@ -17,6 +17,7 @@ from af3_core.contracts import (
     INTERFACES,
     OUTCOMES,
     PROVENANCE,
+    SAMPLE_SCORES,
     SCORES,
     SCREEN,
     SCREEN_CHAINS,
@@ -42,7 +43,7 @@ def collect_tables(campaign: Campaign) -> None:
     """Writes the campaign's tables from the batches of the plan."""
     plan, settings = read_plan(campaign), read_planned_settings(campaign)
     files = [campaign.scores(name) for name in plan.jobs]
-    rows = concatenate(files, SCORES).to_pylist()
+    rows = SAMPLE_SCORES.rows(concatenate(files, SAMPLE_SCORES))
     scores = SCORES.table(rank_rows(rows, settings.score.rank_by))
     order = [
         ("ranking_score", "descending"),
@@ -63,10 +64,8 @@ def collect_tables(campaign: Campaign) -> None:
     write_table(campaign.tables / "outcomes.parquet", OUTCOMES, outcomes)
     # A search that failed is tried again with each job that needs it, so that the
     # job's own row tells what came of it.
-    is_failed = pc.and_(
-        pc.equal(outcomes["status"], "failed"),
-        pc.invert(pc.is_in(outcomes["stage"], pa.array(["search", "templates"]))),
-    )
+    is_search = pc.field("stage").isin(["search", "templates"])
+    is_failed = (pc.field("status") == "failed") & ~is_search
     failures = _without_repeats(outcomes.filter(is_failed))
     write_table(campaign.tables / "failures.parquet", OUTCOMES, failures)
 

@@ -13,7 +13,7 @@ from workflow.batches import Plan, load_plan
 from workflow.campaign import Campaign, split_item
 from workflow.engine.items import unfinished
 from workflow.resources import Limits
-from workflow.results.relaxed import is_whole
+from workflow.results.batch_files import is_whole
 from workflow.settings import Settings, TrunkFile
 from workflow.stages import STAGE, STAGES, Stage, StageName, from_stage
 from workflow.tables import DamagedFile, read_json
@@ -189,9 +189,6 @@ def _made_from(
 ) -> Iterator[Any]:
     for stage in stages:
         yield campaign.outcomes(stage.name, batch)
-        if stage.name == "score":
-            yield campaign.scores(batch)
-            yield campaign.interfaces(batch)
     yield campaign.tables / "scores.parquet"
 
 

@@ -11,25 +11,32 @@ templates, and the ranking of all samples. Relaxed structures go to
 
 import shutil
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from af3_core.contracts import SCORES
+from af3_core.contracts import (
+    RELAXED,
+    SAMPLE_SCORES,
+    JobRow,
+    RelaxedRow,
+    ScoreRow,
+)
 from workflow.batches import Plan
 from workflow.campaign import Campaign, split_item
 from workflow.engine.items import Task, commit_outcomes, go_through
+from workflow.results.batch_files import BatchFiles
 from workflow.results.export_files import RELAXED_FOLDER, File, job_files
+from workflow.results.export_folders import remove_exports
 from workflow.results.ranking import rank_rows
 from workflow.settings import Settings
 from workflow.step import (
-    Row,
     parse_step,
     read_job_rows,
     read_plan,
     read_planned_settings,
     run_step,
 )
-from workflow.tables import read_rows, replacing
+from workflow.tables import replacing
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,10 +50,18 @@ def export_batch(campaign: Campaign, batch: str) -> None:
     settings, plan = read_planned_settings(campaign), read_plan(campaign)
     scores = read_scores(campaign, plan, batch, settings.score.rank_by)
     jobs = read_job_rows(campaign, set(scores))
+    holder = {item: name for name, other in plan.jobs.items() for item in other.items}
+    files = BatchFiles(RELAXED, campaign.relaxed)
+
+    def relaxed(item: str) -> list[RelaxedRow]:
+        return files.rows(holder[item], item)
 
     def export(task: Task) -> None:
-        if settings.export.samples != "none":
-            export_job(campaign, jobs[task.name], scores[task.name], settings)
+        job = jobs[task.name]
+        if settings.export.samples == "none":
+            remove_exports(campaign, job.name)
+        else:
+            export_job(campaign, job, scores[task.name], relaxed, settings)
 
     tasks = [Task(job_id, job_id) for job_id in sorted(jobs)]
     rows = go_through(campaign, "export", batch, tasks, export)
@@ -55,35 +70,46 @@ def export_batch(campaign: Campaign, batch: str) -> None:
 
 def read_scores(
     campaign: Campaign, plan: Plan, batch: str, rank_by: str
-) -> dict[str, list[Row]]:
+) -> dict[str, list[ScoreRow]]:
     """Ranked scores of the batch's jobs, with the seeds that other batches hold."""
     job_ids = {split_item(item)[0] for item in plan.jobs[batch].items}
-    holders = [
-        name
-        for name, other in plan.jobs.items()
-        if any(split_item(item)[0] in job_ids for item in other.items)
-    ]
+    files = BatchFiles(SAMPLE_SCORES, campaign.scores)
     rows = [
         row
-        for name in holders
-        for row in read_rows(campaign.scores(name), SCORES)
-        if row["job_id"] in job_ids
+        for holder, other in plan.jobs.items()
+        for item in other.items
+        if split_item(item)[0] in job_ids
+        for row in files.rows(holder, item)
     ]
-    by_job: dict[str, list[Row]] = {}
+    by_job: dict[str, list[ScoreRow]] = {}
     for row in rank_rows(rows, rank_by):
-        by_job.setdefault(row["job_id"], []).append(row)
+        by_job.setdefault(row.job_id, []).append(row)
     return by_job
 
 
 def export_job(
-    campaign: Campaign, job: Row, scores: list[Row], settings: Settings
+    campaign: Campaign,
+    job: JobRow,
+    scores: list[ScoreRow],
+    relaxed: Callable[[str], list[RelaxedRow]],
+    settings: Settings,
 ) -> None:
-    """Writes one job's folder, or one zip file in its place."""
-    name = str(job["name"])
-    files = job_files(campaign, job, scores, settings)
+    """Writes one job's folder, or one zip file in its place, and nothing else stays.
+
+    Args:
+        campaign: that the job is of.
+        job: what was asked for.
+        scores: of all samples of the job, ranked.
+        relaxed: gives the relaxed samples of a `job.seed`.
+        settings: of the campaign.
+    """
+    name, written = job.name, set()
+    files = job_files(campaign, job, scores, relaxed, settings)
     if settings.export.zip:
-        write_zip(campaign.folders / f"{name}.zip", name, files)
-        return
+        path = campaign.folders / f"{name}.zip"
+        write_zip(path, name, files)
+        written.add(path)
+        files = ()
     for path, data in files:
         # Some programs take every folder inside a job's for a sample.
         is_relaxed = path.startswith(f"{RELAXED_FOLDER}/")
@@ -91,6 +117,8 @@ def export_job(
         relative = path.removeprefix(f"{RELAXED_FOLDER}/") if is_relaxed else path
         with replacing(root / name / relative) as temporary:
             _fill(temporary, data)
+        written.add(root / name / relative)
+    remove_exports(campaign, name, keep=written)
 
 
 def _fill(path: Path, data: bytes | Path) -> None:

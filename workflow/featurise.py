@@ -12,7 +12,7 @@ from functools import partial
 import pyarrow as pa
 
 from af3_core.chemistry.dictionary import Components
-from af3_core.contracts import FEATURES
+from af3_core.contracts import FEATURES, JobRow
 from af3_core.features.featurise import embed_references, featurise
 from af3_core.features.options import AS_PUBLISHED, FeatureOptions
 from af3_core.job import Job
@@ -25,7 +25,6 @@ from workflow.searching.again import with_searches
 from workflow.searching.evidence import add_evidence, evidence_keys, search_facts
 from workflow.settings import Settings, digest_of
 from workflow.step import (
-    Row,
     job_of,
     parse_step,
     read_job_rows,
@@ -35,7 +34,7 @@ from workflow.step import (
 )
 
 
-def features_key(row: Row, settings: Settings) -> str:
+def features_key(row: JobRow, settings: Settings) -> str:
     """Names everything a job's features are made from."""
     job = job_of(row)
     found = with_searches(
@@ -43,7 +42,7 @@ def features_key(row: Row, settings: Settings) -> str:
     )
     keys = [key.digest for key in found]
     chosen = settings.feature_options()
-    return digest_of(FEATURES.version, row["json"], keys, repr(chosen))
+    return digest_of(FEATURES.version, row.json, keys, repr(chosen))
 
 
 def make_features(

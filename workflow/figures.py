@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from af3_core.figures import draw_distributions, draw_msa, draw_pae, draw_plddt
 from workflow.report.details import token_means
-from workflow.report.jobs import Campaign, JobRow, choose_jobs, read_campaign
+from workflow.report.jobs import JobList, ListedJob, choose_jobs, read_job_list
 from workflow.report.layout import read_layout
 from workflow.report.samples import best_sample, read_prediction
 from workflow.tables import replacing
@@ -54,7 +54,7 @@ def write_figures(results: Path, jobs: tuple[str, ...], out: Path) -> list[Path]
     Raises:
         ValueError: a job is not in the campaign, or nothing was predicted.
     """
-    campaign = read_campaign(results)
+    campaign = read_job_list(results)
     if not jobs:
         return [_save(draw_campaign(campaign), out / "scores.png")]
     return [
@@ -70,7 +70,7 @@ def _save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def draw_campaign(campaign: Campaign) -> Figure:
+def draw_campaign(campaign: JobList) -> Figure:
     """Distributions of those scores that any job has.
 
     Raises:
@@ -87,7 +87,7 @@ def draw_campaign(campaign: Campaign) -> Figure:
     return draw_distributions(scores, {"pLDDT": 100.0})
 
 
-def draw_job(results: Path, job: JobRow) -> dict[str, Figure]:
+def draw_job(results: Path, job: ListedJob) -> dict[str, Figure]:
     """The figures of a job's best sample by kind."""
     prediction = read_prediction(results, best_sample(job))
     if prediction is None:

@@ -18,7 +18,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from af3_core.chemistry.dictionary import Components
-from af3_core.contracts import CHAINS, JOBS, SCREEN_CHAINS
+from af3_core.contracts import (
+    CHAINS,
+    JOBS,
+    SCREEN_CHAINS,
+    ChainRow,
+    JobRow,
+    OutcomeRow,
+)
 from af3_core.features.featurise import count_tokens
 from af3_core.features.notes import job_notes
 from af3_core.features.options import FeatureOptions
@@ -204,7 +211,7 @@ def write_plan(campaign: Campaign, settings: Settings) -> None:
 @contextmanager
 def _jobs_table(path: Path) -> Iterator[Callable[[PlannedJob, Job], None]]:
     """Writes the jobs table as jobs come, never holding many in memory."""
-    waiting: list[dict[str, object]] = []
+    waiting: list[JobRow] = []
     num_letters = 0
 
     def flush() -> None:
@@ -216,7 +223,7 @@ def _jobs_table(path: Path) -> Iterator[Callable[[PlannedJob, Job], None]]:
     def add_job(planned: PlannedJob, job: Job) -> None:
         nonlocal num_letters
         waiting.append(_job_row(planned, job))
-        num_letters += len(str(waiting[-1]["json"]))
+        num_letters += len(waiting[-1].json)
         if num_letters > _LETTERS_PER_GROUP or len(waiting) == _JOBS_PER_GROUP:
             flush()
 
@@ -225,35 +232,35 @@ def _jobs_table(path: Path) -> Iterator[Callable[[PlannedJob, Job], None]]:
         flush()
 
 
-def _job_row(planned: PlannedJob, job: Job) -> dict[str, object]:
-    return {
-        "job_id": planned.job_id,
-        "name": planned.name,
-        "source": planned.source,
-        "num_tokens": planned.num_tokens,
-        "seeds": list(job.seeds),
-        "json": write_job(job),
-        "notes": list(planned.notes),
-    }
+def _job_row(planned: PlannedJob, job: Job) -> JobRow:
+    return JobRow(
+        job_id=planned.job_id,
+        name=planned.name,
+        source=planned.source,
+        num_tokens=planned.num_tokens,
+        seeds=list(job.seeds),
+        json=write_job(job),
+        notes=list(planned.notes),
+    )
 
 
-def _chain_rows(planned: PlannedJob) -> list[dict[str, object]]:
+def _chain_rows(planned: PlannedJob) -> list[ChainRow]:
     rows = []
     needs = {need.entity_index: need for need in planned.needs}
     for index, entity in enumerate(planned.job.entities):
         need = needs.get(index)
         rows.append(
-            {
-                "job_id": planned.job_id,
-                "entity_index": index,
-                "kind": need.polymer.kind if need else "ligand",
-                "chain_ids": list(entity.ids),
-                "sequence_id": need.sequence_id if need else None,
-                "sequence": need.query if need else None,
-                "search_unpaired": need is not None and need.search_unpaired,
-                "search_paired": need is not None and need.search_paired,
-                "template_id": need.template_id if need else None,
-            }
+            ChainRow(
+                job_id=planned.job_id,
+                entity_index=index,
+                kind=need.polymer.kind if need else "ligand",
+                chain_ids=list(entity.ids),
+                sequence_id=need.sequence_id if need else None,
+                sequence=need.query if need else None,
+                search_unpaired=need is not None and need.search_unpaired,
+                search_paired=need is not None and need.search_paired,
+                template_id=need.template_id if need else None,
+            )
         )
     return rows
 
@@ -264,7 +271,7 @@ def _failure_of(errors: list[InputError]) -> Failure:
     return replace(found[0], evidence="; ".join(one.evidence for one in found))
 
 
-def _refusal_rows(refusals: list[Refusal]) -> list[dict[str, object]]:
+def _refusal_rows(refusals: list[Refusal]) -> list[OutcomeRow]:
     """One row per refused job, named by its file and its record there."""
     errors: dict[str, list[InputError]] = {}
     for refusal in refusals:

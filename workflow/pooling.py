@@ -7,17 +7,16 @@ every prediction is in `results/tables/provenance.parquet`.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from af3_core.contracts import PREDICTIONS, PROVENANCE
+from af3_core.contracts import PREDICTIONS, PROVENANCE, ProvenanceRow
 from workflow.campaign import Campaign, split_item
 from workflow.engine.items import Item
 from workflow.tables import read_columns, read_rows
-
-type Row = Mapping[str, object]
 
 COMPARABLE = {
     "weights": "weights",
@@ -37,11 +36,11 @@ def provenance_of(items: Iterable[Item]) -> pa.Table:
     for item in items:
         if item.is_done:
             job_id, seed = split_item(item.name)
-            rows.append({"job_id": job_id, "seed": seed, **_columns(item.path)})
+            rows.append(ProvenanceRow(job_id=job_id, seed=seed, **_columns(item.path)))
     return PROVENANCE.table(rows)
 
 
-def _columns(path: Path) -> dict[str, object]:
+def _columns(path: Path) -> dict[str, Any]:
     column = read_columns(path, PREDICTIONS, ["provenance"])
     facts = json.loads(column["provenance"][0].as_py())
     network = ("num_recycles", "num_diffusion_steps", "num_samples", "noise_buckets")
@@ -60,18 +59,18 @@ def _columns(path: Path) -> dict[str, object]:
 def mixtures(*campaigns: Campaign) -> list[str]:
     """One sentence for everything in which predictions of the campaigns differ that
     makes their numbers incomparable; none if all may be pooled."""
-    rows: list[Row] = []
+    rows: list[ProvenanceRow] = []
     for campaign in campaigns:
         path = campaign.tables / "provenance.parquet"
         rows += read_rows(path, PROVENANCE) if path.is_file() else []
     return mixtures_of(rows)
 
 
-def mixtures_of(rows: Sequence[Row]) -> list[str]:
+def mixtures_of(rows: Sequence[ProvenanceRow]) -> list[str]:
     """The same for rows of the provenance table."""
     sentences = []
     for column, words in COMPARABLE.items():
-        counts = Counter(str(row[column]) for row in rows)
+        counts = Counter(str(getattr(row, column)) for row in rows)
         sentences += _sentence(words, counts)
     # A job without RNA has no RNA search: only what both have is compared.
     for column, words in (
@@ -80,7 +79,7 @@ def mixtures_of(rows: Sequence[Row]) -> list[str]:
     ):
         found: dict[str, Counter[str]] = {}
         for row in rows:
-            for name, value in json.loads(str(row[column])).items():
+            for name, value in json.loads(getattr(row, column)).items():
                 if value != _GIVEN:
                     found.setdefault(name, Counter())[value] += 1
         for name, counts in sorted(found.items()):

@@ -7,10 +7,14 @@ outcome of each is a row of `results/relaxed/BATCH.parquet`: a structure that ca
 relaxed has a status and a reason, and stops nothing.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
-from af3_core.contracts import PREDICTIONS, RELAXED
+from af3_core.columns import Float as Number
+from af3_core.columns import Floats, Int, column, row
+from af3_core.contracts import PREDICTIONS, RELAXED, RelaxedRow
 from af3_core.relax.relax import relax, relaxed_columns
 from af3_core.structures.structure import chemistry_of, structure_of
 from workflow.campaign import Campaign, split_item
@@ -22,19 +26,20 @@ from workflow.engine.items import (
     unfinished,
     work_through,
 )
+from workflow.results.batch_files import BatchFiles
 from workflow.results.features_file import read_features
-from workflow.results.relaxed import join_relaxed, part_relaxed
 from workflow.settings import Relax, digest_of
-from workflow.step import (
-    Row,
-    job_of,
-    parse_step,
-    read_job_rows,
-    read_plan,
-    read_planned_settings,
-    run_step,
-)
-from workflow.tables import read_rows
+from workflow.step import parse_step, read_plan, read_planned_settings, run_step
+from workflow.tables import read_rows_of
+
+
+@row
+class Predicted:
+    """What relaxation needs of a predicted sample."""
+
+    sample: Int = column("0-based diffusion sample of the seed")
+    positions: Floats = column("a × 3", "Å")
+    ranking_score: Number = column("AF3's ranking score")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,56 +51,53 @@ def main(argv: list[str] | None = None) -> int:
 def relax_batch(campaign: Campaign, batch: str) -> None:
     """Relaxes what is missing and writes the batch's outcomes."""
     settings = read_planned_settings(campaign).relax
-    plan = read_plan(campaign)
-    planned = plan.jobs[batch]
-    jobs = read_job_rows(campaign, {split_item(item)[0] for item in planned.items})
+    planned = read_plan(campaign).jobs[batch]
     key = digest_of(RELAXED.version, settings.model_dump())
     items = items_from(
         planned.items, campaign.prediction, campaign.relaxed, RELAXED, key
     )
 
     def make(item: Item) -> pa.Table:
-        return RELAXED.table(_relax_item(campaign, item, jobs, settings))
+        return RELAXED.table(_relax_item(campaign, item, settings))
 
-    part_relaxed(campaign, batch, plan.jobs)
+    files = BatchFiles(RELAXED, campaign.relaxed)
+    files.part(batch)
     blocked = unfinished(campaign.outcomes("predict", batch))
     rows = work_through(campaign, "relax", batch, items, make, blocked=blocked)
-    join_relaxed(campaign.relaxed(batch), items)
+    files.join(batch, planned.items)
     commit_outcomes(campaign, "relax", batch, rows)
 
 
-def _relax_item(
-    campaign: Campaign, item: Item, jobs: dict[str, Row], settings: Relax
-) -> list[Row]:
-    job_id, _ = split_item(item.name)
+def _relax_item(campaign: Campaign, item: Item, settings: Relax) -> list[RelaxedRow]:
+    job_id, seed = split_item(item.name)
     features = read_features(campaign.features(job_id))
-    chemistry = chemistry_of(features, job_of(jobs[job_id]).user_ccd)
+    chemistry = chemistry_of(features)
     rows = []
-    for sample in choose_samples(
-        read_rows(campaign.prediction(item.name), PREDICTIONS), settings.samples
-    ):
-        positions = np.asarray(sample["positions"], np.float64).reshape(-1, 3)
-        structure = structure_of(features, positions)
+    samples = read_rows_of(campaign.prediction(item.name), PREDICTIONS, Predicted)
+    for sample in choose_samples(samples, settings.samples):
+        positions = sample.positions.astype(np.float64).reshape(-1, 3)
         relaxed = relax(
-            structure,
+            structure_of(features, positions),
             chemistry,
             max_seconds=settings.max_seconds,
             keep_hydrogens=settings.keep_hydrogens,
             platform=settings.platform,
         )
-        log(f"{item.name} sample {sample['sample']}: {relaxed.status}")
-        key = {name: sample[name] for name in RELAXED.key}
-        rows.append(key | relaxed_columns(relaxed))
+        log(f"{item.name} sample {sample.sample}: {relaxed.status}")
+        columns = relaxed_columns(relaxed)
+        rows.append(
+            RelaxedRow(job_id=job_id, seed=seed, sample=sample.sample, **columns)
+        )
     return rows
 
 
-def choose_samples(samples: list[Row], which: str) -> list[Row]:
-    """The best sample of a seed, all of them, or none."""
+def choose_samples(samples: Sequence[Predicted], which: str) -> Sequence[Predicted]:
+    """The sample of a seed with the highest ranking score, all of them, or none."""
     if which == "none":
         return []
     if which == "all":
         return samples
-    return [max(samples, key=lambda row: row["ranking_score"])]
+    return [max(samples, key=lambda sample: sample.ranking_score)]
 
 
 if __name__ == "__main__":

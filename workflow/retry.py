@@ -33,9 +33,9 @@ def withdraw_failures(
             outcomes = campaign.outcomes(stage.name, batch)
             rows = unfinished(outcomes).values() if outcomes.is_file() else ()
             failed = {
-                str(row["item"])
+                str(row.item)
                 for row in rows
-                if row["status"] == "failed" and row["cause"] in causes
+                if row.status == "failed" and row.cause in causes
             }
             if failed:
                 items |= failed

@@ -5,26 +5,46 @@
 writes `results/score/ID.scores.parquet` and `results/score/ID.interfaces.parquet`.
 """
 
-from af3_core.contracts import INTERFACES, PREDICTIONS, SCORES
-from af3_core.scores.rows import score_prediction
+from functools import partial
+
+import pyarrow as pa
+
+from af3_core.contracts import (
+    INTERFACES,
+    PREDICTIONS,
+    RELAXED,
+    SAMPLE_SCORES,
+    InterfaceRow,
+    SampleScoreRow,
+)
+from af3_core.scores.rows import Reference, score_prediction
 from af3_core.structures.structure import chemistry_of
 from workflow.campaign import Campaign, split_item
-from workflow.engine.items import Task, commit_outcomes, go_through, unfinished
+from workflow.engine.items import (
+    Item,
+    commit_outcomes,
+    find_item,
+    unfinished,
+    work_through,
+)
+from workflow.results.batch_files import BatchFiles
 from workflow.results.features_file import read_features
-from workflow.results.ranking import rank_rows
-from workflow.results.references import read_reference
-from workflow.results.relaxed import read_relaxed
-from workflow.settings import Score
+from workflow.results.references import find_reference, read_reference
+from workflow.settings import digest_of
 from workflow.step import (
-    Row,
-    job_of,
     parse_step,
-    read_job_rows,
+    read_job_names,
     read_plan,
     read_planned_settings,
     run_step,
 )
-from workflow.tables import read_rows, write_table
+from workflow.tables import (
+    digest_file,
+    is_current,
+    read_made_from,
+    read_rows,
+    write_table,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,44 +54,82 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def score_batch(campaign: Campaign, batch: str) -> None:
-    """Scores every prediction there is and writes the batch's tables."""
+    """Scores what is missing or was made from something else, and writes the tables."""
     settings = read_planned_settings(campaign).score
     planned = read_plan(campaign).jobs[batch]
-    jobs = read_job_rows(campaign, {split_item(item)[0] for item in planned.items})
+    names = read_job_names(campaign, {split_item(item)[0] for item in planned.items})
+    references = {
+        job_id: find_reference(settings.references, name)
+        for job_id, name in names.items()
+    }
+    relaxed = BatchFiles(RELAXED, campaign.relaxed)
+    scores = BatchFiles(SAMPLE_SCORES, campaign.scores)
+    interfaces = BatchFiles(INTERFACES, campaign.interfaces)
+
+    def key_of(name: str) -> str:
+        job_id, _ = split_item(name)
+        reference = references[job_id]
+        return digest_of(
+            SAMPLE_SCORES.version,
+            INTERFACES.version,
+            names[job_id],
+            read_made_from(campaign.prediction(name)),
+            relaxed.made_from(batch, name),
+            None if reference is None else digest_file(reference),
+        )
+
+    def make(item: Item) -> pa.Table:
+        job_id, _ = split_item(item.name)
+        reference = read_reference(references[job_id])
+        rows, pairs = _score_item(
+            campaign, batch, item.name, names[job_id], relaxed, reference
+        )
+        # First, because the item is done when its scores are there.
+        path = campaign.interfaces(item.name)
+        table = INTERFACES.table(pairs)
+        write_table(path, INTERFACES, table, made_from=item.made_from)
+        return SAMPLE_SCORES.table(rows)
+
+    scores.part(batch)
+    interfaces.part(batch)
+    items = [
+        find_item(name, campaign.scores(name), SAMPLE_SCORES, partial(key_of, name))
+        for name in planned.items
+    ]
+    for item in items:
+        path = campaign.interfaces(item.name)
+        if not is_current(path, INTERFACES, made_from=item.made_from):
+            item.path.unlink(missing_ok=True)
     blocked = unfinished(campaign.outcomes("predict", batch))
-    scores: list[Row] = []
-    interfaces: list[Row] = []
-
-    def score(task: Task) -> None:
-        found = score_item(campaign, task.name, jobs[str(task.job_id)], settings)
-        scores.extend(found[0])
-        interfaces.extend(found[1])
-
-    tasks = [Task(item, split_item(item)[0]) for item in planned.items]
-    outcomes = go_through(campaign, "score", batch, tasks, score, blocked=blocked)
-    ranked = rank_rows(scores, settings.rank_by)
-    write_table(campaign.scores(batch), SCORES, SCORES.table(ranked))
-    pairs = INTERFACES.table(interfaces)
-    write_table(campaign.interfaces(batch), INTERFACES, pairs)
+    outcomes = work_through(campaign, "score", batch, items, make, blocked=blocked)
+    scores.join(batch, planned.items)
+    interfaces.join(batch, planned.items)
     commit_outcomes(campaign, "score", batch, outcomes)
 
 
-def score_item(
-    campaign: Campaign, item: str, job: Row, settings: Score
-) -> tuple[list[Row], list[Row]]:
-    """Rows of `scores` (not yet ranked) and `interfaces` of one (job, seed)."""
-    features = read_features(campaign.features(str(job["job_id"])))
-    chemistry = chemistry_of(features, job_of(job).user_ccd)
-    table = read_relaxed(campaign, item)
-    rows = [] if table is None else table.to_pylist()
-    relaxed = {row["sample"]: row for row in rows}
-    reference = read_reference(settings.references, str(job["name"]))
+def _score_item(
+    campaign: Campaign,
+    batch: str,
+    item: str,
+    name: str,
+    relaxed: BatchFiles,
+    reference: Reference | None,
+) -> tuple[list[SampleScoreRow], list[InterfaceRow]]:
+    """Scores of all samples of one (job, seed), and of their interfaces."""
+    features = read_features(campaign.features(split_item(item)[0]))
+    chemistry = chemistry_of(features)
+    relaxed_by_sample = {row.sample: row for row in relaxed.rows(batch, item)}
     scores, interfaces = [], []
     for sample in read_rows(campaign.prediction(item), PREDICTIONS):
         row, pairs = score_prediction(
-            sample, features, chemistry, relaxed.get(sample["sample"]), reference
+            sample,
+            name,
+            features,
+            chemistry,
+            relaxed_by_sample.get(sample.sample),
+            reference,
         )
-        scores.append(row | {"name": job["name"], "rank": 0})
+        scores.append(row)
         interfaces += pairs
     return scores, interfaces
 

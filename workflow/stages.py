@@ -6,17 +6,17 @@ other.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from af3_core.columns import Contract
 from af3_core.contracts import (
     FEATURES,
     INTERFACES,
     MSA_HITS,
     PREDICTIONS,
     RELAXED,
-    SCORES,
+    SAMPLE_SCORES,
     TEMPLATES,
-    Contract,
 )
 from workflow import resources
 from workflow.batches import Batch, Kind
@@ -37,7 +37,7 @@ class Stage:
     """What it does, for people who watch."""
     kind: Kind
     """Which batches of the plan it works through."""
-    contracts: tuple[Contract, ...]
+    contracts: tuple[Contract[Any], ...]
     """Tables that it makes."""
     settings: tuple[str, ...]
     """Keys of the configuration that its results depend on by themselves."""
@@ -97,7 +97,7 @@ STAGES: tuple[Stage, ...] = (
         "score",
         label="scoring",
         kind="jobs",
-        contracts=(SCORES, INTERFACES),
+        contracts=(SAMPLE_SCORES, INTERFACES),
         settings=("score",),
         memory=resources.featurise_mem_mb,
         minutes=resources.featurise_minutes,

@@ -97,8 +97,8 @@ def _failures(campaign: Campaign, plan: Plan) -> Iterator[tuple[str, str, str]]:
         files += [(stage.name, campaign.outcomes(stage.name, name)) for name in names]
     for stage, file in files:
         for row in read_rows(file, OUTCOMES) if file.is_file() else ():
-            if row["status"] == "failed":
-                yield stage, str(row["cause"]), str(row["evidence"])
+            if row.status == "failed":
+                yield stage, str(row.cause), str(row.evidence)
 
 
 def _hours_used(campaign: Campaign, plan: Plan) -> float:
@@ -106,8 +106,8 @@ def _hours_used(campaign: Campaign, plan: Plan) -> float:
     for name in plan.jobs:
         file = campaign.timings(name)
         for row in read_rows(file, TIMINGS) if file.is_file() else ():
-            if row["phase"] == "compute":
-                seconds += float(row["end"]) - float(row["start"])
+            if row.phase == "compute":
+                seconds += row.end - row.start
     return seconds / 3600
 
 

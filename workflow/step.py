@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from af3_core.contracts import CHAINS, JOBS
+from af3_core.contracts import CHAINS, JOBS, ChainRow, JobRow
 from af3_core.inputs.alphafold3 import read_alphafold3
 from af3_core.inputs.entities import Links
 from af3_core.inputs.entry import Entry, parse_json
@@ -17,9 +17,7 @@ from af3_core.job import InputError, Job
 from workflow.batches import Plan, load_plan, plan_path
 from workflow.campaign import Campaign
 from workflow.settings import Settings, check_settings
-from workflow.tables import read_columns, read_json, read_table
-
-type Row = dict[str, object]
+from workflow.tables import read_columns, read_json, read_rows
 
 EXIT_INPUT = 2
 
@@ -81,19 +79,29 @@ def _not_planned(path: Path) -> InputError:
     return InputError(str(path), "folder", str(Path.cwd()), allowed)
 
 
-def read_job_rows(campaign: Campaign, job_ids: set[str]) -> dict[str, Row]:
+def read_job_rows(campaign: Campaign, job_ids: set[str]) -> dict[str, JobRow]:
     """Rows of the jobs table by job id; only the groups that hold them are read."""
     path = campaign.plan / "jobs.parquet"
     table = read_columns(path, JOBS, where=_is_among("job_id", job_ids))
-    return {row["job_id"]: row for row in table.to_pylist()}
+    return {row.job_id: row for row in JOBS.rows(table)}
 
 
-def read_chain_rows(campaign: Campaign) -> list[Row]:
+def read_job_names(campaign: Campaign, job_ids: set[str]) -> dict[str, str]:
+    """Labels of jobs by their ids."""
+    path, wanted = campaign.plan / "jobs.parquet", _is_among("job_id", job_ids)
+    table = read_columns(path, JOBS, ["job_id", "name"], wanted)
+    names = table["job_id"].to_pylist(), table["name"].to_pylist()
+    return dict(zip(*names, strict=True))
+
+
+def read_chain_rows(campaign: Campaign) -> list[ChainRow]:
     """The chains table."""
-    return read_table(campaign.plan / "chains.parquet", CHAINS).to_pylist()
+    return read_rows(campaign.plan / "chains.parquet", CHAINS)
 
 
-def read_jobs_with_templates(campaign: Campaign, template_ids: set[str]) -> list[Row]:
+def read_jobs_with_templates(
+    campaign: Campaign, template_ids: set[str]
+) -> list[JobRow]:
     """Rows of the jobs that have a chain with one of these template searches."""
     chains = read_columns(
         campaign.plan / "chains.parquet",
@@ -121,8 +129,7 @@ def _is_among(column: str, values: Iterable[str]) -> pc.Expression:
     return pc.field(column).isin(pa.array(list(values), pa.string()))
 
 
-def job_of(row: Row) -> Job:
+def job_of(row: JobRow) -> Job:
     """The job that a row of the jobs table holds."""
-    source = str(row["source"])
-    document = Entry(source, "", parse_json(str(row["json"]), source), "a job")
+    document = Entry(row.source, "", parse_json(row.json, row.source), "a job")
     return read_alphafold3(document, Links(Path(), ()))

@@ -9,7 +9,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from af3_core.contracts import JOBS, OUTCOMES, SCORES
+from af3_core.contracts import JOBS, OUTCOMES, SCORES, ScoreRow
 from workflow.batches import load_plan
 from workflow.campaign import Campaign
 from workflow.planning.costs import campaign_timings, find_costs
@@ -53,7 +53,7 @@ def read_verdict(campaign: Campaign) -> Verdict:
     )
     path = campaign.tables / "failures.parquet"
     failures = read_rows(path, OUTCOMES)
-    failed = {row["job_id"] or f"{row['stage']}/{row['item']}" for row in failures}
+    failed = {row.job_id or f"{row.stage}/{row.item}" for row in failures}
     return Verdict(len(scored - failed), len(failed), path)
 
 
@@ -63,13 +63,13 @@ def print_results(campaign: Campaign, console: Console) -> None:
     if not scores.is_file():
         _print_refusals(campaign, console)
         return
-    rows = [row for row in read_rows(scores, SCORES) if row["rank"] == 1]
+    rows = [row for row in read_rows(scores, SCORES) if row.rank == 1]
     if rows:
         console.print(_results_table(rows[:_SHOWN_ROWS]))
     if len(rows) > _SHOWN_ROWS:
         console.print(f"… and {len(rows) - _SHOWN_ROWS} more in the report")
     for row in read_rows(campaign.tables / "failures.parquet", OUTCOMES)[:_SHOWN_ROWS]:
-        console.print(f"failed ({row['cause']}): {row['evidence']}", markup=False)
+        console.print(f"failed ({row.cause}): {row.evidence}", markup=False)
     for sentence in mixtures(campaign):
         console.print(f"Not comparable: {sentence}", style="yellow", soft_wrap=True)
     console.print(read_verdict(campaign).sentence, soft_wrap=True)
@@ -83,7 +83,7 @@ def print_plan(campaign: Campaign, console: Console) -> None:
         return
     settings = read_planned_settings(campaign)
     jobs = read_table(campaign.plan / "jobs.parquet", JOBS)
-    num_seeds = pc.list_value_length(jobs["seeds"]).to_numpy()
+    num_seeds = pc.call_function("list_value_length", [jobs["seeds"]]).to_numpy()
     tokens = np.repeat(jobs["num_tokens"].to_numpy(), num_seeds).tolist()
     # Batches may have been timed since the plan was made.
     costs = find_costs(settings.plan, campaign_timings(campaign))
@@ -97,31 +97,31 @@ def _print_refusals(campaign: Campaign, console: Console) -> None:
     refused = campaign.plan / "outcomes.parquet"
     if refused.is_file():
         for row in read_rows(refused, OUTCOMES)[:_SHOWN_ROWS]:
-            console.print(f"refused: {row['evidence']}", markup=False, soft_wrap=True)
+            console.print(f"refused: {row.evidence}", markup=False, soft_wrap=True)
 
 
-def _results_table(rows: list[dict[str, object]]) -> Table:
+def _results_table(rows: list[ScoreRow]) -> Table:
     """As wide as a terminal of 80 columns: where there are references, how near the
     predictions come to them takes the place of their clashes."""
     table = Table(title="Best sample of each job", title_justify="left", box=SIMPLE)
     table.add_column("job", overflow="fold", min_width=16)
-    is_compared = any(row["reference"] for row in rows)
+    is_compared = any(row.reference for row in rows)
     quality = "lDDT" if is_compared else "clashes"
     for heading in ("tokens", "ranking", "pTM", "ipTM", "pLDDT", quality, "relaxed"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
-            str(row["name"]),
-            str(row["num_tokens"]),
-            _shown(row["ranking_score"]),
-            _shown(row["ptm"]),
-            _shown(row["iptm"]),
-            _shown(row["mean_plddt"], digits=1),
-            _shown(row["lddt"]) if is_compared else str(row["clashes"]),
-            str(row["relax_status"] or "–"),
+            str(row.name),
+            str(row.num_tokens),
+            _shown(row.ranking_score),
+            _shown(row.ptm),
+            _shown(row.iptm),
+            _shown(row.mean_plddt, digits=1),
+            _shown(row.lddt) if is_compared else str(row.clashes),
+            str(row.relax_status or "–"),
         )
     return table
 
 
-def _shown(value: object, digits: int = 2) -> str:
+def _shown(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"

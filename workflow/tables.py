@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from af3_core.columns import Contract, ContractError
+from af3_core.columns import Contract, ContractError, columns_of, rows_of
 
 _COMPRESSION = "zstd"
 _LIST_ENCODINGS = {
@@ -241,9 +241,25 @@ def read_table(path: Path, contract: Contract) -> pa.Table:
     return contract.check(pq.read_table(path, partitioning=None), where=str(path))
 
 
-def read_rows(path: Path, contract: Contract) -> list[dict[str, Any]]:
-    """The rows of a small table."""
-    return read_table(path, contract).to_pylist()
+def read_rows[T](path: Path, contract: Contract[T]) -> list[T]:
+    """The rows of a table, whose lists of numbers are NumPy arrays.
+
+    Raises:
+        ContractError: the file is not what the contract says.
+        DamagedFile: it is not as it was written.
+        FileNotFoundError: there is no such file.
+    """
+    return contract.rows(read_table(path, contract))
+
+
+def read_rows_of[T](path: Path, contract: Contract, kind: type[T]) -> list[T]:
+    """The rows of a table as a `row` class of some of its columns, the only ones read.
+
+    Raises:
+        ContractError, DamagedFile, FileNotFoundError: see `read_columns`.
+    """
+    names = [column.name for column in columns_of(kind)]
+    return rows_of(read_columns(path, contract, names), kind)
 
 
 def read_columns(
@@ -406,6 +422,7 @@ __all__ = [
     "read_made_from",
     "read_notes",
     "read_rows",
+    "read_rows_of",
     "read_table",
     "replacing",
     "seal",

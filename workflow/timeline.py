@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from af3_core.contracts import TIMINGS
+from af3_core.contracts import TIMINGS, TimingRow
 from af3_core.job import InputError
 from workflow.campaign import Campaign
-from workflow.step import Row, run_step
+from workflow.step import run_step
 from workflow.tables import read_rows, replacing
 
 PHASES = ("load", "compute", "finish")
@@ -32,12 +32,12 @@ class BatchTimes:
     """One batch as its timings table has it."""
 
     batch: str
-    rows: list[Row]
+    rows: list[TimingRow]
 
     def spans(self, phase: str) -> list[Span]:
         """Beginning and end of a phase of each item, s, in order."""
-        rows = (row for row in self.rows if row["phase"] == phase)
-        return sorted((float(row["start"]), float(row["end"])) for row in rows)
+        rows = (row for row in self.rows if row.phase == phase)
+        return sorted((row.start, row.end) for row in rows)
 
     @property
     def idle(self) -> float:
@@ -49,8 +49,7 @@ class BatchTimes:
         """When each process but the first began, s."""
         starts: dict[int, float] = {}
         for row in self.rows:
-            process, start = int(row["process"]), float(row["start"])
-            starts[process] = min(start, starts.get(process, start))
+            starts[row.process] = min(row.start, starts.get(row.process, row.start))
         return [start for _, start in sorted(starts.items())][1:]
 
     @property
@@ -61,7 +60,7 @@ class BatchTimes:
         busy = sum(end - start for start, end in computed)
         processes = f"{len(self.begins) + 1} processes, " if self.begins else ""
         return (
-            f"{self.batch} · {first['bucket']} tokens · {first['device']} · "
+            f"{self.batch} · {first.bucket} tokens · {first.device} · "
             f"{processes}{len(computed)} items, {busy:.1f} s computing · "
             f"device idle between items {self.idle:.1%}"
         )
@@ -70,7 +69,7 @@ class BatchTimes:
     def canaries(self) -> list[str]:
         """What each device that worked on the batch showed before, one line each."""
         lines = {
-            f"{row['node']}: {row['canary']}; {row['canary_seconds'] * 1e3:.2f} ms"
+            f"{row.node}: {row.canary}; {row.canary_seconds * 1e3:.2f} ms"
             for row in self.rows
         }
         return sorted(lines)
@@ -114,12 +113,12 @@ def draw_timeline(times: Sequence[BatchTimes], path: Path) -> None:
     panels = figure.subplots(len(times), 1, squeeze=False)[:, 0]
     for axes, batch in zip(panels, times, strict=True):
         for height, phase in enumerate(reversed(PHASES)):
-            rows = [row for row in batch.rows if row["phase"] == phase]
+            rows = [row for row in batch.rows if row.phase == phase]
             axes.broken_barh(
-                [(row["start"], row["end"] - row["start"]) for row in rows],
+                [(row.start, row.end - row.start) for row in rows],
                 (height + 0.1, 0.8),
                 facecolors=[
-                    _COMPILING if row["compiled"] else _COLOURS[phase] for row in rows
+                    _COMPILING if row.compiled else _COLOURS[phase] for row in rows
                 ],
                 edgecolor="white",
                 linewidth=0.2,

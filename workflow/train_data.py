@@ -137,7 +137,7 @@ def make_subjects(
     """
     make_features(folder, examples, known)
     jobs = read_rows(Campaign(folder).plan / "jobs.parquet", JOBS)
-    job_ids = {row["name"]: row["job_id"] for row in jobs}
+    job_ids = {row.name: row.job_id for row in jobs}
     return [
         _make_subject(one, Campaign(folder).features(job_ids[one.name]), examples)
         for one in known

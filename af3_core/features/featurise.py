@@ -92,6 +92,7 @@ def featurise(
         atoms=atoms,
         bonded_atoms=_bonded_atoms(assembly, table),
         dropped_chains=tuple(c.chain_id for c in assembly.dropped),
+        user_ccd=job.user_ccd,
     )
 
 

@@ -6,13 +6,14 @@ and `from_rows` are the table form, contract `features`.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
+from af3_core.contracts import FeatureRow
 from af3_core.features.msa import MsaArrays
 from af3_core.features.templates import TemplateArrays
 
@@ -113,32 +114,34 @@ class Features:
     """Rows of `atoms` that the user bonded between residues, for the output file."""
     dropped_chains: tuple[str, ...]
     """Ids of chains without any known residue, which are not predicted."""
+    user_ccd: str | None
+    """The user's components as mmCIF text; with the dictionary's, all there are."""
 
     @property
     def num_tokens(self) -> int:
         """How many tokens the job has, before padding."""
         return len(self.tokens.token_index)
 
-    def to_rows(self) -> list[dict[str, object]]:
+    def to_rows(self) -> list[FeatureRow]:
         """Returns one row per array, contract `features`."""
         return [_encode(path, value) for path, value in _flatten(self, "")]
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Mapping[str, object]]) -> "Features":
+    def from_rows(cls, rows: Iterable[FeatureRow]) -> "Features":
         """Reads what `to_rows` wrote.
 
         Raises:
             ValueError: an array is missing, or one is there that Features has not.
         """
-        values = {str(row["array"]): decode_array(row) for row in rows}
+        values = {row.array: decode_array(row) for row in rows}
         features = _unflatten(cls, values, "")
         if values:
             raise ValueError(f"features hold unknown arrays: {', '.join(values)}")
         return features
 
 
-def _flatten(value: object, path: str) -> Iterator[tuple[str, object]]:
-    """Yields path and value of every leaf, an array or a tuple."""
+def _flatten(value: Any, path: str) -> Iterator[tuple[str, object]]:
+    """Yields path and value of every leaf: an array, a tuple or a text."""
     for field in fields(value):
         child = getattr(value, field.name)
         child_path = f"{path}.{field.name}" if path else field.name
@@ -148,7 +151,7 @@ def _flatten(value: object, path: str) -> Iterator[tuple[str, object]]:
             yield child_path, child
 
 
-def _unflatten(kind: type, leaves: dict[str, object], path: str) -> Any:
+def _unflatten(kind: Any, leaves: dict[str, Any], path: str) -> Any:
     """Builds a dataclass of its leaves, which are taken out of the dictionary."""
     arguments = {}
     for field in fields(kind):
@@ -162,23 +165,24 @@ def _unflatten(kind: type, leaves: dict[str, object], path: str) -> Any:
     return kind(**arguments)
 
 
-def _encode(path: str, value: object) -> dict[str, object]:
+def _encode(path: str, value: object) -> FeatureRow:
     if isinstance(value, np.ndarray):
         data = np.ascontiguousarray(value)
         data = data.astype(data.dtype.newbyteorder("<"), copy=False).tobytes()
-        dtype, shape = value.dtype.name, list(value.shape)
-    else:
-        data = json.dumps(value, separators=(",", ":")).encode()
-        dtype, shape = _TEXT, [len(value)]
-    return {"array": path, "dtype": dtype, "shape": shape, "data": data}
+        return FeatureRow(
+            array=path, dtype=value.dtype.name, shape=list(value.shape), data=data
+        )
+    data = json.dumps(value, separators=(",", ":")).encode()
+    shape = [len(value)] if isinstance(value, tuple) else []
+    return FeatureRow(array=path, dtype=_TEXT, shape=shape, data=data)
 
 
-def decode_array(row: Mapping[str, object]) -> object:
-    """The array, or tuple of text, that a row of contract `features` holds."""
-    if row["dtype"] == _TEXT:
-        return _as_tuple(json.loads(row["data"]))
-    dtype = np.dtype(row["dtype"]).newbyteorder("<")
-    array = np.frombuffer(row["data"], dtype=dtype).reshape(row["shape"])
+def decode_array(row: FeatureRow) -> Any:
+    """The array, tuple or text that a row of contract `features` holds."""
+    if row.dtype == _TEXT:
+        return _as_tuple(json.loads(row.data))
+    dtype = np.dtype(row.dtype).newbyteorder("<")
+    array = np.frombuffer(row.data, dtype=dtype).reshape(row.shape)
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 

@@ -560,7 +560,9 @@ class Screen:
 def _ligand_text(entity: Polymer | Ligand) -> str | None:
     if isinstance(entity, Polymer):
         return None
-    return f"smiles:{entity.smiles}" if entity.smiles else f"ccd:{' '.join(entity.codes)}"
+    return (
+        f"smiles:{entity.smiles}" if entity.smiles else f"ccd:{' '.join(entity.codes)}"
+    )
 
 
 def _copies(partners: Sequence[Partner]) -> list[int]:

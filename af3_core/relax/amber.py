@@ -106,8 +106,8 @@ def build_model(
         generic |= unmatched
     system = field.createSystem(
         modeller.topology,
-        nonbondedMethod=app.CutoffNonPeriodic,
-        nonbondedCutoff=_CUTOFF_NM * unit.nanometer,
+        nonbondedMethod=app.CutoffNonPeriodic,  # pyright: ignore[reportArgumentType]
+        nonbondedCutoff=_CUTOFF_NM,
         constraints=None,
         rigidWater=False,
         removeCMMotion=False,
@@ -215,9 +215,9 @@ def _is_standard(residue: _Residue, chemistry: Chemistry) -> bool:
 def _topology(geometry: CovalentGeometry, residues: list[_Residue]) -> app.Topology:
     """OpenMM's view: a chain for each unbroken stretch of polymer, then the bonds."""
     topology = app.Topology()
-    atoms = []
+    chain, atoms = None, []
     for residue in residues:
-        if residue.starts_chain:
+        if chain is None or residue.starts_chain:
             chain = topology.addChain()
         row = topology.addResidue(residue.name, chain)
         for name, element in zip(residue.atom_names, residue.elements, strict=True):

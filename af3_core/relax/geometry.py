@@ -8,7 +8,6 @@ import numpy as np
 import openmm
 from jaxtyping import Float, Int
 from numpy import ndarray
-from openmm import unit
 
 from af3_core.relax.minimise import Budget, add_restraint, minimise
 from af3_core.structures.clashes import is_metal, near_in_bonds, van_der_waals_radii
@@ -79,17 +78,17 @@ def geometry_forces(
     ):
         bonds.addBond(i, j, length / 10, _BOND)
     angles = openmm.HarmonicAngleForce()
-    for atoms, value, judged in zip(
+    for (i, j, k), value, judged in zip(
         particles[geometry.angles].tolist(),
         geometry.angle_values.tolist(),
         geometry.angle_judged.tolist(),
         strict=True,
     ):
         if np.isfinite(value):
-            angles.addAngle(*atoms, value, _ANGLE if judged else _GUESSED_ANGLE)
+            angles.addAngle(i, j, k, value, _ANGLE if judged else _GUESSED_ANGLE)
     planes = openmm.PeriodicTorsionForce()
-    for atoms in particles[geometry.planes].tolist():
-        planes.addTorsion(*atoms, 2, np.pi, _PLANE / 2)
+    for i, j, k, m in particles[geometry.planes].tolist():
+        planes.addTorsion(i, j, k, m, 2, np.pi, _PLANE / 2)
     hands = chirality_force(particles[geometry.centres], geometry.centre_signs)
     return [bonds, angles, planes, hands]
 
@@ -128,5 +127,5 @@ def _contact_force(structure: Structure, geometry: CovalentGeometry) -> openmm.F
         if i < j:
             force.addExclusion(i, j)
     force.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffNonPeriodic)
-    force.setCutoffDistance(0.45 * unit.nanometer)
+    force.setCutoffDistance(0.45)
     return force

@@ -70,12 +70,16 @@ class _StopInTime(openmm.MinimizationReporter):
         super().__init__()
         self._budget = budget
 
-    def report(self, iteration: int, x: object, grad: object, args: object) -> bool:
+    def report(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, iteration: int, x: object, grad: object, args: object
+    ) -> bool:
         """Called by OpenMM after every iteration; True ends it."""
         return self._budget.is_spent
 
 
 RESTRAINT_GROUP = 31
+_UNRESTRAINED = (1 << 32) - 1 - (1 << RESTRAINT_GROUP)
+"""All groups of forces but that one, a bit for each."""
 
 
 def add_restraint(
@@ -106,9 +110,14 @@ def minimise(
         openmm.OpenMMException: coordinates or forces became NaN.
     """
     context = _context(system, positions, budget)
-    openmm.LocalEnergyMinimizer.minimize(context, _TOLERANCE, 0, _StopInTime(budget))
-    groups = set(range(32)) - {RESTRAINT_GROUP}
-    state = context.getState(positions=True, energy=True, groups=groups)
+    reporter = _StopInTime(budget)
+    openmm.LocalEnergyMinimizer.minimize(
+        context,
+        _TOLERANCE,  # pyright: ignore[reportArgumentType]
+        0,
+        reporter,
+    )
+    state = context.getState(positions=True, energy=True, groups=_UNRESTRAINED)
     found = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
     energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
     return Minimum(np.asarray(found, np.float64), float(energy))
@@ -119,8 +128,7 @@ def potential_energy(
 ) -> float:
     """Energy in kJ/mol, restraints left out."""
     context = _context(system, positions, budget)
-    groups = set(range(32)) - {RESTRAINT_GROUP}
-    state = context.getState(energy=True, groups=groups)
+    state = context.getState(energy=True, groups=_UNRESTRAINED)
     return float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
 
 

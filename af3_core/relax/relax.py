@@ -9,13 +9,13 @@ which are loosened where something is still wrong.
 import json
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import openmm
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from af3_core.chemistry.molecules import atomic_number
 from af3_core.relax.amber import AmberModel, build_model
@@ -199,7 +199,7 @@ def _loosened(
     reach: float,
 ) -> Float[ndarray, "a"]:
     """Loosens the springs of all atoms within reach of a fault, Å."""
-    tree = cKDTree(structure.positions[faulty_atoms(structure, geometry)])
+    tree = KDTree(structure.positions[faulty_atoms(structure, geometry)])
     distance, _ = tree.query(structure.positions)
     return np.where(distance <= reach, held * LOOSENED, held)
 
@@ -339,13 +339,13 @@ def _treatments(
     return result
 
 
-def relaxed_columns(relaxed: Relaxed) -> dict[str, object]:
+def relaxed_columns(relaxed: Relaxed) -> dict[str, Any]:
     """The columns of `RELAXED` but for the key."""
     positions = relaxed.positions
-    columns: dict[str, object] = {
+    columns: dict[str, Any] = {
         "status": relaxed.status,
         "reason": relaxed.reason,
-        "positions": None if positions is None else positions.ravel().tolist(),
+        "positions": None if positions is None else positions.ravel(),
         "energy_before": relaxed.energy_before,
         "energy_after": relaxed.energy_after,
         "rmsd": relaxed.rmsd,
@@ -358,8 +358,8 @@ def relaxed_columns(relaxed: Relaxed) -> dict[str, object]:
     if relaxed.hydrogens is not None:
         columns |= {
             "hydrogen_names": list(relaxed.hydrogens.names),
-            "hydrogen_parents": relaxed.hydrogens.parents.tolist(),
-            "hydrogen_positions": relaxed.hydrogens.positions.ravel().tolist(),
+            "hydrogen_parents": relaxed.hydrogens.parents,
+            "hydrogen_positions": relaxed.hydrogens.positions.ravel(),
         }
     for stage, faults in (("before", relaxed.before), ("after", relaxed.after)):
         for column, field in _FAULT_COLUMNS.items():

@@ -123,7 +123,7 @@ def comparison_columns(
 
 def interface_columns(
     comparison: Comparison | None, chain_1: str, chain_2: str
-) -> dict[str, float | None]:
+) -> dict[str, Any]:
     """The columns of `interfaces` that need a reference; null where it has none."""
     found = comparison and comparison.interfaces.get((chain_1, chain_2))
     if not found:

@@ -5,11 +5,12 @@ frame: rows of such tokens count for nothing, and what has no row left is NaN.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8, UInt16
 from numpy import ndarray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from af3_core.structures.accessibility import fraction_disordered
 from af3_core.structures.structure import (
@@ -255,7 +256,7 @@ def _clashing_atoms(polymer: Structure) -> Bool[ndarray, "a"]:
     if not polymer.num_atoms:
         return clashing
     _, chain = np.unique(polymer.chain_id, return_inverse=True)
-    tree = cKDTree(polymer.positions)
+    tree = KDTree(polymer.positions)
     for start in range(0, polymer.num_atoms, _ATOMS_AT_ONCE):
         # In blocks, because atoms of unphysical structures may all be neighbours.
         block = polymer.positions[start : start + _ATOMS_AT_ONCE]
@@ -281,7 +282,7 @@ def quantise_contact_probs(
     return np.floor(hundredths + np.float32(0.5)).astype(np.uint8)
 
 
-def prediction_columns(confidence: Confidence) -> dict[str, object]:
+def prediction_columns(confidence: Confidence) -> dict[str, Any]:
     """The columns of `PREDICTIONS` that hold confidences, but for key and positions."""
     return {
         "atom_plddt": confidence.atom_plddt,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from af3_core.scores.chain_matching import Chain, MatchedChain
 from af3_core.structures.structure import Structure
@@ -87,7 +87,7 @@ def _near(
     for chain in (first, second):
         rows = [row for atoms in chain.atoms for row in atoms.values()]
         owners.append(np.repeat(np.arange(len(chain)), [len(a) for a in chain.atoms]))
-        trees.append(cKDTree(structure.positions[rows]))
+        trees.append(KDTree(structure.positions[rows]))
     pairs = trees[0].sparse_distance_matrix(
         trees[1], distance, output_type="coo_matrix"
     )

@@ -23,11 +23,12 @@ SMALLEST_D0 = {False: 1.0, True: 2.0}
 
 
 def tm_d0(
-    length: Int[ndarray, "..."] | int, *, nucleic: bool
-) -> Float[ndarray, "..."] | np.float64:
+    length: Int[ndarray, "*lengths"], *, nucleic: bool
+) -> Float[ndarray, "*lengths"]:
     """TM-score's length-dependent scale in Å, as ipSAE clips it."""
-    clipped = np.maximum(np.asarray(length, np.float64), SHORTEST_LENGTH)
-    return np.maximum(SMALLEST_D0[nucleic], 1.24 * np.cbrt(clipped - 15) - 1.8)
+    clipped = np.maximum(length.astype(np.float64), SHORTEST_LENGTH)
+    d0 = np.maximum(SMALLEST_D0[nucleic], 1.24 * np.cbrt(clipped - 15) - 1.8)
+    return np.asarray(d0)
 
 
 def ipsae(pae: Float[ndarray, "i j"], *, nucleic: bool) -> float:
@@ -42,7 +43,7 @@ def ipsae(pae: Float[ndarray, "i j"], *, nucleic: bool) -> float:
 
 def ipsae_by_chain(pae: Float[ndarray, "i j"], *, nucleic: bool) -> float:
     """ipSAE with d0 from the lengths of both chains (`ipSAE_d0chn`)."""
-    d0 = tm_d0(sum(pae.shape), nucleic=nucleic)
+    d0 = tm_d0(np.asarray(sum(pae.shape)), nucleic=nucleic)
     return _best_row(pae, pae < PAE_CUTOFF, d0)
 
 
@@ -50,7 +51,7 @@ def ipsae_by_domain(pae: Float[ndarray, "i j"], *, nucleic: bool) -> float:
     """ipSAE with d0 from the residues that have any good pair (`ipSAE_d0dom`)."""
     good = pae < PAE_CUTOFF
     length = good.any(axis=1).sum() + good.any(axis=0).sum()
-    return _best_row(pae, good, tm_d0(int(length), nucleic=nucleic))
+    return _best_row(pae, good, tm_d0(np.asarray(length), nucleic=nucleic))
 
 
 def _best_row(

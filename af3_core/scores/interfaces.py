@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from af3_core.structures.accessibility import PROBE_RADIUS, accessible_area
 from af3_core.structures.clashes import van_der_waals_radii
@@ -91,7 +91,7 @@ def contact_pairs(structure: Structure, units: Units) -> Int[ndarray, "pairs 2"]
     """Units of different chains with heavy atoms within 5 Å, in both orders."""
     num_units = len(units.chain)
     chain = units.chain[units.of_atom]
-    tree = cKDTree(structure.positions)
+    tree = KDTree(structure.positions)
     keys = [np.zeros(0, np.int64)]
     for start in range(0, structure.num_atoms, _ATOMS_AT_ONCE):
         block = slice(start, start + _ATOMS_AT_ONCE)
@@ -114,7 +114,7 @@ def buried_area(structure: Structure, chain_1: str, chain_2: str) -> float:
     radii = van_der_waals_radii(structure)
     members = [np.flatnonzero(structure.chain_id == c) for c in (chain_1, chain_2)]
     reach = 2 * (radii.max(initial=0.0) + PROBE_RADIUS)
-    trees = [cKDTree(structure.positions[rows]) for rows in members]
+    trees = [KDTree(structure.positions[rows]) for rows in members]
     lost = 0.0
     for own, other in ((0, 1), (1, 0)):
         rows = members[own]

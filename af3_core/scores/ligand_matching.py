@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from rdkit import Chem
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from af3_core.scores.chain_matching import MatchedChain
 from af3_core.scores.dockq import BACKBONE, INTERFACE
@@ -137,7 +137,7 @@ def _pocket_motion(
 ) -> Motion:
     """Superposes the residues within 10 Å of a ligand of the reference."""
     polymer = np.flatnonzero(reference.kind != "ligand")
-    distance, _ = cKDTree(ligand).query(reference.positions[polymer])
+    distance, _ = KDTree(ligand).query(reference.positions[polymer])
     touched = polymer[distance < INTERFACE]
     pocket = {
         (str(reference.chain_id[row]), int(reference.residue_id[row]))

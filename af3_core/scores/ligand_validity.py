@@ -16,7 +16,7 @@ from jaxtyping import Bool
 from numpy import ndarray
 from posebusters import PoseBusters
 from rdkit import Chem, rdBase
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from af3_core.chemistry.molecules import rdkit_symbol
 from af3_core.structures.covalent import (
@@ -154,7 +154,7 @@ def _add_residue(graph: Chem.RWMol, reference: Chem.Mol, names: list[str]) -> bo
 
 def _surroundings(structure: Structure, mask: Bool[ndarray, "a"]) -> Chem.Mol | None:
     """What is near a ligand but not bonded to it, at least the nearest atom."""
-    distance, _ = cKDTree(structure.positions[mask]).query(structure.positions)
+    distance, _ = KDTree(structure.positions[mask]).query(structure.positions)
     nearest = distance[~mask].min(initial=np.inf)
     near = (distance <= max(SURROUNDINGS, nearest)) & ~mask
     for first, second in structure.links.tolist():
@@ -188,7 +188,7 @@ def _surroundings(structure: Structure, mask: Bool[ndarray, "a"]) -> Chem.Mol | 
 
 def validity_columns(
     found: Mapping[str, LigandValidity],
-) -> dict[str, int | str]:
+) -> dict[str, Any]:
     """Counts of the ligands that were checked and pass, and what each says."""
     return {
         "ligands_checked": sum(v.passes is not None for v in found.values()),

@@ -1,9 +1,9 @@
 """Scores of predictions: the rows of `scores` and `interfaces`.
 
-scores, interfaces = score_prediction(prediction, features, chemistry, relaxed)
+scores, interfaces = score_prediction(prediction, "name", features, chemistry)
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from af3_core.contracts import (
+    InterfaceRow,
+    PredictionRow,
+    RelaxedRow,
+    SampleScoreRow,
+)
 from af3_core.features.values import Features
 from af3_core.scores.comparison import compare, comparison_columns, interface_columns
 from af3_core.scores.interface_scores import (
@@ -29,7 +35,6 @@ from af3_core.structures.covalent import covalent_geometry
 from af3_core.structures.faults import find_faults
 from af3_core.structures.structure import Chemistry, Structure, structure_of
 
-Row = dict[str, Any]
 PHOSPHORUS_REACH = 4.0
 """Å; AFM-LIS allows contacts of phosphorus so much more."""
 
@@ -92,95 +97,109 @@ class InterfaceScore:
 
 
 def score_prediction(
-    prediction: Mapping[str, Any],
+    prediction: PredictionRow,
+    name: str,
     features: Features,
     chemistry: Chemistry,
-    relaxed: Mapping[str, Any] | None = None,
+    relaxed: RelaxedRow | None = None,
     reference: Reference | None = None,
-) -> tuple[Row, list[Row]]:
+) -> tuple[SampleScoreRow, list[InterfaceRow]]:
     """Scores one sample.
 
     Args:
-        prediction: a row of `predictions`.
+        prediction: the sample.
+        name: of its job.
         features: of the same job.
         chemistry: of the same job; see `structure.chemistry_of`.
-        relaxed: the row of `relaxed`, if the sample was relaxed.
+        relaxed: the sample relaxed, if it was.
         reference: what the prediction is measured against, if anything.
 
     Returns:
-        The row of `scores` without name and rank, and the rows of `interfaces`.
+        The sample's scores and those of every ordered pair of its chains.
     """
     sample = read_sample(prediction, features)
     geometry = covalent_geometry(sample.structure, chemistry)
     faults = find_faults(sample.structure, geometry)
-    key = {name: prediction[name] for name in ("job_id", "seed", "sample")}
     pairs = score_interfaces(sample)
-    kept = ("ranking_score", "ptm", "iptm", "has_clash", "fraction_disordered")
-    row = key | {name: prediction[name] for name in kept}
-    row |= {
-        "num_tokens": features.num_tokens,
-        "num_chains": len(sample.chain_ids),
-        "mean_plddt": float(np.mean(sample.atom_plddt)),
-        "clashes": faults.clashes,
-        "bond_violations": faults.bonds,
-        "angle_violations": faults.angles,
-        "chirality_errors": faults.chirality,
-        "relax_status": None if relaxed is None else relaxed["status"],
-        "relaxed_clashes": None if relaxed is None else relaxed["clashes_after"],
-        "chain_ids": list(sample.chain_ids),
-        "chain_ptm": list(prediction["chain_ptm"]),
-        "chain_iptm": list(prediction["chain_iptm"]),
-        "chain_plddt": chain_plddt(sample),
-    }
-    row |= validity_columns(check_ligands(sample.structure, chemistry))
-    row |= {name: _best(pairs, name) for name in ("ipsae", "pdockq2", "ilis")}
     found = None
     if reference is not None:
         found = compare(sample.structure, reference.structure, chemistry)
-    row |= comparison_columns(found, None if reference is None else reference.name)
+    scores = SampleScoreRow(
+        job_id=prediction.job_id,
+        seed=prediction.seed,
+        sample=prediction.sample,
+        name=name,
+        num_tokens=features.num_tokens,
+        num_chains=len(sample.chain_ids),
+        ranking_score=prediction.ranking_score,
+        ptm=prediction.ptm,
+        iptm=prediction.iptm,
+        mean_plddt=float(np.mean(sample.atom_plddt)),
+        has_clash=prediction.has_clash,
+        fraction_disordered=prediction.fraction_disordered,
+        clashes=faults.clashes,
+        bond_violations=faults.bonds,
+        angle_violations=faults.angles,
+        chirality_errors=faults.chirality,
+        ipsae=_best(score.ipsae for score in pairs.values()),
+        pdockq2=_best(score.pdockq2 for score in pairs.values()),
+        ilis=_best(score.ilis for score in pairs.values()),
+        relax_status=None if relaxed is None else relaxed.status,
+        relaxed_clashes=None if relaxed is None else relaxed.clashes_after,
+        **validity_columns(check_ligands(sample.structure, chemistry)),
+        **comparison_columns(found, None if reference is None else reference.name),
+        chain_ids=list(sample.chain_ids),
+        chain_plddt=chain_plddt(sample),
+        chain_ptm=prediction.chain_ptm,
+        chain_iptm=prediction.chain_iptm,
+    )
     interfaces = [
-        key
-        | {"chain_1": first, "chain_2": second}
-        | asdict(score)
-        | interface_columns(found, first, second)
+        InterfaceRow(
+            job_id=prediction.job_id,
+            seed=prediction.seed,
+            sample=prediction.sample,
+            chain_1=first,
+            chain_2=second,
+            **asdict(score),
+            **interface_columns(found, first, second),
+        )
         for (first, second), score in pairs.items()
     ]
-    return row, interfaces
+    return scores, interfaces
 
 
-def read_sample(prediction: Mapping[str, Any], features: Features) -> Sample:
-    """Takes a row of `predictions` apart."""
-    positions = np.asarray(prediction["positions"], np.float64).reshape(-1, 3)
+def read_sample(prediction: PredictionRow, features: Features) -> Sample:
+    """Gives the numbers of a sample their shapes."""
+    positions = prediction.positions.astype(np.float64).reshape(-1, 3)
     structure = structure_of(features, positions)
-    plddt = np.asarray(prediction["atom_plddt"], np.float64)
+    plddt = prediction.atom_plddt.astype(np.float64)
     tokens, chains = features.num_tokens, len(features.chains.chain_id)
-    pairs = {
-        name: np.asarray(prediction[name], np.float64).reshape(chains, chains)
-        for name in ("chain_pair_iptm", "chain_pair_actifptm", "chain_pair_pae_min")
-    }
-    pae = np.asarray(prediction["pae"], np.float64).reshape(tokens, tokens)
+
+    def pairs(values: ndarray) -> Float[ndarray, "chains chains"]:
+        return values.astype(np.float64).reshape(chains, chains)
+
+    pae = prediction.pae.astype(np.float64).reshape(tokens, tokens)
     return Sample(
         structure=structure,
         units=find_units(structure, np.asarray(features.atoms.token_index), plddt),
         chain_ids=features.chains.chain_id,
         atom_plddt=plddt,
         pae=pae / 10,
-        pair_iptm=pairs["chain_pair_iptm"],
-        pair_actifptm=pairs["chain_pair_actifptm"],
-        pair_pae_min=pairs["chain_pair_pae_min"],
+        pair_iptm=pairs(prediction.chain_pair_iptm),
+        pair_actifptm=pairs(prediction.chain_pair_actifptm),
+        pair_pae_min=pairs(prediction.chain_pair_pae_min),
     )
 
 
-def chain_plddt(sample: Sample) -> list[float]:
+def chain_plddt(sample: Sample) -> Float[ndarray, "chains"]:
     """Mean pLDDT over the atoms of each chain."""
     chain = sample.units.chain[sample.units.of_atom]
     counts = np.bincount(chain, minlength=len(sample.chain_ids))
     sums = np.bincount(chain, sample.atom_plddt, minlength=len(sample.chain_ids))
-    return (sums / np.maximum(counts, 1)).tolist()
+    return sums / np.maximum(counts, 1)
 
 
-def _best(pairs: Mapping[tuple[str, str], InterfaceScore], name: str) -> float | None:
-    values = [getattr(score, name) for score in pairs.values()]
+def _best(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
@@ -254,7 +273,7 @@ def _ipsae(
     )
 
 
-def _docking_scores(sample: Sample, i: int, j: int) -> dict[str, float | None]:
+def _docking_scores(sample: Sample, i: int, j: int) -> dict[str, Any]:
     first, second = _members(sample, i), _members(sample, j)
     units = sample.units
     pae = _block(sample, first, second)
@@ -282,9 +301,7 @@ def _distances(
     return np.linalg.norm(positions[first][:, None] - positions[second][None], axis=-1)
 
 
-def _at_contacts(
-    sample: Sample, contacts: Int[ndarray, "pairs 2"]
-) -> dict[str, float | None]:
+def _at_contacts(sample: Sample, contacts: Int[ndarray, "pairs 2"]) -> dict[str, Any]:
     if not len(contacts):
         return {"interface_plddt": None, "interface_pae": None}
     units = sample.units

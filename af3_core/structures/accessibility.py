@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from af3_core.chemistry.residue_letters import LETTER_OF_COMPONENT
 from af3_core.structures.structure import Structure, chain_order, residue_starts, select
@@ -80,7 +80,7 @@ def accessible_area(
     area = np.zeros(len(rows))
     reach = radii + PROBE_RADIUS
     largest = reach.max(initial=0.0)
-    tree = cKDTree(positions)
+    tree = KDTree(positions)
     for i, row in enumerate(rows.tolist()):
         centre, radius = positions[row], reach[row]
         near = np.asarray(tree.query_ball_point(centre, radius + largest))

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.sparse import coo_array
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from af3_core.chemistry.molecules import van_der_waals_radius
 from af3_core.structures.covalent import CovalentGeometry
@@ -61,7 +61,7 @@ def clashing_pairs(
     radii = np.where(is_metal(structure), 0.0, van_der_waals_radii(structure))
     metal = is_metal(structure)
     near = near_in_bonds(geometry, structure.num_atoms)
-    tree = cKDTree(structure.positions)
+    tree = KDTree(structure.positions)
     reach = max(2 * radii.max(initial=0.0) - CLASH_OVERLAP, CONTACT_WITH_METAL)
     found = [np.zeros((0, 2), np.int64)]
     for start in range(0, structure.num_atoms, _ATOMS_AT_ONCE):

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from af3_core.chemistry.molecules import covalent_radius
 from af3_core.chemistry.reference_geometry import (
@@ -159,7 +159,7 @@ def _disulphides(
     positions = structure.positions[sulphurs]
     if len(sulphurs) < 2 or not np.isfinite(positions).all():
         return []
-    pairs = sorted(cKDTree(positions).query_pairs(DISULPHIDE_REACH))
+    pairs = sorted(KDTree(positions).query_pairs(DISULPHIDE_REACH))
     pairs.sort(key=lambda p: np.linalg.norm(positions[p[0]] - positions[p[1]]))
     links, used = [], set()
     for i, j in pairs:
@@ -237,8 +237,8 @@ class _Parts:
 
 
 def _link_length(structure: Structure, first: int, second: int) -> float:
-    names = (str(structure.atom_name[first]), str(structure.atom_name[second]))
-    for key in (names, names[::-1]):
+    one, other = str(structure.atom_name[first]), str(structure.atom_name[second])
+    for key in ((one, other), (other, one)):
         if key in _LINK_LENGTHS and (structure.kind[[first, second]] != "ligand").all():
             return _LINK_LENGTHS[key]
     return sum(covalent_radius(str(structure.element[i])) for i in (first, second))

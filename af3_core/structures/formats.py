@@ -1,6 +1,7 @@
 """A predicted structure's mmCIF in other formats: PDB and BinaryCIF."""
 
 import io
+from typing import Any
 
 import biotite.structure.io.pdbx as pdbx
 import gemmi
@@ -55,7 +56,7 @@ def to_pdb(mmcif: str) -> str:
 def to_binary_cif(mmcif: str) -> bytes:
     """The same categories and items as BinaryCIF, compressed without loss."""
     (name, block), *_ = pdbx.CIFFile.read(io.StringIO(mmcif)).items()
-    categories = {
+    categories: dict[str, Any] = {
         category: pdbx.BinaryCIFCategory(
             {
                 item: _binary_column(category, item, column)

@@ -280,8 +280,8 @@ def _confidence_columns(structure: Structure, plddt: list[str]) -> Columns:
         values.tolist(),
         strict=True,
     )
-    for *residue, value in rows:
-        residues.setdefault(tuple(residue), []).append(value)
+    for chain, name, number, value in rows:
+        residues.setdefault((chain, name, number), []).append(value)
     local = [
         (*residue, "2", f"{np.mean(own):.2f}", "1", str(ordinal))
         for ordinal, (residue, own) in enumerate(residues.items(), start=1)

@@ -71,7 +71,7 @@ def structure_of(features: Features, positions: Float[ndarray, "a 3"]) -> Struct
     )
 
 
-def chemistry_of(features: Features, user_ccd: str | None = None) -> Chemistry:
+def chemistry_of(features: Features) -> Chemistry:
     """Collects the components of a job: the dictionary's, the user's, its SMILES."""
     chains = features.chains
     smiles = {
@@ -79,7 +79,7 @@ def chemistry_of(features: Features, user_ccd: str | None = None) -> Chemistry:
         for codes, text in zip(chains.codes, chains.smiles, strict=True)
         if text is not None
     }
-    return Chemistry(Components.load(user_ccd), smiles)
+    return Chemistry(Components.load(features.user_ccd), smiles)
 
 
 def moved(structure: Structure, positions: Float[ndarray, "a 3"]) -> Structure:

@@ -19,6 +19,7 @@ from af3_core.templates.entry import (
     Entry,
     ReadChain,
     column,
+    mapping,
     table,
 )
 
@@ -224,7 +225,7 @@ def _component_bonds(block: gemmi.cif.Block, order: Sequence[str]) -> Columns:
 
 def _sequence(entry: Entry, chain: ReadChain) -> Columns:
     entity = entry.entity_of[chain.chain_id]
-    descriptions = dict(table(entry.block, "_entity", "id", "pdbx_description"))
+    descriptions = mapping(entry.block, "_entity", "id", "pdbx_description")
     size = len(chain.residues)
     names = [parent_component(r.component) for r in chain.residues]
     numbers = [str(int(r.label_seq_id)) for r in chain.residues]

@@ -272,6 +272,13 @@ def table(block: gemmi.cif.Block, category: str, *items: str) -> list[tuple[str,
     return list(zip(*columns, strict=True)) if all(columns) else []
 
 
+def mapping(
+    block: gemmi.cif.Block, category: str, key: str, value: str
+) -> dict[str, str]:
+    """One item of a category by another; empty if one of them does not exist."""
+    return {first: second for first, second in table(block, category, key, value)}
+
+
 def _read_atoms(block: gemmi.cif.Block) -> dict[str, list[str]]:
     prefix = "_atom_site."
     models = column(block, f"{prefix}pdbx_PDB_model_num")
@@ -316,7 +323,9 @@ def _residue_spans(
     return spans
 
 
-def _residue_key(columns: Mapping[str, Sequence[str]], row: int) -> tuple[str, ...]:
+def _residue_key(
+    columns: Mapping[str, Sequence[str]], row: int
+) -> tuple[str, str, str]:
     code = columns["pdbx_PDB_ins_code"][row]
     number = columns["auth_seq_id"][row]
     return number, "?" if code == "." else code, columns["label_comp_id"][row]
@@ -381,7 +390,7 @@ def _read_ligands(block: gemmi.cif.Block) -> dict[str, list[Residue]]:
 def _chain_entities(
     block: gemmi.cif.Block, atoms: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
-    listed = dict(table(block, "_struct_asym", "id", "entity_id"))
+    listed = mapping(block, "_struct_asym", "id", "entity_id")
     if listed:
         return listed
     entities = atoms.get("label_entity_id") or ["?"] * len(atoms["label_asym_id"])
@@ -394,10 +403,10 @@ def _chain_entities(
 def _entity_kinds(
     block: gemmi.cif.Block, entity_of: Mapping[str, str]
 ) -> dict[str, str]:
-    kinds = dict(table(block, "_entity", "id", "type"))
+    kinds = mapping(block, "_entity", "id", "type")
     if not kinds:
         kinds = _guess_kinds(block, entity_of)
-    return kinds | dict(table(block, "_entity_poly", "entity_id", "type"))
+    return kinds | mapping(block, "_entity_poly", "entity_id", "type")
 
 
 def _guess_kinds(

@@ -19,6 +19,7 @@ def distogram_loss(
     squared = jnp.sum(jnp.square(offsets), axis=-1)
     edges = jnp.square(distogram.bin_edges)
     target = jnp.sum(squared[..., None] > edges[None, None], axis=-1)
+    assert distogram.logits is not None, "run with Runtime.return_distogram"
     losses = cross_entropy(distogram.logits, target)
     weight = (resolved[:, None] & resolved[None, :]).astype(jnp.float32)
     return jnp.sum(weight * losses) / jnp.maximum(jnp.sum(weight), 1.0)

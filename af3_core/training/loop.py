@@ -105,7 +105,6 @@ def choose(subjects: Sequence[Subject], seed: int, step: int) -> tuple[str, Exam
 
 def compile_step(stage: Stage, setup: Setup) -> Callable[..., tuple]:
     """One step as a function of state, example and key; the old state is used up."""
-    loss = structure_loss if isinstance(stage, Structure) else confidence_loss
 
     @functools.partial(jax.jit, donate_argnums=0)
     def run(state: State, example: Example, key: jax.Array) -> tuple:
@@ -114,7 +113,10 @@ def compile_step(stage: Stage, setup: Setup) -> Callable[..., tuple]:
             part = select(state, lambda path: learns(path, stage.name))
 
             def objective(trained: dict) -> tuple:
-                return loss(state.params | trained, example, key, setup, stage)
+                params = state.params | trained
+                if isinstance(stage, Structure):
+                    return structure_loss(params, example, key, setup, stage)
+                return confidence_loss(params, example, key, setup, stage)
 
             (total, losses), gradient = jax.value_and_grad(objective, has_aux=True)(
                 part.params

@@ -7,7 +7,7 @@ float32, scope PART/PATH, so that a run goes on exactly where it stopped.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -41,8 +41,16 @@ class State:
 def start_state(params: Tree) -> State:
     """Before the first step."""
     params = jax.tree.map(jnp.asarray, params)
+    zero = jnp.zeros((), jnp.int32)
     return restart_optimiser(
-        State(jnp.zeros((), jnp.int32), *(jnp.zeros((), jnp.int32),), *(params,) * 4)
+        State(
+            step=zero,
+            updates=zero,
+            params=params,
+            average=params,
+            first_moment=params,
+            second_moment=params,
+        )
     )
 
 
@@ -104,14 +112,22 @@ def update(
     # Optax takes powers of floats by integers, which strict promotion refuses.
     with jax.numpy_dtype_promotion("standard"):
         direction, after = adam.update(gradient, before)
+        assert isinstance(after, optax.ScaleByAdamState)
         rate = learning_rate(settings, num_steps)(state.updates)
     params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
     # Early on the average would be mostly what the weights were at the start.
     count = state.updates.astype(jnp.float32)
     decay = jnp.minimum(settings.ema_decay, (1.0 + count) / (10.0 + count))
-    average = optax.incremental_update(params, state.average, 1.0 - decay)
-    state = State(state.step + 1, after.count, params, average, after.mu, after.nu)
-    return state, norm
+    average = cast(Tree, optax.incremental_update(params, state.average, 1.0 - decay))
+    after = State(
+        step=state.step + 1,
+        updates=state.updates + 1,
+        params=params,
+        average=average,
+        first_moment=cast(Tree, after.mu),
+        second_moment=cast(Tree, after.nu),
+    )
+    return after, norm
 
 
 def write_state(path: Path, state: State) -> None:

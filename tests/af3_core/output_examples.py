@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 
 from af3_core.chemistry.dictionary import Components
+from af3_core.contracts import PredictionRow
 from af3_core.features.values import Features
 from af3_core.scores.confidence import quantise_contact_probs, quantise_pae
 from af3_core.structures.mmcif import write_mmcif
@@ -24,8 +25,7 @@ class Example:
     components: Components
     structure: Structure
     plddt: np.ndarray
-    row: dict[str, object]
-    """Confidence columns of contract `predictions`."""
+    row: PredictionRow
 
 
 @cache
@@ -37,21 +37,29 @@ def predicted(name: str) -> Example:
     num_chains = len(features.chains.chain_id)
     plddt = random.uniform(0, 100, num_atoms).astype(np.float32)
     square = random.uniform(0, 1, (num_chains, num_chains))
-    row = {
-        "atom_plddt": plddt.tolist(),
-        "pae": quantise_pae(random.uniform(0, 32, (n, n))).ravel(),
-        "contact_probs": quantise_contact_probs(random.uniform(0, 1, (n, n))).ravel(),
-        "ptm": 0.123,
-        "iptm": None if num_chains == 1 else 0.456,
-        "ranking_score": 0.789,
-        "has_clash": True,
-        "fraction_disordered": 0.005,
-        "chain_ptm": square[0].tolist(),
-        "chain_iptm": [float("nan")] * num_chains,
-        "chain_pair_iptm": square.ravel().tolist(),
-        "chain_pair_pae_min": (32 * square).ravel().tolist(),
-    }
     positions = random.normal(0, 20, (num_atoms, 3)).astype(np.float32)
+    row = PredictionRow(
+        job_id="0" * 16,
+        seed=1,
+        sample=0,
+        positions=positions.ravel(),
+        atom_plddt=plddt,
+        pae=quantise_pae(random.uniform(0, 32, (n, n))).ravel(),
+        contact_probs=quantise_contact_probs(random.uniform(0, 1, (n, n))).ravel(),
+        ptm=0.123,
+        iptm=None if num_chains == 1 else 0.456,
+        ranking_score=0.789,
+        has_clash=True,
+        fraction_disordered=0.005,
+        chain_ptm=square[0],
+        chain_iptm=np.repeat(np.nan, num_chains),
+        chain_pair_iptm=square.ravel(),
+        chain_pair_actifptm=np.repeat(np.nan, num_chains**2),
+        chain_pair_pae_min=(32 * square).ravel(),
+        chain_pair_pde_min=np.zeros(num_chains**2),
+        chain_pair_pde_mean=np.zeros(num_chains**2),
+        provenance="{}",
+    )
     components = Components.load(read_job(case(name)).user_ccd)
     structure = structure_of(features, positions)
     return Example(features, components, structure, plddt, row)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from af3_core.af3_output import (
     format_summary,
     output_names,
     plddt_hundredths,
-    sanitise_name,
     summary_confidences,
 )
 from tests.af3_core.output_examples import predicted
@@ -48,10 +48,6 @@ def test_files_are_named_as_by_alphafold3() -> None:
     assert distogram_name("x", 3) == "seed-3_distogram/x_seed-3_distogram.npz"
 
 
-def test_job_names_keep_only_what_files_may_be_called() -> None:
-    assert sanitise_name("My first fold (TEST) é.1") == "My_first_fold_TEST_.1"
-
-
 def test_the_summary_has_alphafold3s_keys_and_rounding() -> None:
     example = predicted("ubiquitin")
     summary = json.loads(format_summary(summary_confidences(example.row, ["A"])))
@@ -82,9 +78,9 @@ def test_confidences_are_those_of_the_table() -> None:
     confidences = json.loads(format_confidences(example.row, features))
     assert list(confidences) == CONFIDENCE_KEYS
     n = features.num_tokens
-    pae = np.reshape(example.row["pae"], (n, n)) / 10
+    pae = np.reshape(example.row.pae, (n, n)) / 10
     np.testing.assert_allclose(confidences["pae"], pae, atol=1e-9)
-    contacts = np.reshape(example.row["contact_probs"], (n, n)) / 100
+    contacts = np.reshape(example.row.contact_probs, (n, n)) / 100
     np.testing.assert_allclose(confidences["contact_probs"], contacts, atol=1e-9)
     np.testing.assert_allclose(confidences["atom_plddts"], example.plddt, atol=0.011)
     assert confidences["token_res_ids"] == features.tokens.residue_index.tolist()
@@ -94,11 +90,12 @@ def test_confidences_are_those_of_the_table() -> None:
 def test_numbers_are_written_as_by_alphafold3() -> None:
     example = predicted("ubiquitin")
     n, num_atoms = example.features.num_tokens, len(example.plddt)
-    row = example.row | {
-        "pae": np.resize(np.array([0, 53, 243, 317], np.uint16), n * n),
-        "contact_probs": np.resize(np.array([0, 7, 10, 100], np.uint8), n * n),
-        "atom_plddt": np.resize([0.0, 6.9, 87.304, 100.0], num_atoms),
-    }
+    row = replace(
+        example.row,
+        pae=np.resize(np.array([0, 53, 243, 317], np.uint16), n * n),
+        contact_probs=np.resize(np.array([0, 7, 10, 100], np.uint8), n * n),
+        atom_plddt=np.resize([0.0, 6.9, 87.304, 100.0], num_atoms),
+    )
     text = format_confidences(row, example.features)
     assert '\n  "pae": [[0.0,5.3,24.3,31.7,' in text
     assert '\n  "contact_probs": [[0.0,0.07,0.1,1.0,' in text

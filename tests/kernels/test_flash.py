@@ -119,17 +119,3 @@ def test_means_the_same_with_the_tiles_of_other_cards(capability, interpret) -> 
     arguments = qkv(129, 129, num_heads=1, num_key_heads=1, dtype="bfloat16")
     output = interpreted(interpret, arguments, Device("cuda", capability))
     assert_close(output, naive(arguments))
-
-
-def test_three_tf32_products_lose_only_the_last_bits_of_float32() -> None:
-    def tf32(x: np.ndarray) -> np.ndarray:
-        """float32 rounded to the 10 bits a tensor core multiplies."""
-        return ((x.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32)
-
-    a, b = (np.asarray(normal(4000, seed=seed)) for seed in (1, 2))
-    a_high, b_high = tf32(a), tf32(b)
-    a_low, b_low = tf32(a - a_high), tf32(b - b_high)
-    products = np.float64(a_high) * b_high + np.float64(a_high) * b_low
-    products += np.float64(a_low) * b_high
-    exact = np.float64(a) * b
-    assert np.abs(products / exact - 1).max() < 2.0**-20

@@ -256,7 +256,7 @@ def test_the_last_job_of_a_batch_leaves_rows_before_its_time_is_up(
     states = {job.job_id: job.state for job in cluster.jobs()}
     assert states[job_id] == "COMPLETED"
     rows = read_rows(Place(overrunning).outcomes(STAGE, OVERRUN), OUTCOMES)
-    assert {row["item"]: (row["status"], row["cause"]) for row in rows} == {
+    assert {row.item: (row.status, row.cause) for row in rows} == {
         "well": ("done", None),
         "slow": ("failed", "time_limit"),
     }

@@ -1,19 +1,30 @@
 """A campaign whose jobs are predicted, made up but for its features; and its export."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from af3_core.contracts import CHAINS, FEATURES, JOBS, PREDICTIONS
+from af3_core.contracts import (
+    CHAINS,
+    FEATURES,
+    JOBS,
+    PREDICTIONS,
+    RELAXED,
+    SCORES,
+    PredictionRow,
+)
 from af3_core.job import write_job
 from tests.af3_core.features.feature_examples import case, read_job
 from tests.af3_core.output_examples import predicted
 from tests.workflow.synthetic_campaign import filled, write_relaxed
 from workflow.campaign import Campaign
 from workflow.export import export_job
+from workflow.results.batch_files import BatchFiles
 from workflow.settings import Export, Settings
-from workflow.step import Row, read_job_rows
+from workflow.step import read_job_rows
 from workflow.tables import write_table
 
 SEED, SAMPLES = 1, 2
@@ -58,27 +69,22 @@ def write_predicted(names: tuple[str, ...]) -> None:
         write_table(path, FEATURES, features)
         samples = [prediction_row(name, sample) for sample in range(SAMPLES)]
         write_table(
-            results / "predictions" / item, PREDICTIONS, filled(PREDICTIONS, samples)
+            results / "predictions" / item, PREDICTIONS, PREDICTIONS.table(samples)
         )
 
 
-def prediction_row(name: str, sample: int) -> Row:
-    example = predicted(name)
-    chains = len(example.features.chains.chain_id)
-    return {
-        **example.row,
-        "job_id": job_id_of(name),
-        "seed": SEED,
-        "sample": sample,
-        "positions": sample_positions(name, sample).ravel().tolist(),
-        "chain_pair_actifptm": [float("nan")] * chains**2,
-        "chain_pair_pde_min": [0.0] * chains**2,
-        "chain_pair_pde_mean": [0.0] * chains**2,
-        "provenance": PROVENANCE,
-    }
+def prediction_row(name: str, sample: int) -> PredictionRow:
+    return replace(
+        predicted(name).row,
+        job_id=job_id_of(name),
+        seed=SEED,
+        sample=sample,
+        positions=sample_positions(name, sample).ravel(),
+        provenance=PROVENANCE,
+    )
 
 
-def relaxed_row(name: str) -> Row:
+def relaxed_row(name: str) -> dict[str, Any]:
     """The best sample, moved by 0.1 Å, with a hydrogen on its first and last atom."""
     places = sample_positions(name, 0) + np.float32(0.1)
     ends = [0, len(places) - 1]
@@ -95,7 +101,7 @@ def relaxed_row(name: str) -> Row:
     }
 
 
-def score_rows(name: str) -> list[Row]:
+def score_rows(name: str) -> list[dict[str, Any]]:
     return [
         {
             "job_id": job_id_of(name),
@@ -120,5 +126,7 @@ def export(name: str, **choices: object) -> Path:
     )
     settings = settings.model_copy(update={"export": Export(**choices)})
     (job,) = read_job_rows(HERE, {job_id_of(name)}).values()
-    export_job(HERE, job, score_rows(name), settings)
+    scores = SCORES.rows(filled(SCORES, score_rows(name)))
+    files = BatchFiles(RELAXED, HERE.relaxed)
+    export_job(HERE, job, scores, lambda item: files.rows("b0", item), settings)
     return Path("results/alphafold3")

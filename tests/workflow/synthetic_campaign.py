@@ -27,8 +27,7 @@ from af3_core.structures.structure import Structure
 from tests.oracles.dockq_scores import pdb_text
 from workflow.batches import Batch, Plan, write_plan_file
 from workflow.campaign import Campaign
-from workflow.engine.items import Item
-from workflow.results.relaxed import join_relaxed
+from workflow.results.batch_files import BatchFiles
 from workflow.tables import write_json, write_table
 
 # Radius (Å), angle (deg) and height (Å) of an alpha helix's atoms around its axis.
@@ -135,13 +134,10 @@ def write_prediction(
 
 def write_relaxed(results: Path, relaxed: dict[str, dict[str, object]]) -> None:
     """Writes one relaxed sample of every item, as a batch, and the plan."""
-    folder = results / "relaxed"
-    items = [
-        Item(name, None, folder / f"{name}.parquet", RELAXED, "") for name in relaxed
-    ]
-    for item in items:
-        write_table(item.path, RELAXED, filled(RELAXED, [relaxed[item.name]]))
-    join_relaxed(folder / "b0.parquet", items)
+    files = BatchFiles(RELAXED, Campaign.of_results(results).relaxed)
+    for name, row in relaxed.items():
+        write_table(files.path(name), RELAXED, filled(RELAXED, [row]))
+    files.join("b0", list(relaxed))
     plan = Plan("", jobs={"b0": Batch(tuple(relaxed))})
     write_plan_file(Campaign.of_results(results), plan)
 

@@ -80,9 +80,9 @@ def test_the_table_names_species_of_paired_rows(campaign: Path) -> None:
     search_all(campaign)
     assert main(["table", "alignments.parquet"]) == 0
     rows = read_rows(campaign / "alignments.parquet", ALIGNMENTS)
-    paired = [row for row in rows if row["pairing"] == "paired"]
-    assert {row["species"] for row in paired if row["rank"] > 1} >= {"ECOLI", "HUMAN"}
-    assert all(not row["species"] for row in rows if row["rank"] == 1)
+    paired = [row for row in rows if row.pairing == "paired"]
+    assert {row.species for row in paired if row.rank > 1} >= {"ECOLI", "HUMAN"}
+    assert all(not row.species for row in rows if row.rank == 1)
 
 
 def test_a_search_that_is_not_finished_is_named(

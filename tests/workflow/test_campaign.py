@@ -81,20 +81,20 @@ def prediction_times(folder: Path) -> dict[str, int]:
 
 def test_every_good_input_has_ranked_results(finished: tuple[Path, int, str]) -> None:
     scores = read_rows(finished[0] / "results/tables/scores.parquet", SCORES)
-    assert {row["name"] for row in scores} == GOOD
-    assert {row["rank"] for row in scores if row["name"] == "one"} == {1, 2}
+    assert {row.name for row in scores} == GOOD
+    assert {row.rank for row in scores if row.name == "one"} == {1, 2}
 
 
 def test_broken_inputs_are_rows_with_file_cause_and_remedy(
     finished: tuple[Path, int, str],
 ) -> None:
     rows = read_rows(finished[0] / "results/tables/failures.parquet", OUTCOMES)
-    assert {row["item"].split("#")[0] for row in rows} == {
+    assert {row.item.split("#")[0] for row in rows} == {
         "inputs/no_json.json",
         "inputs/bad_code.json",
         "inputs/bad_letter.json",
     }
-    assert all(row["cause"] == "input" and row["remedy"] for row in rows)
+    assert all(row.cause == "input" and row.remedy for row in rows)
 
 
 def test_the_exit_status_and_one_line_say_that_some_failed(
@@ -129,10 +129,10 @@ def test_every_prediction_says_what_made_it(finished: tuple[Path, int, str]) -> 
     path = finished[0] / "results/tables/provenance.parquet"
     rows = read_rows(path, PROVENANCE)
     assert len(rows) == len(GOOD)
-    assert {row["rung"] for row in rows} == {"planned"}
-    assert any("jackhmmer" in row["search_engines"] for row in rows)
+    assert {row.rung for row in rows} == {"planned"}
+    assert any("jackhmmer" in row.search_engines for row in rows)
     predictions = finished[0].glob("results/predictions/*.parquet")
-    facts = json.loads(read_rows(next(predictions), PREDICTIONS)[0]["provenance"])
+    facts = json.loads(read_rows(next(predictions), PREDICTIONS)[0].provenance)
     assert facts.keys() >= {
         *("weights", "foldmill", "source", "backends", "device", "driver", "jax"),
         *("jaxlib", "precision", "bucket", "seed", "features", "canary", "rung"),

@@ -92,7 +92,8 @@ def test_the_best_sample_stands_at_the_top() -> None:
         inner = folder / SAMPLE / f"villin_gb1_{SAMPLE}_{file}"
         assert top == inner.read_bytes()
     rows = list(csv.DictReader((folder / "villin_gb1_ranking_scores.csv").open()))
-    assert [row["ranking_score"] for row in rows] == ["0.8", "0.7000000000000001"]
+    ranking = [float(row["ranking_score"]) for row in rows]
+    assert ranking == pytest.approx([0.8, 0.7], abs=1e-6)
 
 
 def test_gemmi_reads_every_structure_as_the_tables_have_it() -> None:
@@ -219,6 +220,7 @@ def test_a_zip_file_holds_the_folder_and_is_the_same_every_time(tmp_path: Path) 
     sources = {f"ubiquitin/{file}": folder / file for file in files_in(folder)}
     relaxed = relaxed_models("ubiquitin")
     sources |= {f"ubiquitin/relaxed/{f}": relaxed / f for f in files_in(relaxed)}
+    sources = {name: path.read_bytes() for name, path in sources.items()}
     contents = []
     for _ in range(2):
         export("ubiquitin", samples="all", formats=("pdb", "bcif"), zip=True)
@@ -227,7 +229,27 @@ def test_a_zip_file_holds_the_folder_and_is_the_same_every_time(tmp_path: Path) 
     with zipfile.ZipFile(io.BytesIO(contents[0])) as archive:
         assert set(archive.namelist()) == set(sources)
         for file in archive.namelist():
-            assert archive.read(file) == sources[file].read_bytes()
+            assert archive.read(file) == sources[file]
+    assert not folder.exists() and not relaxed.exists()
+    export("ubiquitin", samples="all", formats=("pdb", "bcif"))
+    assert not Path("results/alphafold3/ubiquitin.zip").exists()
+    assert len(files_in(folder)) + len(files_in(relaxed)) == len(sources)
+
+
+def test_what_a_folder_held_before_and_is_not_asked_for_now_goes(
+    tmp_path: Path,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        write_predicted(("ubiquitin",))
+        everything = export("ubiquitin", samples="all", formats=("pdb",))
+        old = everything / "ubiquitin" / "seed-9_sample-0" / "old_model.cif"
+        old.parent.mkdir()
+        old.write_text("of another sequence")
+        folder = export("ubiquitin", relaxed=False) / "ubiquitin"
+        assert [path.name for path in folder.iterdir() if path.is_dir()] == []
+        assert not list(folder.glob("*.pdb"))
+        assert not Path("results/relaxed_models/ubiquitin").exists()
 
 
 @pytest.mark.parametrize("name", ["villin_gb1", "trna_crambin"])

@@ -101,7 +101,7 @@ def crash(folder: Path, name: str, stop: threading.Event) -> None:
         time.sleep(0.005)
         if not job_id and (folder / "results/plan/plan.json").is_file():
             rows = read_rows(folder / "results/plan/jobs.parquet", JOBS)
-            job_id = next(row["job_id"] for row in rows if row["name"] == name)
+            job_id = next(row.job_id for row in rows if row.name == name)
         for path in folder.glob("logs/featurise/*.journal"):
             lines = read_lines(path)
             if lines and (lines[-1].event, lines[-1].item) == ("began", job_id):
@@ -130,23 +130,22 @@ def finished(
 def failures(folder: Path) -> dict[str, dict[str, object]]:
     """Rows of failures.parquet by the name of the job or its file."""
     jobs = read_rows(folder / "results/plan/jobs.parquet", JOBS)
-    names = {row["job_id"]: row["name"] for row in jobs}
+    names = {row.job_id: row.name for row in jobs}
     rows = read_rows(folder / "results/tables/failures.parquet", OUTCOMES)
     return {
-        names.get(row["job_id"]) or Path(row["item"].split("#")[0]).stem: row
-        for row in rows
+        names.get(row.job_id) or Path(row.item.split("#")[0]).stem: row for row in rows
     }
 
 
 def test_every_good_job_has_a_result(finished) -> None:
     scores = read_rows(finished[0] / "results/tables/scores.parquet", SCORES)
-    assert {row["name"] for row in scores} == {f"good_{i:02d}" for i in range(NUM_GOOD)}
+    assert {row.name for row in scores} == {f"good_{i:02d}" for i in range(NUM_GOOD)}
 
 
 def test_every_bad_job_has_one_row_with_its_cause(finished) -> None:
     rows = read_rows(finished[0] / "results/tables/failures.parquet", OUTCOMES)
     assert len(rows) == len(BAD)
-    causes = {name: row["cause"] for name, row in failures(finished[0]).items()}
+    causes = {name: row.cause for name, row in failures(finished[0]).items()}
     assert causes == {name: cause for name, (_, cause) in BAD.items()}
 
 
@@ -164,8 +163,8 @@ def test_memory_was_saved_and_more_asked_for_before_giving_up(finished) -> None:
 
 def test_what_crashed_was_tried_twice_and_the_signal_is_named(finished) -> None:
     row = failures(finished[0])["crashes"]
-    assert row["stage"] == "featurise"
-    assert "tried 2 times" in row["evidence"] and "SIGSEGV" in row["evidence"]
+    assert row.stage == "featurise"
+    assert "tried 2 times" in row.evidence and "SIGSEGV" in row.evidence
 
 
 def test_no_good_job_was_computed_twice(finished) -> None:

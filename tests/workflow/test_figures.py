@@ -5,7 +5,7 @@ from PIL import Image
 
 from tests.workflow.synthetic_campaign import THREE_JOBS, write_campaign
 from workflow.figures import draw_campaign, main, write_figures
-from workflow.report.jobs import read_campaign
+from workflow.report.jobs import read_job_list
 
 
 def test_a_job_gets_three_figures(tmp_path) -> None:
@@ -24,7 +24,7 @@ def test_a_campaign_gets_one_figure_of_its_scores(tmp_path) -> None:
     (path,) = write_figures(tmp_path / "results", (), tmp_path / "figures")
     picture = Image.open(path)
     assert path.name == "scores.png" and picture.width == 1050
-    shown = draw_campaign(read_campaign(tmp_path / "results")).axes
+    shown = draw_campaign(read_job_list(tmp_path / "results")).axes
     labels = [axes.get_xlabel() for axes in shown]
     assert labels == ["Ranking score (n = 3)", "ipTM (n = 2)", "pLDDT (n = 3)"]
 

@@ -30,7 +30,7 @@ def featurise(folder: Path) -> dict[str, str | None]:
     done = run_campaign(folder, "--until", "featurise")
     assert done.returncode == 0, done.stdout + done.stderr
     (outcomes,) = (folder / "results/featurise").glob("*.parquet")
-    return {str(row["item"]): row["cause"] for row in read_rows(outcomes, OUTCOMES)}
+    return {str(row.item): row.cause for row in read_rows(outcomes, OUTCOMES)}
 
 
 def features_in(folder: Path) -> dict[str, list[dict[str, object]]]:

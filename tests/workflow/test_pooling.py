@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from af3_core.contracts import PROVENANCE, SCORES
+from af3_core.contracts import PROVENANCE, SCORES, ProvenanceRow
 from tests.workflow.synthetic_campaign import THREE_JOBS, filled, write_campaign
 from workflow.campaign import Campaign
 from workflow.pooling import mixtures, mixtures_of
@@ -15,7 +15,7 @@ from workflow.tables import write_table
 JACKHMMER = {"unpaired": "jackhmmer (HMMER 3.4)", "paired": "jackhmmer (HMMER 3.4)"}
 
 
-def row(job: str, **facts: object) -> dict[str, object]:
+def row(job: str, **facts: object) -> ProvenanceRow:
     """A row of provenance."""
     base = {
         "job_id": job,
@@ -29,7 +29,8 @@ def row(job: str, **facts: object) -> dict[str, object]:
         "search_engines": json.dumps(JACKHMMER),
         "databases": json.dumps({"uniref90": "1" * 64}),
     }
-    return {**base, **facts}
+    table = filled(PROVENANCE, [{**base, **facts}])
+    return PROVENANCE.rows(table)[0]
 
 
 def test_rows_of_one_engine_may_be_pooled() -> None:
@@ -71,7 +72,7 @@ def campaign(folder: Path, **facts: object) -> Path:
     write_campaign(folder / "results", THREE_JOBS)
     rows = [row(job.job_id, **facts) for job in THREE_JOBS]
     path = folder / "results/tables/provenance.parquet"
-    write_table(path, PROVENANCE, filled(PROVENANCE, rows))
+    write_table(path, PROVENANCE, PROVENANCE.table(rows))
     return folder
 
 

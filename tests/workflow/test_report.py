@@ -30,7 +30,7 @@ from workflow.report import write_report
 from workflow.report.details import pack_details, read_tables, shrink_matrix, turn_flat
 from workflow.report.devices import describe_devices, merge_spans
 from workflow.report.encode import encode_matrix, to_json
-from workflow.report.jobs import read_campaign
+from workflow.report.jobs import read_job_list
 from workflow.report.overlay import BACKBONE, reference_folder
 from workflow.tables import write_table
 
@@ -65,7 +65,7 @@ def test_every_job_and_every_refused_input_is_a_row(results, tmp_path) -> None:
 
 
 def test_rows_come_by_ranking_score(results) -> None:
-    scores = [r.best["ranking_score"] for r in read_campaign(results).rows if r.best]
+    scores = [r.best["ranking_score"] for r in read_job_list(results).rows if r.best]
     assert scores == sorted(scores, reverse=True)
 
 
@@ -127,9 +127,9 @@ def test_a_reference_is_laid_over_the_prediction(tmp_path) -> None:
     write_campaign(tmp_path / "results", THREE_JOBS)
     write_reference(tmp_path / "results", THREE_JOBS[0])
     (row,) = (
-        r for r in read_campaign(tmp_path / "results").rows if r.name == "monomer"
+        r for r in read_job_list(tmp_path / "results").rows if r.name == "monomer"
     )
-    tables = read_tables(tmp_path / "results", [row.job_id])
+    tables = read_tables(tmp_path / "results", [row.job_id], {})
     folder = reference_folder(tmp_path / "results")
     head = head_of(pack_details(tmp_path / "results", row, tables, folder).packed)
     overlay, atoms = head["overlay"], head["atoms"]

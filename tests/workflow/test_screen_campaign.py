@@ -53,27 +53,27 @@ def test_the_plan_says_what_each_screen_comes_to(campaign: Path) -> None:
 @pytest.mark.slow
 def test_every_pair_of_a_pooled_screen_has_one_row(campaign: Path) -> None:
     rows = read_rows(campaign / "results/tables/screen.parquet", SCREEN)
-    pooled = [row for row in rows if row["screen"] == "pooled"]
+    pooled = [row for row in rows if row.screen == "pooled"]
     names = ["alpha", "beta", "delta", "epsilon", "gamma"]
-    found = [(row["partner_1"], row["partner_2"]) for row in pooled]
+    found = [(row.partner_1, row.partner_2) for row in pooled]
     assert found == list(combinations(names, 2))
     jobs = read_table(campaign / "results/plan/jobs.parquet", JOBS)
     pools = [n for n in jobs["name"].to_pylist() if n.startswith("pooled_pool_")]
     assert 1 < len(pools) < 10
-    assert sum(row["num_jobs"] for row in pooled) >= 10
+    assert sum(row.num_jobs for row in pooled) >= 10
 
 
 @pytest.mark.slow
 def test_a_pulldown_has_its_background_and_its_ligands(campaign: Path) -> None:
     rows = read_rows(campaign / "results/tables/screen.parquet", SCREEN)
-    pulldown = [row for row in rows if row["screen"] == "pulldown"]
-    kinds = [row["kind"] for row in pulldown]
+    pulldown = [row for row in rows if row.screen == "pulldown"]
+    kinds = [row.kind for row in pulldown]
     assert (kinds.count("asked"), kinds.count("background")) == (3, 2)
-    ligands = {row["ligand"] for row in pulldown if row["kind"] == "asked"}
+    ligands = {row.ligand for row in pulldown if row.kind == "asked"}
     assert ligands == {None, "smiles:CCO", "smiles:c1ccccc1"}
-    by_ligand = {row["ligand"]: row for row in pulldown if row["kind"] == "asked"}
-    assert by_ligand["smiles:CCO"]["ligand_valid"] is not None
-    assert by_ligand["smiles:CCO"]["ipsae"] is None
+    by_ligand = {row.ligand: row for row in pulldown if row.kind == "asked"}
+    assert by_ligand["smiles:CCO"].ligand_valid is not None
+    assert by_ligand["smiles:CCO"].ipsae is None
 
 
 @pytest.mark.slow

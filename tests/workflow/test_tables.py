@@ -59,14 +59,14 @@ def test_two_rows_with_one_key_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_null_where_none_may_be_is_refused() -> None:
-    row = {**outcome("predict", "b", "a"), "status": None}
+    row = {**vars(outcome("predict", "b", "a")), "status": None}
     with pytest.raises(ContractError, match="nulls in column status"):
         OUTCOMES.check(OUTCOMES.table([row]), where="here")
 
 
 def test_a_row_with_a_column_too_many_is_refused() -> None:
     with pytest.raises(ContractError, match="extra"):
-        OUTCOMES.table([{**outcome("predict", "b", "a"), "extra": 1}])
+        OUTCOMES.table([{**vars(outcome("predict", "b", "a")), "extra": 1}])
 
 
 def test_a_block_that_fails_leaves_the_old_file_alone(
@@ -101,7 +101,7 @@ def test_tables_of_many_batches_become_one(tmp_path: Path) -> None:
     write_table(paths[1], OUTCOMES, outcomes("b"), made_from="two")
     merged = concatenate(paths, OUTCOMES)
     write_table(tmp_path / "all.parquet", OUTCOMES, merged)
-    assert [r["item"] for r in read_rows(tmp_path / "all.parquet", OUTCOMES)] == [
+    assert [r.item for r in read_rows(tmp_path / "all.parquet", OUTCOMES)] == [
         "a",
         "b",
     ]

@@ -117,7 +117,7 @@ def test_the_distogram_has_the_contacts_of_the_prediction(items: list[str]) -> N
         probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
         contacts = probabilities[..., :-1][..., tops <= 8.001].sum(-1)
         (row, *_) = read_rows(Path(f"results/predictions/{item}.parquet"), PREDICTIONS)
-        hundredths = np.asarray(row["contact_probs"]).reshape(contacts.shape)
+        hundredths = row.contact_probs.reshape(contacts.shape)
         np.testing.assert_allclose(hundredths / 100, contacts, atol=6e-3)
 
 

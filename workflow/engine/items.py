@@ -16,7 +16,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ from typing import Literal
 import pyarrow as pa
 
 from af3_core.columns import Contract
-from af3_core.contracts import OUTCOMES
+from af3_core.contracts import OUTCOMES, OutcomeRow
 from af3_core.job import InputError
 from workflow.campaign import Campaign
 from workflow.engine.attempts import Attempts, Group, begin_attempts, close_journal
@@ -38,8 +38,6 @@ from workflow.tables import (
     replacing,
     write_table,
 )
-
-type Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -106,19 +104,19 @@ def outcome(
     seconds: float = 0.0,
     failure: Failure | None = None,
     status: str | None = None,
-) -> Row:
+) -> OutcomeRow:
     """A row of the outcomes table."""
-    return {
-        "stage": stage,
-        "batch_id": batch,
-        "item": item,
-        "job_id": job_id,
-        "status": status or ("failed" if failure else "done"),
-        "seconds": seconds,
-        "cause": failure.cause if failure else None,
-        "evidence": failure.evidence if failure else None,
-        "remedy": failure.remedy if failure else None,
-    }
+    return OutcomeRow(
+        stage=stage,
+        batch_id=batch,
+        item=item,
+        job_id=job_id,
+        status=status or ("failed" if failure else "done"),
+        seconds=seconds,
+        cause=failure.cause if failure else None,
+        evidence=failure.evidence if failure else None,
+        remedy=failure.remedy if failure else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -143,8 +141,8 @@ def work_through(
     items: Sequence[Item],
     make: Callable[[Item], pa.Table],
     *,
-    blocked: Mapping[str, Row] | None = None,
-) -> list[Row]:
+    blocked: Mapping[str, OutcomeRow] | None = None,
+) -> list[OutcomeRow]:
     """Makes every item that is not done, commits it, and says what became of each.
 
     Args:
@@ -174,8 +172,8 @@ def go_through(
     tasks: Sequence[Task],
     work: Callable[[Task], None],
     *,
-    blocked: Mapping[str, Row] | None = None,
-) -> list[Row]:
+    blocked: Mapping[str, OutcomeRow] | None = None,
+) -> list[OutcomeRow]:
     """Likewise, where nothing is committed before the whole batch is."""
     return _go_through(
         campaign, stage, batch, tasks, work, blocked or {}, set(), "passed"
@@ -188,10 +186,10 @@ def _go_through[Work: (Item, Task)](
     batch: str,
     items: Sequence[Work],
     work: Callable[[Work], None],
-    blocked: Mapping[str, Row],
+    blocked: Mapping[str, OutcomeRow],
     done: set[str],
     success: Literal["done", "passed"],
-) -> list[Row]:
+) -> list[OutcomeRow]:
     attempts = begin_attempts(campaign, stage, batch)
     before = blocked_items(items, blocked)
     todo = [i for i in items if i.name not in before and i.name not in done]
@@ -262,7 +260,7 @@ def work_together(
     tasks: Sequence[Task],
     is_done: Callable[[Task], bool],
     work: Callable[[Sequence[Task], Together], None],
-) -> list[Row]:
+) -> list[OutcomeRow]:
     """Works on all items of a batch at once, and says what became of each.
 
     A group that fails as a whole is split, until the items at fault are found.
@@ -341,7 +339,9 @@ def _or_put_back(
         raise
 
 
-def blocked_items(items: Sequence[Item], blocked: Mapping[str, Row]) -> dict[str, Row]:
+def blocked_items(
+    items: Sequence[Item | Task], blocked: Mapping[str, OutcomeRow]
+) -> dict[str, OutcomeRow]:
     """By item, the unfinished item or job of the stage before that it needs."""
     found = {i.name: blocked.get(i.name) or blocked.get(i.job_id or "") for i in items}
     return {name: row for name, row in found.items() if row is not None}
@@ -353,10 +353,10 @@ def outcomes_of(
     items: Sequence[Item | Task],
     attempts: Attempts,
     *,
-    blocked: Mapping[str, Row],
+    blocked: Mapping[str, OutcomeRow],
     done: Collection[str],
     seconds: Mapping[str, float],
-) -> list[Row]:
+) -> list[OutcomeRow]:
     """What became of every item: done, skipped, or given up with its failure."""
     rows = []
     for item in items:
@@ -377,25 +377,25 @@ def outcomes_of(
 
 
 def commit_outcomes(
-    campaign: Campaign, stage: str, batch: str, rows: Sequence[Row]
+    campaign: Campaign, stage: str, batch: str, rows: Sequence[OutcomeRow]
 ) -> None:
     """Writes what became of a batch; this is what the workflow waits for."""
     path = campaign.outcomes(stage, batch)
-    write_table(path, OUTCOMES, OUTCOMES.table(list(rows)))
+    write_table(path, OUTCOMES, OUTCOMES.table(rows))
     close_journal(campaign, stage, batch)
 
 
-def unfinished(outcomes: Path) -> dict[str, Row]:
+def unfinished(outcomes: Path) -> dict[str, OutcomeRow]:
     """Items (or jobs) that an earlier stage could not bring to an end, by name."""
     rows = read_rows(outcomes, OUTCOMES)
-    return {row["item"]: row for row in rows if row["status"] != "done"}
+    return {row.item: row for row in rows if row.status != "done"}
 
 
-def skipped(stage: str, batch: str, item: str, before: Row) -> Row:
+def skipped(stage: str, batch: str, item: str, before: OutcomeRow) -> OutcomeRow:
     """The outcome of an item for which an earlier stage left nothing to work on."""
-    failure = Failure(before["cause"], before["evidence"], before["remedy"])
-    job_id = before["job_id"]
-    return outcome(stage, batch, item, job_id=job_id, failure=failure, status="skipped")
+    return replace(
+        before, stage=stage, batch_id=batch, item=item, status="skipped", seconds=0.0
+    )
 
 
 class Progress:

@@ -6,16 +6,15 @@ Hours may lie between two of them, so each begins where the one before ended.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from af3_core.contracts import TIMINGS
+from af3_core.contracts import TIMINGS, TimingRow
 from workflow.engine.guard import log
 from workflow.engine.items import Item
 from workflow.engine.stream import Passage
 from workflow.inference.canary import Trust
 from workflow.inference.worker import Worker
-from workflow.step import Row
 from workflow.tables import DamagedFile, read_rows, write_table
 
 _MOST_SPENT = 0.02
@@ -33,9 +32,9 @@ class Timings:
     process: int = 0
     offset: float = 0.0
     """When the processes before ended, in their own time."""
-    rows: list[Row] = field(default_factory=list)
+    rows: list[TimingRow] = field(default_factory=list)
     """Of this process."""
-    _written: list[Row] = field(default_factory=list)
+    _written: list[TimingRow] = field(default_factory=list)
     _origin: float | None = None
     _next_write: float = 0.0
 
@@ -48,24 +47,24 @@ class Timings:
         for phase, (start, end) in passage.spans.items():
             is_compute = phase == "compute"
             self.rows.append(
-                {
-                    "batch_id": self.batch,
-                    "process": self.process,
-                    "item": name,
-                    "phase": phase,
-                    "start": start - self._origin + self.offset,
-                    "end": end - self._origin + self.offset,
-                    "bucket": self.bucket,
-                    "num_tokens": worker.seen.num_tokens.get(name, -1),
-                    "rung": worker.rung,
-                    "failed": passage.failure is not None,
-                    "compiled": is_compute and name in worker.seen.compiled_for,
-                    "from_cache": is_compute and name in worker.seen.found_for,
-                    "device": worker.device,
-                    "node": self.trust.where,
-                    "canary": self.trust.verdict,
-                    "canary_seconds": self.trust.seconds,
-                }
+                TimingRow(
+                    batch_id=self.batch,
+                    process=self.process,
+                    item=name,
+                    phase=phase,
+                    start=start - self._origin + self.offset,
+                    end=end - self._origin + self.offset,
+                    bucket=self.bucket,
+                    num_tokens=worker.seen.num_tokens.get(name, -1),
+                    rung=worker.rung,
+                    failed=passage.failure is not None,
+                    compiled=is_compute and name in worker.seen.compiled_for,
+                    from_cache=is_compute and name in worker.seen.found_for,
+                    device=worker.device,
+                    node=self.trust.where,
+                    canary=self.trust.verdict,
+                    canary_seconds=self.trust.seconds,
+                )
             )
         if time.monotonic() > self._next_write:
             self.write()
@@ -80,12 +79,12 @@ class Timings:
             return
         began = time.monotonic()
         others = [row for row in _read(self.path) if row not in self._written]
-        if any(row["process"] == self.process for row in others):
+        if any(row.process == self.process for row in others):
             self.process = _next_process(others)
-            self.rows = [{**row, "process": self.process} for row in self.rows]
+            self.rows = [replace(row, process=self.process) for row in self.rows]
         table = TIMINGS.table(others + self.rows)
         write_table(self.path, TIMINGS, table)
-        self._written = [r for r in table.to_pylist() if r["process"] == self.process]
+        self._written = [r for r in TIMINGS.rows(table) if r.process == self.process]
         ended = time.monotonic()
         self._next_write = ended + (ended - began) / _MOST_SPENT
 
@@ -93,11 +92,11 @@ class Timings:
 def begin_timings(path: Path, batch: str, bucket: int, trust: Trust) -> Timings:
     """Takes up the timings of a batch where its last process left them."""
     rows = _read(path)
-    offset = max((float(row["end"]) for row in rows), default=0.0)
+    offset = max((row.end for row in rows), default=0.0)
     return Timings(path, batch, bucket, trust, _next_process(rows), offset)
 
 
-def _read(path: Path) -> list[Row]:
+def _read(path: Path) -> list[TimingRow]:
     try:
         return read_rows(path, TIMINGS) if path.is_file() else []
     except DamagedFile as error:
@@ -105,5 +104,5 @@ def _read(path: Path) -> list[Row]:
         return []
 
 
-def _next_process(rows: Sequence[Row]) -> int:
-    return max((int(row["process"]) for row in rows), default=-1) + 1
+def _next_process(rows: Sequence[TimingRow]) -> int:
+    return max((row.process for row in rows), default=-1) + 1

@@ -6,12 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Float16
 
-from af3_core.contracts import PREDICTIONS
+from af3_core.contracts import PREDICTIONS, PredictionRow
 from af3_core.features.buckets import bucket_for
 from af3_core.features.values import Features
 from af3_core.job import InputError
@@ -25,7 +26,7 @@ from af3_core.model.checkpoint import (
 from af3_core.model.compilation import keep_compiled, watch_compilation
 from af3_core.model.config import ModelConfig, Runtime, config_to_dict
 from af3_core.model.model import Prediction, compile_predict
-from af3_core.prediction import sample_confidence, sample_row
+from af3_core.prediction import sample_columns, sample_confidence
 from kernels import (
     Spec,
     backends_used,
@@ -45,7 +46,6 @@ from workflow.inference.provenance import provenance
 from workflow.results.features_file import read_job_arrays, read_search_facts
 from workflow.results.trunk_files import write_trunk_file
 from workflow.settings import Model, Settings, TrunkFile, digest_of
-from workflow.step import Row
 from workflow.tables import digest_file, read_made_from, write_table
 
 
@@ -206,14 +206,15 @@ class Worker:
             rung=self.rung,
             trust=self.trust,
         )
-        samples = range(len(computed.prediction.positions))
         rows = [
-            {
-                **{"job_id": job_id, "seed": seed, "sample": sample},
+            PredictionRow(
+                job_id=job_id,
+                seed=seed,
+                sample=sample,
+                provenance=facts,
                 **_sample_columns(computed, sample),
-                "provenance": facts,
-            }
-            for sample in samples
+            )
+            for sample in range(len(computed.prediction.positions))
         ]
         table = PREDICTIONS.table(rows)
         write_table(item.path, PREDICTIONS, table, made_from=item.made_from)
@@ -366,7 +367,7 @@ def _compiled(config: ModelConfig, runtime: Runtime) -> Callable[..., Prediction
     return compile_predict(config, runtime)
 
 
-def _sample_columns(computed: Computed, sample: int) -> Row:
+def _sample_columns(computed: Computed, sample: int) -> dict[str, Any]:
     prediction = computed.prediction
     heads = {
         name: np.asarray(values[sample])
@@ -375,8 +376,8 @@ def _sample_columns(computed: Computed, sample: int) -> Row:
     }
     structure, confidence = sample_confidence(
         computed.features,
-        prediction.positions[sample],
+        np.asarray(prediction.positions[sample]),
         heads,
-        prediction.distogram.contact_probs,
+        np.asarray(prediction.distogram.contact_probs),
     )
-    return sample_row(structure, confidence)
+    return sample_columns(structure, confidence)

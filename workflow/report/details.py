@@ -2,9 +2,10 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from af3_core.contracts import CHAINS, INTERFACES, SCORES
 from af3_core.structures.structure import Structure, moved, select
 from af3_core.structures.superposition import superpose
 from workflow.report.encode import encode_matrix, pack_sections
-from workflow.report.jobs import JobRow
+from workflow.report.jobs import ListedJob
 from workflow.report.layout import Layout, msa_depth, read_layout
 from workflow.report.overlay import Overlay, read_overlay
 from workflow.report.samples import (
@@ -38,40 +39,45 @@ class Detail:
     """One job's details, ready to embed."""
 
     packed: str
-    provenance: dict[str, object]
+    provenance: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Tables:
     """The campaign's small tables, cut to the jobs whose details are written."""
 
-    chains: dict[str, list[dict[str, object]]]
-    scores: dict[str, list[dict[str, object]]]
-    interfaces: dict[str, list[dict[str, object]]]
+    chains: dict[str, list[dict[str, Any]]]
+    scores: dict[str, list[dict[str, Any]]]
+    interfaces: dict[str, list[dict[str, Any]]]
+    batches: Mapping[str, str]
+    """The batch of every `job.seed`."""
 
 
-def read_tables(results: Path, job_ids: list[str]) -> Tables:
+def read_tables(
+    results: Path, job_ids: list[str], batches: Mapping[str, str]
+) -> Tables:
     """Reads the rows of these jobs."""
     plan, tables = results / "plan", results / "tables"
     return Tables(
         chains=_rows_by_job(plan / "chains.parquet", CHAINS, job_ids),
         scores=_rows_by_job(tables / "scores.parquet", SCORES, job_ids),
         interfaces=_rows_by_job(tables / "interfaces.parquet", INTERFACES, job_ids),
+        batches=batches,
     )
 
 
 def _rows_by_job(
     path: Path, contract: Contract, job_ids: list[str]
-) -> dict[str, list[dict[str, object]]]:
+) -> dict[str, list[dict[str, Any]]]:
     wanted = pc.field("job_id").isin(pa.array(job_ids, pa.string()))
-    by_job: dict[str, list[dict[str, object]]] = {job_id: [] for job_id in job_ids}
+    by_job: dict[str, list[dict[str, Any]]] = {job_id: [] for job_id in job_ids}
     for row in read_columns(path, contract, where=wanted).to_pylist():
         by_job[row.pop("job_id")].append(row)
     return by_job
 
 
 def pack_details(
-    results: Path, job: JobRow, tables: Tables, references: Path | None = None
+    results: Path, job: ListedJob, tables: Tables, references: Path | None = None
 ) -> Detail | None:
     """Everything shown of a job and its best sample, None where nothing is predicted.
 
@@ -80,7 +86,7 @@ def pack_details(
     """
     best = best_sample(job)
     prediction = read_prediction(results, best)
-    if prediction is None:
+    if best is None or prediction is None:
         return None
     layout = read_layout(results / "features" / f"{job.job_id}.parquet")
     view = _view_of(layout, prediction)
@@ -95,24 +101,27 @@ def pack_details(
         },
         "tokens": _tokens(view.atoms, view.token_index),
         "msa_depth": msa_depth(layout.msa_rows).tolist(),
-        "chains": tables.chains[job.job_id],
+        "chains": tables.chains[best.job_id],
         "dropped_chains": list(layout.dropped_chains),
         "notes": list(job.notes),
-        "scores": sorted(tables.scores[job.job_id], key=lambda row: row["rank"]),
+        "scores": sorted(tables.scores[best.job_id], key=lambda row: row["rank"]),
         "overlay": _overlay(overlay, view),
     }
     return Detail(pack_sections(head, encode_matrix(pae)), provenance)
 
 
-def other_samples(job: JobRow, tables: Tables) -> list[Sample]:
+def other_samples(job: ListedJob, tables: Tables) -> list[Sample]:
     """A job's samples after the best, by rank."""
-    rows = sorted(tables.scores[job.job_id], key=lambda row: row["rank"])
-    samples = [Sample(job.job_id, int(r["seed"]), int(r["sample"])) for r in rows]
-    return [sample for sample in samples if sample != best_sample(job)]
+    best = best_sample(job)
+    if best is None:
+        return []
+    rows = sorted(tables.scores[best.job_id], key=lambda row: row["rank"])
+    samples = [Sample(best.job_id, row["seed"], row["sample"]) for row in rows]
+    return [sample for sample in samples if sample != best]
 
 
 def pack_sample(
-    results: Path, job: JobRow, sample: Sample, tables: Tables
+    results: Path, job: ListedJob, sample: Sample, tables: Tables
 ) -> str | None:
     """What differs between samples, of one that is not the best; laid over the best."""
     best = read_prediction(results, best_sample(job))
@@ -155,11 +164,11 @@ def _sample_head(
     prediction: Prediction,
     view: _View,
     tables: Tables,
-) -> tuple[dict[str, object], UInt16[ndarray, "m m"]]:
+) -> tuple[dict[str, Any], UInt16[ndarray, "m m"]]:
     """What belongs to one sample, and its PAE matrix."""
     plddt = prediction.atom_plddt[view.placed]
     pae, stride = shrink_matrix(prediction.pae, MAX_PAE_SIDE)
-    relaxation = read_relaxation(results, sample)
+    relaxation = read_relaxation(results, sample, tables.batches.get(sample.item))
     relaxed = relaxation.positions if relaxation else None
     head = {
         "seed": sample.seed,
@@ -178,7 +187,7 @@ def _sample_head(
     return head, pae
 
 
-def _overlay(overlay: Overlay | None, view: _View) -> dict[str, object] | None:
+def _overlay(overlay: Overlay | None, view: _View) -> dict[str, Any] | None:
     if overlay is None:
         return None
     atoms = overlay.structure
@@ -211,9 +220,7 @@ def turn_flat(
     return lambda others: (others - centre) @ rotation
 
 
-def _of_sample(
-    rows: list[dict[str, object]], sample: Sample
-) -> list[dict[str, object]]:
+def _of_sample(rows: list[dict[str, Any]], sample: Sample) -> list[dict[str, Any]]:
     key = (sample.seed, sample.sample)
     found = [row for row in rows if (row["seed"], row["sample"]) == key]
     return [{k: v for k, v in r.items() if k not in ("seed", "sample")} for r in found]
@@ -225,7 +232,7 @@ def _positions(positions: Float[ndarray, "a 3"]) -> list[int | None]:
     return [int(step) if math.isfinite(step) else None for step in steps]
 
 
-def _tokens(atoms: Structure, token_index: Int[ndarray, "a"]) -> dict[str, object]:
+def _tokens(atoms: Structure, token_index: Int[ndarray, "a"]) -> dict[str, Any]:
     """Columns of tokens, each named by its first atom."""
     tokens, first = np.unique(token_index, return_index=True)
     if not np.array_equal(tokens, np.arange(len(tokens))):

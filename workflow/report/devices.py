@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from af3_core.contracts import TIMINGS
 from workflow.tables import read_columns
@@ -15,7 +16,7 @@ type Span = tuple[float, float, bool]
 """Start and end in s since the batch began, and whether it was for compiling."""
 
 
-def describe_devices(results: Path) -> dict[str, object] | None:
+def describe_devices(results: Path) -> dict[str, Any] | None:
     """Totals of all batches and lanes of the longest; None where nothing was timed.
 
     `seconds` is from the first load to the last result, `busy` when the network ran,
@@ -37,7 +38,7 @@ def describe_devices(results: Path) -> dict[str, object] | None:
     return {**totals, "batches": len(lanes), "devices": devices, "lanes": longest}
 
 
-def _lane(path: Path) -> dict[str, object]:
+def _lane(path: Path) -> dict[str, Any]:
     rows = read_columns(path, TIMINGS).to_pylist()
     seconds = max((row["end"] for row in rows), default=0.0)
     computed = [row for row in rows if row["phase"] == "compute"]

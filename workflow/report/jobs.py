@@ -7,6 +7,7 @@ become rows too, named after the input, so that nothing that was asked for is mi
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -28,7 +29,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class JobRow:
+class ListedJob:
     """One line of the report's table."""
 
     job_id: str | None
@@ -38,7 +39,7 @@ class JobRow:
     status: str
     """done, partial (scored, but something failed), failed or waiting."""
     num_tokens: int | None
-    best: dict[str, object] | None
+    best: dict[str, Any] | None
     """The scores row of rank 1."""
     failures: tuple[Failure, ...]
     notes: tuple[str, ...] = ()
@@ -46,17 +47,17 @@ class JobRow:
 
 
 @dataclass(frozen=True)
-class Campaign:
+class JobList:
     """Everything the page's table shows."""
 
-    rows: tuple[JobRow, ...]
+    rows: tuple[ListedJob, ...]
 
     def count(self, status: str) -> int:
         """How many rows have this status."""
         return sum(row.status == status for row in self.rows)
 
 
-def read_campaign(results: Path) -> Campaign:
+def read_job_list(results: Path) -> JobList:
     """Reads jobs, scores and outcomes into one row per job or failed input.
 
     Raises:
@@ -70,7 +71,7 @@ def read_campaign(results: Path) -> Campaign:
     best = _best_scores(results)
     failures, orphans = _failures_by_job(results)
     rows = [
-        JobRow(
+        ListedJob(
             job_id=job["job_id"],
             name=job["name"],
             source=job["source"],
@@ -83,13 +84,13 @@ def read_campaign(results: Path) -> Campaign:
         for job in jobs.to_pylist()
     ]
     rows += [
-        JobRow(None, item, item, "failed", None, None, tuple(found))
+        ListedJob(None, item, item, "failed", None, None, tuple(found))
         for item, found in orphans.items()
     ]
-    return Campaign(tuple(sorted(rows, key=_by_score)))
+    return JobList(tuple(sorted(rows, key=_by_score)))
 
 
-def choose_jobs(campaign: Campaign, chosen: tuple[str, ...]) -> Campaign:
+def choose_jobs(campaign: JobList, chosen: tuple[str, ...]) -> JobList:
     """The rows with these names or job ids; all if none is named.
 
     Raises:
@@ -105,7 +106,7 @@ def choose_jobs(campaign: Campaign, chosen: tuple[str, ...]) -> Campaign:
         )
     wanted = set(chosen)
     rows = (row for row in campaign.rows if {row.name, row.job_id} & wanted)
-    return Campaign(tuple(rows))
+    return JobList(tuple(rows))
 
 
 def _status(scored: bool, failed: bool) -> str:
@@ -114,12 +115,12 @@ def _status(scored: bool, failed: bool) -> str:
     return "failed" if failed else "waiting"
 
 
-def _by_score(row: JobRow) -> tuple[float, str]:
+def _by_score(row: ListedJob) -> tuple[float, str]:
     score = row.best["ranking_score"] if row.best else None
     return (-score if score is not None else float("inf"), row.name)
 
 
-def _best_scores(results: Path) -> dict[str, dict[str, object]]:
+def _best_scores(results: Path) -> dict[str, dict[str, Any]]:
     table = read_columns(
         results / "tables" / "scores.parquet", SCORES, where=pc.field("rank") == 1
     )
@@ -169,7 +170,7 @@ def _jobs_of_sequences(results: Path) -> dict[str, list[str]]:
     return dict(holders)
 
 
-def failures_by_cause(campaign: Campaign) -> list[tuple[str, str, int]]:
+def failures_by_cause(campaign: JobList) -> list[tuple[str, str, int]]:
     """(stage, cause, number of jobs where it came first), the most frequent first."""
     counts = Counter(
         (row.failures[0].stage, row.failures[0].cause)

@@ -50,8 +50,8 @@ def read_layout(path: Path) -> Layout:
         FileNotFoundError: there is no such file.
     """
     wanted = pc.field("array").isin(_ARRAYS)
-    rows = read_columns(path, FEATURES, where=wanted).to_pylist()
-    arrays = {row["array"]: decode_array(row) for row in rows}
+    rows = FEATURES.rows(read_columns(path, FEATURES, where=wanted))
+    arrays = {row.array: decode_array(row) for row in rows}
     chain_index = arrays["atoms.chain_index"]
     structure = Structure(
         chain_id=np.array(arrays["chains.chain_id"])[chain_index],

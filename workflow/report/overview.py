@@ -1,10 +1,12 @@
 """The table of all jobs as the page reads it: columns, and what each one means."""
 
+from typing import Any
+
 import pyarrow as pa
 
 from af3_core.columns import Column
 from af3_core.contracts import INTERFACES, RELAXED, SCORES
-from workflow.report.jobs import Campaign, JobRow, failures_by_cause
+from workflow.report.jobs import JobList, ListedJob, failures_by_cause
 
 _LABELS = {
     "ranking_score": "Ranking score",
@@ -49,7 +51,7 @@ _ALWAYS_SHOWN = frozenset(
 
 
 def describe(
-    campaign: Campaign, detailed: set[str], unreadable: dict[str, str]
+    campaign: JobList, detailed: set[str], unreadable: dict[str, str]
 ) -> dict[str, object]:
     """Everything the page shows besides the details of single jobs.
 
@@ -101,7 +103,7 @@ def _fits_a_cell(column: Column) -> bool:
     return not is_long and column.name not in _OF_THE_ROW
 
 
-def describe_column(column: Column) -> dict[str, object]:
+def describe_column(column: Column) -> dict[str, Any]:
     """How a column of a contract is labelled and its values are written."""
     kind, digits = "text", 0
     if pa.types.is_boolean(column.type):
@@ -120,7 +122,7 @@ def describe_column(column: Column) -> dict[str, object]:
     }
 
 
-def _problem(row: JobRow) -> str | None:
+def _problem(row: ListedJob) -> str | None:
     """The first failure in two words; the details have all."""
     if not row.failures:
         return None
@@ -132,6 +134,6 @@ def problem_label(stage: str, cause: str) -> str:
     return f"{stage}: {cause.replace('_', ' ') or 'failed'}"
 
 
-def _score(row: JobRow, key: str) -> object:
+def _score(row: ListedJob, key: str) -> object:
     value = row.best[key] if row.best else None
     return round(value, 6) if isinstance(value, float) else value

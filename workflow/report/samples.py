@@ -13,8 +13,8 @@ from numpy import ndarray
 from af3_core.columns import Column, ContractError
 from af3_core.contracts import PREDICTIONS, RELAXED
 from workflow.campaign import Campaign
-from workflow.report.jobs import JobRow
-from workflow.results.relaxed import read_relaxed
+from workflow.report.jobs import ListedJob
+from workflow.results.batch_files import BatchFiles
 from workflow.tables import DamagedFile, read_columns
 
 
@@ -64,16 +64,11 @@ class Sample:
         return Campaign.of_results(results).prediction(self.item)
 
 
-def best_sample(job: JobRow) -> Sample | None:
+def best_sample(job: ListedJob) -> Sample | None:
     """A job's best sample; None for a job without scores."""
     if job.best is None or job.job_id is None:
         return None
-    return Sample(job.job_id, int(job.best["seed"]), int(job.best["sample"]))
-
-
-def is_predicted(results: Path, sample: Sample | None) -> bool:
-    """Whether the file that should hold the sample is there."""
-    return sample is not None and sample.path(results).is_file()
+    return Sample(job.job_id, job.best["seed"], job.best["sample"])
 
 
 def read_prediction(results: Path, sample: Sample | None) -> Prediction | None:
@@ -101,23 +96,24 @@ def read_provenance(results: Path, sample: Sample | None) -> dict[str, object]:
     return {} if rows is None else json.loads(rows["provenance"][0].as_py())
 
 
-def read_relaxation(results: Path, sample: Sample) -> Relaxation | None:
-    """The relaxation of a sample, if there is one."""
+def read_relaxation(
+    results: Path, sample: Sample, batch: str | None
+) -> Relaxation | None:
+    """The relaxation of a sample in the file of its batch, if there is one."""
+    if batch is None:
+        return None
+    files = BatchFiles(RELAXED, Campaign.of_results(results).relaxed)
     try:
-        table = read_relaxed(Campaign.of_results(results), sample.item)
-    except (FileNotFoundError, LookupError):
+        rows = files.rows(batch, sample.item)
+    except FileNotFoundError:
         return None
-    if table is None:
-        return None
-    rows = table.filter(pc.field("sample") == sample.sample)
-    if not rows.num_rows:
-        return None
-    facts_of = [c.name for c in RELAXED.columns if _is_fact(c)]
-    positions = rows["positions"][0]
-    facts = rows.select(facts_of).to_pylist()[0]
-    if not positions.is_valid:
-        return Relaxation(facts, None)
-    return Relaxation(facts, positions.values.to_numpy().reshape(-1, 3))
+    for row in rows:
+        if row.sample == sample.sample:
+            names = (c.name for c in RELAXED.columns if _is_fact(c))
+            facts = {name: getattr(row, name) for name in names}
+            places = row.positions
+            return Relaxation(facts, None if places is None else places.reshape(-1, 3))
+    return None
 
 
 def _is_fact(column: Column) -> bool:

@@ -1,15 +1,17 @@
 """Writes the page: tables in, one HTML file out."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched, islice
 from pathlib import Path
+from typing import Any
 
 from af3_core.columns import ContractError
 from af3_core.structures.mmcif_origin import USAGE, WeightsOrigin
-from workflow.campaign import Campaign as Place
+from workflow.batches import load_plan
+from workflow.campaign import Campaign
 from workflow.report.details import (
     Detail,
     other_samples,
@@ -19,11 +21,11 @@ from workflow.report.details import (
 )
 from workflow.report.devices import describe_devices
 from workflow.report.encode import pack_json
-from workflow.report.jobs import Campaign, JobRow, choose_jobs, read_campaign
+from workflow.report.jobs import JobList, ListedJob, choose_jobs, read_job_list
 from workflow.report.overlay import reference_folder
 from workflow.report.overview import describe
 from workflow.report.page import render_page
-from workflow.report.samples import best_sample, is_predicted, read_provenance
+from workflow.report.samples import Sample, best_sample, read_provenance
 from workflow.report.screens import describe_screens
 from workflow.tables import DamagedFile, replacing
 
@@ -76,7 +78,7 @@ def write_report(
         ContractError: a table of the campaign is not of the version this report reads.
         ValueError: a chosen job is not in the campaign.
     """
-    campaign = choose_jobs(read_campaign(results), jobs)
+    campaign = choose_jobs(read_job_list(results), jobs)
     details = embed_details(results, campaign, budget)
     origins = weights_origins(results, campaign, details)
     html = render_page(
@@ -112,7 +114,7 @@ def usage_of(origins: Iterable[WeightsOrigin]) -> list[str]:
 
 
 def weights_origins(
-    results: Path, campaign: Campaign, details: Details
+    results: Path, campaign: JobList, details: Details
 ) -> list[WeightsOrigin]:
     """Whose weights predicted the jobs inside, in the order of `USAGE`."""
     facts = _provenances(results, campaign, details)
@@ -120,12 +122,12 @@ def weights_origins(
     return [origin for origin in USAGE if origin in found]
 
 
-def exported_folders(results: Path, out: Path, campaign: Campaign) -> list[str | None]:
+def exported_folders(results: Path, out: Path, campaign: JobList) -> list[str | None]:
     """For each row what was exported of its job, relative to the page, if anything.
 
     A folder's path ends in a slash, that of a zip file does not.
     """
-    root = Place.of_results(results).folders
+    root = Campaign.of_results(results).folders
     if not root.is_dir():
         return [None] * len(campaign.rows)
     start = os.path.relpath(root.resolve(), out.resolve().parent)
@@ -139,7 +141,7 @@ def exported_folders(results: Path, out: Path, campaign: Campaign) -> list[str |
     return [found.get(row.name) for row in campaign.rows]
 
 
-def embed_details(results: Path, campaign: Campaign, budget: int) -> Details:
+def embed_details(results: Path, jobs: JobList, budget: int) -> Details:
     """Details in the order of the table, until the budget is spent.
 
     The best sample of every job comes first; if that leaves room, the jobs' other
@@ -148,35 +150,44 @@ def embed_details(results: Path, campaign: Campaign, budget: int) -> Details:
     """
     found = Details({}, {}, {})
     references = reference_folder(results)
+    batches = _batch_of_items(results)
     left = budget
-    for group in batched(_predicted(results, campaign), _JOBS_AT_ONCE):
-        tables = read_tables(results, [row.job_id for row in group])
-        for row in group:
+    for group in batched(_predicted(results, jobs), _JOBS_AT_ONCE):
+        tables = read_tables(results, [best.job_id for _, best in group], batches)
+        for job, best in group:
             try:
-                detail = pack_details(results, row, tables, references)
+                detail = pack_details(results, job, tables, references)
             except _FILE_ERRORS as error:
-                found.unreadable[row.job_id] = f"{type(error).__name__}: {error}"
+                found.unreadable[best.job_id] = f"{type(error).__name__}: {error}"
                 continue
             if detail is None:
                 continue
             left -= len(detail.packed)
             if left < 0:
                 return found
-            found.embedded[row.job_id] = detail
-    _embed_other_samples(results, campaign, found, left)
+            found.embedded[best.job_id] = detail
+    _embed_other_samples(results, jobs, found, batches, left)
     return found
 
 
+def _batch_of_items(results: Path) -> dict[str, str]:
+    plan = load_plan(Campaign.of_results(results))
+    if plan is None:
+        return {}
+    return {item: name for name, batch in plan.jobs.items() for item in batch.items}
+
+
 def _embed_other_samples(
-    results: Path, campaign: Campaign, found: Details, left: int
+    results: Path, jobs: JobList, found: Details, batches: Mapping[str, str], left: int
 ) -> None:
-    shown = (row for row in campaign.rows if row.job_id in found.embedded)
+    shown = (job for job in jobs.rows if job.job_id in found.embedded)
     for group in batched(shown, _JOBS_AT_ONCE):
-        tables = read_tables(results, [row.job_id for row in group])
-        for row in group:
-            for sample in other_samples(row, tables):
+        ids = [job.job_id for job in group if job.job_id is not None]
+        tables = read_tables(results, ids, batches)
+        for job in group:
+            for sample in other_samples(job, tables):
                 try:
-                    packed = pack_sample(results, row, sample, tables)
+                    packed = pack_sample(results, job, sample, tables)
                 except _FILE_ERRORS:
                     continue  # the page offers those it holds
                 if packed is None:
@@ -188,17 +199,18 @@ def _embed_other_samples(
 
 
 def _provenances(
-    results: Path, campaign: Campaign, details: Details
-) -> Iterator[dict[str, object]]:
+    results: Path, jobs: JobList, details: Details
+) -> Iterator[dict[str, Any]]:
     """Of the jobs inside, and of one more, in case none could be embedded."""
     for detail in details.embedded.values():
         yield detail.provenance
-    for row in islice(_predicted(results, campaign), 1):
-        yield read_provenance(results, best_sample(row))
+    for _, best in islice(_predicted(results, jobs), 1):
+        yield read_provenance(results, best)
 
 
-def _predicted(results: Path, campaign: Campaign) -> Iterator[JobRow]:
-    """Jobs whose prediction is there, looked for only as far as the budget goes."""
-    for row in campaign.rows:
-        if is_predicted(results, best_sample(row)):
-            yield row
+def _predicted(results: Path, jobs: JobList) -> Iterator[tuple[ListedJob, Sample]]:
+    """Jobs whose best sample is there, looked for only as far as the budget goes."""
+    for job in jobs.rows:
+        best = best_sample(job)
+        if best is not None and best.path(results).is_file():
+            yield job, best

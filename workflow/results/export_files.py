@@ -1,7 +1,7 @@
 """The files of one job as AlphaFold 3 lays them out, and the other formats beside."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,13 @@ from af3_core.af3_output import (
     ranking_name,
     summary_confidences,
 )
-from af3_core.contracts import PREDICTIONS
+from af3_core.contracts import (
+    PREDICTIONS,
+    JobRow,
+    PredictionRow,
+    RelaxedRow,
+    ScoreRow,
+)
 from af3_core.features.values import Features
 from af3_core.job import write_job
 from af3_core.structures.formats import find_pdb_obstacle, to_binary_cif, to_pdb
@@ -44,11 +50,10 @@ from af3_core.structures.structure import (
 from workflow.campaign import Campaign
 from workflow.engine.items import log
 from workflow.results.features_file import read_features
-from workflow.results.relaxed import read_relaxed
 from workflow.results.trunk_files import is_trunk_file_current
 from workflow.searching.evidence import add_evidence
 from workflow.settings import Export, Settings
-from workflow.step import Row, job_of
+from workflow.step import job_of
 from workflow.tables import read_made_from, read_rows
 
 RELAXED_FOLDER = "relaxed"
@@ -57,26 +62,22 @@ type File = tuple[str, bytes | Path]
 
 
 def job_files(
-    campaign: Campaign, job: Row, scores: list[Row], settings: Settings
+    campaign: Campaign,
+    job: JobRow,
+    scores: list[ScoreRow],
+    relaxed: Callable[[str], list[RelaxedRow]],
+    settings: Settings,
 ) -> Iterator[File]:
-    """Everything that is exported of a job, one file at a time.
-
-    Args:
-        campaign: that the job is of.
-        job: a row of `jobs`.
-        scores: rows of `scores` of all its samples, ranked.
-        settings: of the campaign.
-    """
-    name = str(job["name"])
-    features = read_features(campaign.features(str(job["job_id"])))
-    asked = job_of(job)
-    shared = _Job(campaign, name, features, chemistry_of(features, asked.user_ccd))
+    """Everything that is exported of a job, one file at a time; see `export_job`."""
+    name = job.name
+    features = read_features(campaign.features(job.job_id))
+    shared = _Job(name, features, chemistry_of(features))
     for score in scores:
         places = []
-        if score["rank"] == 1:
+        if score.rank == 1:
             places.append(best_output_names(name))
         if settings.export.samples == "all":
-            places.append(output_names(name, score["seed"], score["sample"]))
+            places.append(output_names(name, score.seed, score.sample))
         if not places:
             continue
         path = campaign.prediction(_item_of(score))
@@ -84,28 +85,34 @@ def job_files(
         prediction = _row_of(score, rows)
         if prediction is None:
             raise LookupError(
-                f"seed {score['seed']}, sample {score['sample']} of {name} has scores "
+                f"seed {score.seed}, sample {score.sample} of {name} has scores "
                 "but no prediction; the next start of the campaign makes it again"
             )
-        files = list(_sample_files(shared, score, prediction, settings.export))
+        found = relaxed(_item_of(score)) if settings.export.relaxed else []
+        files = list(
+            _sample_files(
+                shared, score, prediction, _row_of(score, found), settings.export
+            )
+        )
         for names in places:
             yield from ((_place(names, role), data) for role, data in files)
-        if score["rank"] == 1:
+        if score.rank == 1:
             yield TERMS_NAME, format_terms(_origin(prediction).usage).encode()
     yield from _trunk_files(campaign, name, scores, settings)
-    yield input_name(name), write_job(add_evidence(asked, settings)).encode()
-    ranking = sorted((s["seed"], s["sample"], s["ranking_score"]) for s in scores)
+    asked = add_evidence(job_of(job), settings)
+    yield input_name(name), write_job(asked).encode()
+    ranking = sorted((s.seed, s.sample, s.ranking_score) for s in scores)
     yield ranking_name(name), format_ranking_scores(ranking).encode()
 
 
 def _trunk_files(
-    campaign: Campaign, name: str, scores: list[Row], settings: Settings
+    campaign: Campaign, name: str, scores: list[ScoreRow], settings: Settings
 ) -> Iterator[File]:
     """What is kept of the trunk, for the seeds of the samples that are exported."""
     names = {"embeddings": embeddings_name, "distogram": distogram_name}
     is_all = settings.export.samples == "all"
-    exported = [score for score in scores if is_all or score["rank"] == 1]
-    for item, seed in {_item_of(score): score["seed"] for score in exported}.items():
+    exported = [score for score in scores if is_all or score.rank == 1]
+    for item, seed in {_item_of(score): score.seed for score in exported}.items():
         made_from = read_made_from(campaign.prediction(item))
         for kind in settings.predict.trunk_files:
             path = campaign.trunk_file(kind, item)
@@ -117,7 +124,6 @@ def _trunk_files(
 class _Job:
     """What all samples of a job share."""
 
-    campaign: Campaign
     name: str
     features: Features
     chemistry: Chemistry
@@ -141,39 +147,45 @@ def _place(names: OutputNames, role: str) -> str:
 
 
 def _sample_files(
-    job: _Job, score: Row, prediction: Row, settings: Export
+    job: _Job,
+    score: ScoreRow,
+    prediction: PredictionRow,
+    relaxed: RelaxedRow | None,
+    settings: Export,
 ) -> Iterator[File]:
     """Contents by role: those of AF3, and endings of the others."""
     item = _item_of(score)
     features, origin = job.features, _origin(prediction)
-    positions = np.asarray(prediction["positions"], np.float64).reshape(-1, 3)
+    positions = prediction.positions.astype(np.float64).reshape(-1, 3)
     structure = structure_of(features, positions)
-    plddt = np.asarray(prediction["atom_plddt"])
+    plddt = prediction.atom_plddt
     mmcif = _mmcif(job, structure, plddt, origin, features.bonded_atoms)
     yield "model", mmcif.encode()
     yield from _other_formats(mmcif, "_model", settings, item)
     yield "confidences", format_confidences(prediction, features).encode()
     summary = summary_confidences(prediction, features.chains.chain_id)
     yield "summary", format_summary(summary).encode()
-    table = read_relaxed(job.campaign, item) if settings.relaxed else None
-    relaxed = None if table is None else _row_of(score, table.to_pylist())
-    if relaxed is not None and relaxed["positions"] is not None:
-        mmcif = _relaxed_mmcif(job, relaxed, plddt, relaxed_origin(origin))
+    if relaxed is not None and relaxed.positions is not None:
+        mmcif = _relaxed_mmcif(
+            job, relaxed, relaxed.positions, plddt, relaxed_origin(origin)
+        )
         yield "_relaxed.cif", mmcif.encode()
         yield from _other_formats(mmcif, "_relaxed", settings, item)
 
 
-def _item_of(score: Row) -> str:
-    return f"{score['job_id']}.{score['seed']}"
+def _item_of(score: ScoreRow) -> str:
+    return f"{score.job_id}.{score.seed}"
 
 
-def _row_of(score: Row, rows: list[Row]) -> Row | None:
+def _row_of[T: (PredictionRow, RelaxedRow)](
+    score: ScoreRow, rows: Iterable[T]
+) -> T | None:
     """A sample's row among those of its seed."""
-    return next((row for row in rows if row["sample"] == score["sample"]), None)
+    return next((row for row in rows if row.sample == score.sample), None)
 
 
-def _origin(prediction: Row) -> Origin:
-    facts = json.loads(str(prediction["provenance"]))
+def _origin(prediction: PredictionRow) -> Origin:
+    facts = json.loads(prediction.provenance)
     return foldmill_origin(
         facts["foldmill"], facts["weights"][:16], facts["weights_origin"]
     )
@@ -193,17 +205,23 @@ def _other_formats(
 
 
 def _relaxed_mmcif(
-    job: _Job, relaxed: Row, plddt: Float[ndarray, "a"], origin: Origin
+    job: _Job,
+    relaxed: RelaxedRow,
+    positions: Float[ndarray, "coordinates"],
+    plddt: Float[ndarray, "a"],
+    origin: Origin,
 ) -> str:
     """The relaxed structure, with its hydrogens if they were kept."""
-    positions = np.asarray(relaxed["positions"], np.float64).reshape(-1, 3)
-    structure, bonds = structure_of(job.features, positions), job.features.bonded_atoms
-    if relaxed["hydrogen_names"] is not None:
+    structure = structure_of(job.features, positions.astype(np.float64).reshape(-1, 3))
+    bonds = job.features.bonded_atoms
+    names, parents = relaxed.hydrogen_names, relaxed.hydrogen_parents
+    places = relaxed.hydrogen_positions
+    if names is not None and parents is not None and places is not None:
         found = add_hydrogens(
             structure,
-            relaxed["hydrogen_names"],
-            np.asarray(relaxed["hydrogen_parents"], np.int64),
-            np.asarray(relaxed["hydrogen_positions"], np.float64).reshape(-1, 3),
+            names,
+            parents.astype(np.int64),
+            places.astype(np.float64).reshape(-1, 3),
         )
         structure, plddt = found.structure, plddt[found.source]
         bonds = found.row_of[bonds]

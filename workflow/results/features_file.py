@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +11,9 @@ import pyarrow.compute as pc
 from jaxtyping import Float
 from numpy import ndarray
 
-from af3_core.contracts import FEATURES
+from af3_core.contracts import FEATURES, FeatureRow
 from af3_core.features.values import Features
-from workflow.tables import read_columns, read_table
+from workflow.tables import read_columns, read_rows
 
 _CONFORMERS = "conformers"
 _SEARCH = "search"
@@ -29,23 +30,23 @@ def features_table(
     """
     rows = features.to_rows()
     facts = json.dumps(search, sort_keys=True).encode()
-    rows.append({"array": _SEARCH, "dtype": "text", "shape": [], "data": facts})
+    rows.append(FeatureRow(array=_SEARCH, dtype="text", shape=[], data=facts))
     for seed, values in positions.items():
         rows.append(
-            {
-                "array": f"{_CONFORMERS}.{seed}",
-                "dtype": "float32",
-                "shape": list(values.shape),
-                "data": values.astype("<f4").tobytes(),
-            }
+            FeatureRow(
+                array=f"{_CONFORMERS}.{seed}",
+                dtype="float32",
+                shape=list(values.shape),
+                data=values.astype("<f4").tobytes(),
+            )
         )
     return FEATURES.table(rows)
 
 
 def read_features(path: Path) -> Features:
     """The seed-independent features of a job."""
-    rows = read_table(path, FEATURES).to_pylist()
-    return Features.from_rows(r for r in rows if not _is_no_feature(r["array"]))
+    rows = read_rows(path, FEATURES)
+    return Features.from_rows(r for r in rows if not _is_no_feature(r.array))
 
 
 def read_job_arrays(path: Path, seed: int) -> tuple[Features, Float[ndarray, "n x 3"]]:
@@ -54,16 +55,16 @@ def read_job_arrays(path: Path, seed: int) -> tuple[Features, Float[ndarray, "n 
     Raises:
         LookupError: the file has no conformers of this seed.
     """
-    rows = read_table(path, FEATURES).to_pylist()
-    features = Features.from_rows(r for r in rows if not _is_no_feature(r["array"]))
+    rows = read_rows(path, FEATURES)
+    features = Features.from_rows(r for r in rows if not _is_no_feature(r.array))
     for row in rows:
-        if row["array"] == f"{_CONFORMERS}.{seed}":
-            values = np.frombuffer(row["data"], "<f4").reshape(row["shape"])
+        if row.array == f"{_CONFORMERS}.{seed}":
+            values = np.frombuffer(row.data, "<f4").reshape(row.shape)
             return features, values.astype(np.float32)
     raise LookupError(f"{path} has no conformers of seed {seed}")
 
 
-def read_search_facts(path: Path) -> dict[str, object]:
+def read_search_facts(path: Path) -> dict[str, Any]:
     """What a job's alignments and templates come from."""
     is_asked = pc.field("array") == _SEARCH
     rows = read_columns(path, FEATURES, ["data"], is_asked).to_pylist()

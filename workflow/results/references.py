@@ -11,19 +11,25 @@ from af3_core.structures.structure_file import parse_structure
 SUFFIXES = (".cif", ".mmcif", ".pdb", ".ent")
 
 
-def read_reference(folder: Path | None, name: str) -> Reference | None:
-    """The reference of a job, or None if there is no folder or no file of its name.
+def find_reference(folder: Path | None, name: str) -> Path | None:
+    """The file of a job's reference; None without a folder or a file of its name."""
+    if folder is None:
+        return None
+    paths = (
+        folder / f"{name}{suffix}{packed}"
+        for suffix in SUFFIXES
+        for packed in ("", ".gz")
+    )
+    return next((path for path in paths if path.is_file()), None)
+
+
+def read_reference(path: Path | None) -> Reference | None:
+    """The structure in a job's reference, if it has one.
 
     Raises:
         InputError: the file is neither mmCIF nor PDB, or holds no structure.
     """
-    if folder is None:
-        return None
-    for suffix in SUFFIXES:
-        for path in (folder / f"{name}{suffix}", folder / f"{name}{suffix}.gz"):
-            if path.is_file():
-                return Reference(path.name, _parse(path))
-    return None
+    return None if path is None else Reference(path.name, _parse(path))
 
 
 def _parse(path: Path) -> Structure:

@@ -1,10 +1,11 @@
 """Hits as tables, and tables as hits: what the search store keeps of a search."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
-from af3_core.contracts import MSA_HITS, SHARD_HITS
+from af3_core.contracts import MSA_HITS, SHARD_HITS, MsaHitRow, ShardHitRow
 from af3_core.search.hits import BestHits, Hit, Region, Row
 
 
@@ -12,37 +13,37 @@ def shard_table(best: BestHits) -> pa.Table:
     """The hits of one query in one shard, not yet judged region by region."""
     return SHARD_HITS.table(
         [
-            {
-                "name": hit.name,
-                "description": hit.description,
-                "score": hit.score,
-                "e_value": hit.e_value,
-                "regions": [_region_fields(region) for region in hit.regions],
-                "num_hits": best.num_hits,
-            }
+            ShardHitRow(
+                name=hit.name,
+                description=hit.description,
+                score=hit.score,
+                e_value=hit.e_value,
+                regions=[_region_fields(region) for region in hit.regions],
+                num_hits=best.num_hits,
+            )
             for hit in best.hits
         ]
     )
 
 
-def _region_fields(region: Region) -> dict[str, object]:
+def _region_fields(region: Region) -> dict[str, Any]:
     return {name: getattr(region, name) for name in Region.__slots__}
 
 
 def read_shard_table(table: pa.Table, limit: int) -> BestHits:
     """The hits of a table made by `shard_table`."""
-    rows = table.to_pylist()
+    rows = SHARD_HITS.rows(table)
     hits = [
         Hit(
-            name=row["name"],
-            description=row["description"],
-            score=row["score"],
-            e_value=row["e_value"],
-            regions=tuple(Region(**region) for region in row["regions"]),
+            name=row.name,
+            description=row.description,
+            score=row.score,
+            e_value=row.e_value,
+            regions=tuple(Region(**region) for region in row.regions),
         )
         for row in rows
     ]
-    return BestHits(limit, rows[0]["num_hits"] if rows else 0, hits)
+    return BestHits(limit, rows[0].num_hits if rows else 0, hits)
 
 
 def hits_table(
@@ -59,22 +60,22 @@ def hits_table(
     """
     return MSA_HITS.table(
         [
-            {
-                "sequence_id": sequence_id,
-                "database_digest": database[:16],
-                "rank": rank,
-                "target": row.target,
-                "description": row.description,
-                "start": row.region.start,
-                "end": row.region.end,
-                "row": row.region.row,
-                "score": row.score,
-                "e_value": row.e_value,
-                "region_score": row.region.score,
-                "region_e_value": row.region_e_value,
-                "engine": engine,
-                "profile": profile,
-            }
+            MsaHitRow(
+                sequence_id=sequence_id,
+                database_digest=database[:16],
+                rank=rank,
+                target=row.target,
+                description=row.description,
+                start=row.region.start,
+                end=row.region.end,
+                row=row.region.row,
+                score=row.score,
+                e_value=row.e_value,
+                region_score=row.region.score,
+                region_e_value=row.region_e_value,
+                engine=engine,
+                profile=profile,
+            )
             for rank, row in enumerate(rows, start=1)
         ]
     )
@@ -84,18 +85,18 @@ def read_hits_table(table: pa.Table) -> list[Row]:
     """The rows of a table made by `hits_table`."""
     return [
         Row(
-            target=row["target"],
-            description=row["description"],
+            target=row.target,
+            description=row.description,
             region=Region(
-                start=row["start"],
-                end=row["end"],
-                row=row["row"],
-                score=row["region_score"],
+                start=row.start,
+                end=row.end,
+                row=row.row,
+                score=row.region_score,
                 p_value=0.0,  # judged already
             ),
-            score=row["score"],
-            e_value=row["e_value"],
-            region_e_value=row["region_e_value"],
+            score=row.score,
+            e_value=row.e_value,
+            region_e_value=row.region_e_value,
         )
-        for row in table.to_pylist()
+        for row in MSA_HITS.rows(table)
     ]

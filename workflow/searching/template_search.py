@@ -9,9 +9,10 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
-from af3_core.contracts import TEMPLATES
+from af3_core.contracts import TEMPLATES, TemplateRow
 from af3_core.job import Template
 from af3_core.msa import Msa, format_a3m
 from af3_core.search.hits import select_rows
@@ -153,19 +154,19 @@ def _templates_table(
 ) -> pa.Table:
     return TEMPLATES.table(
         [
-            {
-                "sequence_id": sequence_id("protein", query),
-                "rank": rank,
-                "pdb_id": template.hit.pdb_id,
-                "chain_id": template.hit.author_id,
-                "release_date": template.release_date.isoformat(),
-                "mmcif": chain_text(
+            TemplateRow(
+                sequence_id=sequence_id("protein", query),
+                rank=rank,
+                pdb_id=template.hit.pdb_id,
+                chain_id=template.hit.author_id,
+                release_date=template.release_date.isoformat(),
+                mmcif=chain_text(
                     structures, template.hit.pdb_id, template.hit.author_id
                 ),
-                "query_indices": list(template.query_indices),
-                "template_indices": list(template.template_indices),
-                "engine": f"hmmsearch ({HMMER})",
-            }
+                query_indices=np.array(template.query_indices, np.int32),
+                template_indices=np.array(template.template_indices, np.int32),
+                engine=f"hmmsearch ({HMMER})",
+            )
             for rank, template in enumerate(chosen, start=1)
         ]
     )
@@ -191,9 +192,9 @@ def read_templates(
         )
     return tuple(
         Template(
-            mmcif=row["mmcif"],
-            query_indices=tuple(row["query_indices"]),
-            template_indices=tuple(row["template_indices"]),
+            mmcif=row.mmcif,
+            query_indices=tuple(row.query_indices.tolist()),
+            template_indices=tuple(row.template_indices.tolist()),
         )
-        for row in table.to_pylist()
+        for row in TEMPLATES.rows(table)
     )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,7 +94,7 @@ def test_features_survive_being_stored(name) -> None:
 
 def test_stored_features_with_a_missing_array_are_refused() -> None:
     rows = featurised(case("ubiquitin"))[0].to_rows()
-    kept = [row for row in rows if row["array"] != "msa.profile"]
+    kept = [row for row in rows if row.array != "msa.profile"]
     with pytest.raises(ValueError, match="lack the array msa.profile"):
         Features.from_rows(kept)
 
@@ -100,7 +102,7 @@ def test_stored_features_with_a_missing_array_are_refused() -> None:
 def test_stored_features_with_an_unknown_array_are_refused() -> None:
     rows = featurised(case("ubiquitin"))[0].to_rows()
     with pytest.raises(ValueError, match="unknown arrays: extra"):
-        Features.from_rows([*rows, {**rows[0], "array": "extra"}])
+        Features.from_rows([*rows, replace(rows[0], array="extra")])
 
 
 def test_conformers_do_not_depend_on_the_number_of_threads() -> None:

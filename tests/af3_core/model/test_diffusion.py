@@ -79,9 +79,9 @@ def test_noise_may_be_that_of_an_older_release_with_other_buckets() -> None:
     assert drawn == 256 and bucket_for(100) == 128
 
 
-def test_noise_of_one_sample_does_not_depend_on_padding() -> None:
-    small, large = (jax.random.normal(KEY, (n, 24, 3)) for n in (80, 133))
-    np.testing.assert_array_equal(small, large[:80])
+def test_noise_of_an_atom_does_not_depend_on_padding() -> None:
+    small, large = (draw_noise(KEY, 3, (n, 24), jnp.asarray(128)) for n in (80, 128))
+    np.testing.assert_array_equal(small, large[:, :80])
 
 
 def test_positions_spread_as_the_noise_level_says() -> None:

@@ -101,7 +101,7 @@ def test_every_residue_beyond_the_force_field_is_named() -> None:
 def test_every_kind_of_entity_is_relaxed_together() -> None:
     (job,), _ = read_jobs(DATA / "cases" / "kitchen_sink.json")
     features = featurise(_without_alignments(job), Components.load(job.user_ccd))
-    chemistry = chemistry_of(features, job.user_ccd)
+    chemistry = chemistry_of(features)
     structure = laid_out(features, chemistry)
     geometry = covalent_geometry(structure, chemistry)
     loose = np.full(structure.num_atoms, 5.0)

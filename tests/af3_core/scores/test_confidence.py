@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,19 +22,18 @@ from af3_core.scores.confidence import (
     tm_score,
 )
 from af3_core.structures.structure import moved, select
+from tests.reference_data import need_reference
 from tests.structures import dimer, protein, real_complex
 
-REAL = Path(__file__).parents[4] / "shared" / "reference" / "real_5tgy"
 TOLERANCE = 1e-3
 
 
 @pytest.fixture(scope="module")
 def real_samples() -> list[tuple]:
     """Structure, token arrays and AF3's own numbers of five samples of 5TGY."""
-    if not REAL.exists():
-        pytest.skip(f"needs samples of the real weights in {REAL}")
-    arrays = dict(np.load(REAL / "arrays.npz"))
-    samples = json.loads((REAL / "metadata.json").read_text())["samples"]
+    real = need_reference("real_5tgy")
+    arrays = dict(np.load(real / "arrays.npz"))
+    samples = json.loads((real / "metadata.json").read_text())["samples"]
     return [_real_sample(arrays, i, sample) for i, sample in enumerate(samples)]
 
 

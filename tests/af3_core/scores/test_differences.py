@@ -5,10 +5,7 @@
 
 from collections.abc import Iterable
 
-import pytest
-
 from benchmarks.score_differences import (
-    REAL,
     Difference,
     actifptm,
     dockq,
@@ -20,6 +17,7 @@ from benchmarks.score_differences import (
     real_weights,
     references,
 )
+from tests.reference_data import need_reference
 
 
 def largest(differences: Iterable[Difference]) -> dict[tuple[str, str], float]:
@@ -32,9 +30,7 @@ def largest(differences: Iterable[Difference]) -> dict[tuple[str, str], float]:
 
 
 def test_confidences_equal_those_of_the_real_weights() -> None:
-    if not REAL.exists():
-        pytest.skip(f"needs samples of the real weights in {REAL}")
-    found = largest(real_weights())
+    found = largest(real_weights(need_reference("real_5tgy")))
     assert len(found) == 7 and max(found.values()) < 1e-5
 
 

