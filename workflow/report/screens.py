@@ -15,7 +15,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from af3_core.contracts import SCREEN
-from workflow.report.jobs import JobRow
+from workflow.report.jobs import ListedJob
 from workflow.report.overview import describe_column
 from workflow.results.screen import LOWER_IS_BETTER, best_first
 from workflow.tables import read_table
@@ -33,7 +33,7 @@ SHOWN = (
 """Scores that the matrix can be coloured by."""
 
 
-def describe_screens(tables: Path, rows: tuple[JobRow, ...]) -> list[dict[str, Any]]:
+def describe_screens(tables: Path, rows: tuple[ListedJob, ...]) -> list[dict[str, Any]]:
     """Every screen of a campaign, or nothing.
 
     Args:

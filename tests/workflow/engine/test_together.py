@@ -44,7 +44,7 @@ class Batch:
             lambda task: task.name in self.found,
             work_on,
         )
-        return {str(row["item"]): row["cause"] for row in rows}
+        return {str(row.item): row.cause for row in rows}
 
     @property
     def journal(self) -> Path:
