@@ -174,13 +174,15 @@ def work_on_device(
         SystemExit: the device is in no state to go on.
     """
     while group := attempts.next_group(todo):
-        on_rung = worker.on(group.rung)
-        phases = _noted(on_rung.phases, attempts, group)
-        for passage in stream(_still_to_do(group, attempts, is_done), phases):
+        on_rung = worker.on(group.rung, 1 if group.alone else group.together)
+        phases = _noted(on_rung.phases, attempts, group, on_rung.at_once)
+        to_do = _still_to_do(group, attempts, is_done)
+        for passage in stream(to_do, phases, together=on_rung.at_once):
             log(f"{passage.item.name}: {_describe(passage, group)}")
             yield passage, on_rung
             if passage.failure is not None:
-                attempts.failed(passage.item, group, passage.failure)
+                why, num = passage.failure, passage.together
+                attempts.failed(passage.item, group, why, together=num)
 
 
 def _still_to_do(
@@ -199,12 +201,15 @@ def _still_to_do(
 
 
 def _noted[Loaded, Computed](
-    phases: Phases[Item, Loaded, Computed], attempts: Attempts, group: Group[Item]
+    phases: Phases[Item, Loaded, Computed],
+    attempts: Attempts,
+    group: Group[Item],
+    together: int,
 ) -> Phases[Item, Loaded, Computed]:
     """The phases, with every item's beginning and end in the journal."""
 
     def load(item: Item) -> Loaded:
-        attempts.began(item, group)
+        attempts.began(item, group, together=together)
         item.require_key()
         return phases.load(item)
 
@@ -212,7 +217,7 @@ def _noted[Loaded, Computed](
         phases.finish(item, computed)
         attempts.done(item, group)
 
-    return Phases(load, phases.compute, finish)
+    return Phases(load, phases.compute, finish, phases.compute_together)
 
 
 def _describe(passage: Passage[Item], group: Group[Item]) -> str:

@@ -42,6 +42,10 @@ class Predicted:
     ranking_score: Number = column("AF3's ranking score")
 
 
+_MOST_SAMPLES = {"none": 0, "best": 1, "all": 5}
+"""Samples that are relaxed of an item, for the time that it may take."""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Relaxes one batch."""
     arguments = parse_step("relax", __doc__, argv)
@@ -63,7 +67,12 @@ def relax_batch(campaign: Campaign, batch: str) -> None:
     files = BatchFiles(RELAXED, campaign.relaxed)
     files.part(batch)
     blocked = unfinished(campaign.outcomes("predict", batch))
-    rows = work_through(campaign, "relax", batch, items, make, blocked=blocked)
+    rows = work_through(
+        *(campaign, "relax", batch, items, make),
+        blocked=blocked,
+        # Every sample may take its own limit before it is given up here.
+        patience=1.2 * settings.max_seconds * _MOST_SAMPLES[settings.samples] + 60,
+    )
     files.join(batch, planned.items)
     commit_outcomes(campaign, "relax", batch, rows)
 

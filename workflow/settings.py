@@ -100,6 +100,7 @@ class Predict(_Block):
     buckets: tuple[Positive, ...] | None = None
     max_tokens: Positive = 5120
     batch_minutes: Positive = 60
+    items_at_once: Positive | None = None
     compilation_cache: Path | None = Path("store/compiled")
     save_embeddings: bool = False
     save_distogram: bool = False

@@ -3,13 +3,25 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from af3_core.contracts import TIMINGS
-from tests.workflow.campaigns import ROOT, job, make_campaign, protein, run_campaign
+from tests.workflow.campaigns import (
+    QUICK_COMPILE,
+    ROOT,
+    TINY,
+    job,
+    make_campaign,
+    protein,
+    run_campaign,
+)
 from tests.workflow.kill_campaign import tables_of
+from workflow.engine.journal import read_lines
 from workflow.tables import concatenate
 
 pytestmark = pytest.mark.slow
@@ -70,6 +82,43 @@ def networks_of(folder: Path) -> set[tuple[bool, bool]]:
     paths = sorted(folder.glob("results/timings/*.parquet"))
     rows = concatenate(paths, TIMINGS).to_pylist()
     return {(row["compiled"], row["from_cache"]) for row in rows if row["compiled"]}
+
+
+def test_items_computed_at_once_have_the_numbers_of_items_computed_alone(
+    tmp_path: Path,
+) -> None:
+    """Three items, two at a time: a free place is filled with a copy."""
+    together, alone = (
+        make_campaign(
+            tmp_path / name,
+            SMALL,
+            network=TINY,
+            predict={"items_at_once": size, "buckets": [32], "dtype": "float32"},
+        )
+        for name, size in (("together", 2), ("alone", 1))
+    )
+    for folder in (together, alone):
+        result = run_campaign(folder, "--until", "predict", environment=QUICK_COMPILE)
+        assert result.returncode == 0, result.stdout + result.stderr
+    (path,) = together.glob("logs/predict/*.journal")
+    began = [line for line in read_lines(path) if line.event == "began"]
+    assert [line.together for line in began] == [2, 2, 2]
+    expected, found = positions_in(alone), positions_in(together)
+    assert found.keys() == expected.keys() and len(found) == 3
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-3)
+    times = concatenate(sorted(together.glob("results/timings/*.parquet")), TIMINGS)
+    computed = [row for row in times.to_pylist() if row["phase"] == "compute"]
+    spans = sorted((row["start"], row["end"]) for row in computed)
+    assert all(end <= start + 1e-6 for (_, end), (start, _) in pairwise(spans))
+
+
+def positions_in(folder: Path) -> dict[str, np.ndarray]:
+    """Atom positions of all samples, Å, by item."""
+    return {
+        path.stem: np.array(pq.read_table(path)["positions"].to_pylist())
+        for path in folder.glob("results/predictions/*.parquet")
+    }
 
 
 @pytest.mark.timed

@@ -142,6 +142,7 @@ def work_through(
     make: Callable[[Item], pa.Table],
     *,
     blocked: Mapping[str, OutcomeRow] | None = None,
+    patience: float = 0.0,
 ) -> list[OutcomeRow]:
     """Makes every item that is not done, commits it, and says what became of each.
 
@@ -152,6 +153,8 @@ def work_through(
         items: in the order they are worked on.
         make: computes an item's table; whatever it raises becomes the item's row.
         blocked: unfinished items or jobs of the stage before.
+        patience: seconds that an item may take at least, however little time its job
+            has.
 
     Raises:
         SystemExit: the rest needs a new process or another submission.
@@ -162,7 +165,10 @@ def work_through(
         write_table(item.path, item.contract, table, made_from=item.made_from)
 
     done = find_done(items)
-    return _go_through(campaign, stage, batch, items, work, blocked or {}, done, "done")
+    return _go_through(
+        *(campaign, stage, batch, items, work, blocked or {}, done, "done"),
+        patience=patience,
+    )
 
 
 def go_through(
@@ -189,6 +195,7 @@ def _go_through[Work: (Item, Task)](
     blocked: Mapping[str, OutcomeRow],
     done: set[str],
     success: Literal["done", "passed"],
+    patience: float = 0.0,
 ) -> list[OutcomeRow]:
     attempts = begin_attempts(campaign, stage, batch)
     before = blocked_items(items, blocked)
@@ -198,8 +205,13 @@ def _go_through[Work: (Item, Task)](
     seconds: dict[str, float] = {}
     while group := attempts.next_group(todo):
         for item in group.items:
+            if isinstance(item, Item) and find_done([item]):
+                # Another process is at work on the batch, as after a driver was killed.
+                attempts.finished(item)
+                done.add(item.name)
+                continue
             began = time.monotonic()
-            attempts.began(item, group)
+            attempts.began(item, group, patience=patience)
             with Guard(f"{stage} {item}") as guard:
                 item.require_key()
                 work(item)

@@ -58,6 +58,7 @@ def provenance(
     search: Mapping[str, object],
     seed: int,
     rung: str,
+    at_once: int,
     trust: Trust | None,
 ) -> str:
     """The provenance column of a prediction, as JSON with sorted keys.
@@ -74,6 +75,7 @@ def provenance(
         search: what alignments and templates came from; see `search_facts`.
         seed: the model seed.
         rung: how much memory was saved; see `workflow.engine.ladder`.
+        at_once: how many items the program computed.
         trust: what the device showed before it was used.
     """
     device = jax.devices()[0]
@@ -104,6 +106,7 @@ def provenance(
         "bucket": bucket,
         "msa_rows": msa_rows,
         "rung": rung,
+        "items_at_once": at_once,
         "seed": seed,
         "features": features,
         "search_profile": settings.search.profile,

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,11 @@ from af3_core.model.checkpoint import (
 )
 from af3_core.model.compilation import keep_compiled, watch_compilation
 from af3_core.model.config import ModelConfig, Runtime, config_to_dict
-from af3_core.model.model import Prediction, compile_predict
+from af3_core.model.model import (
+    Prediction,
+    compile_predict,
+    compile_predict_group,
+)
 from af3_core.prediction import sample_columns, sample_confidence
 from kernels import (
     Spec,
@@ -43,6 +47,7 @@ from workflow.engine.stream import Phases
 from workflow.inference.canary import Trust, find_culprit
 from workflow.inference.devices import claim_device, visible_devices
 from workflow.inference.provenance import provenance
+from workflow.planning.groups import items_at_once
 from workflow.results.features_file import read_job_arrays, read_search_facts
 from workflow.results.trunk_files import write_trunk_file
 from workflow.settings import Model, Settings, TrunkFile, digest_of
@@ -96,6 +101,8 @@ class Worker:
     msa_rows: int = MAX_MSA_ROWS
     rung: Rung = "planned"
     """How much memory is saved; see `workflow.engine.ladder`."""
+    at_once: int = 1
+    """Items that are computed in one program."""
     trust: Trust | None = None
     """Why the device is trusted; None before it is."""
     seen: Seen = field(default_factory=Seen)
@@ -103,7 +110,8 @@ class Worker:
     @property
     def phases(self) -> Phases[Item, Loaded, Computed]:
         """What `stream` does with every item."""
-        return Phases(self._load, self._compute, self._finish)
+        together = self._compute_all if self.at_once > 1 else None
+        return Phases(self._load, self._compute, self._finish, together)
 
     @property
     def device(self) -> str:
@@ -115,10 +123,16 @@ class Worker:
         """The device's platform: cpu, gpu."""
         return jax.default_backend()
 
-    def on(self, rung: Rung) -> "Worker":
-        """The same worker on a rung of the ladder that needs less memory."""
+    def on(self, rung: Rung, at_once: int | None = None) -> "Worker":
+        """The same worker on a rung of the ladder that needs less memory.
+
+        Args:
+            rung: how much is saved; beyond the first, items are computed one by one.
+            at_once: how many items at most, where more were found to be too many.
+        """
+        size = min(self.at_once, at_once or self.at_once) if rung == "planned" else 1
         runtime = runtime_on(rung, self.runtime)
-        return dataclasses.replace(self, rung=rung, runtime=runtime)
+        return dataclasses.replace(self, rung=rung, runtime=runtime, at_once=size)
 
     def _load(self, item: Item) -> Loaded:
         job_id, seed = split_item(item.name)
@@ -138,21 +152,39 @@ class Worker:
         return self.msa_rows if is_enough else MAX_MSA_ROWS
 
     def _compute(self, item: Item, loaded: Loaded) -> Computed:
-        program = (self.rung, [np.shape(x) for x in jax.tree.leaves(loaded.batch)])
-        is_new = str(program) not in self.seen.programs
+        return self._compute_all([item], [loaded])[0]
+
+    def _compute_all(
+        self, items: Sequence[Item], loaded: Sequence[Loaded]
+    ) -> list[Computed]:
+        shapes = [_shapes_of(one.batch) for one in loaded]
+        if any(shape != shapes[0] for shape in shapes):
+            # An alignment may be deeper than was planned.
+            return [self._compute(*pair) for pair in zip(items, loaded, strict=True)]
+        program = (self.rung, self.at_once, shapes[0])
+        is_new = program not in self.seen.programs
         began = time.monotonic()
         with record_choices() as choices, watch_compilation() as compilation:
-            prediction = self._predict(item, loaded, choices)
+            predictions = self._predict(items, loaded, choices)
         self.seen.choices.update(choices)
-        self.seen.programs.add(str(program))
+        self.seen.programs.add(program)
         if is_new:
-            self.seen.compiled_for.add(item.name)
+            names = {item.name for item in items}
+            self.seen.compiled_for.update(names)
             if compilation.num_found:
-                self.seen.found_for.add(item.name)
+                self.seen.found_for.update(names)
             how = "found" if compilation.num_found else "compiled"
             seconds = time.monotonic() - began
-            size = f"{loaded.bucket} tokens"
+            size = f"{self.at_once} x " if self.at_once > 1 else ""
+            size += f"{loaded[0].bucket} tokens"
             log(f"network for {size} {how}; first item: {seconds:.1f} s")
+        return [
+            self._fetch(item, one, prediction)
+            for item, one, prediction in zip(items, loaded, predictions, strict=True)
+        ]
+
+    def _fetch(self, item: Item, loaded: Loaded, prediction: Prediction) -> Computed:
+        """Takes from the device what it computed."""
         # Not in `_finish`: several items may wait there, and this can be gigabytes.
         for kind, arrays in trunk_arrays(prediction, loaded.features.num_tokens):
             path = self.campaign.trunk_file(kind, item.name)
@@ -161,29 +193,39 @@ class Worker:
         return Computed(loaded.features, rest, loaded.bucket)
 
     def _predict(
-        self, item: Item, loaded: Loaded, choices: Mapping[Spec, str]
-    ) -> Prediction:
+        self,
+        items: Sequence[Item],
+        loaded: Sequence[Loaded],
+        choices: Mapping[Spec, str],
+    ) -> Sequence[Prediction]:
         """Runs the network; without a backend that cannot be used, if there is one.
 
         The canary is small: a kernel may be refused at the size of an item only.
         """
-        run = _compiled(self.config, self.runtime)
-        _, seed = split_item(item.name)
+        params, batches = self.checkpoint.params, [one.batch for one in loaded]
+        keys = [jax.random.PRNGKey(split_item(item.name)[1]) for item in items]
         # Random numbers as AlphaFold 3 draws them for its own bucket, so a seed gives
         # the same structure whatever bucket it is computed in.
-        sizes = self.config.sampler.noise_buckets
-        drawn_tokens = np.int32(bucket_for(loaded.features.num_tokens, sizes))
-        with Guard(f"network for {item}") as guard:
-            key = jax.random.PRNGKey(seed)
-            params = self.checkpoint.params
-            return jax.block_until_ready(run(params, loaded.batch, key, drawn_tokens))
+        sizes = self.settings.model.drawn_sizes
+        drawn = [np.int32(bucket_for(x.features.num_tokens, sizes)) for x in loaded]
+        with Guard(f"network for {', '.join(item.name for item in items)}") as guard:
+            if self.at_once == 1:
+                run = _compiled(self.config, self.runtime)
+                found = [run(params, batches[0], keys[0], drawn[0])]
+            else:
+                # Copies in free places, so that one program serves every number.
+                free = self.at_once - len(items)
+                run = _compiled_group(self.config, self.runtime)
+                padded = [x + x[-1:] * free for x in (batches, keys, drawn)]
+                found = run(params, *padded)[: len(items)]
+            return jax.block_until_ready(found)
         guard.raise_unless(
             lambda why, _: (
                 why.cause == "backend"
                 and do_without(choices, "", why.evidence, self.named)
             )
         )
-        return self._predict(item, loaded, choices)
+        return self._predict(items, loaded, choices)
 
     @property
     def named(self) -> str:
@@ -204,6 +246,7 @@ class Worker:
             search=read_search_facts(self.campaign.features(job_id)),
             seed=seed,
             rung=self.rung,
+            at_once=self.at_once,
             trust=self.trust,
         )
         rows = [
@@ -289,6 +332,7 @@ def do_without(
     log(f"backend {culprit} is not used from now on: {why}")
     demote(culprit, why)
     _compiled.cache_clear()
+    _compiled_group.cache_clear()
     # Whatever was traced before would still call it.
     jax.clear_caches()
     return True
@@ -331,7 +375,11 @@ def start_worker(
         return_distogram=settings.predict.save_distogram,
     )
     config = configure(checkpoint.config, settings.model)
-    return Worker(campaign, checkpoint, config, runtime, settings, bucket, msa_rows)
+    at_once = items_at_once(bucket, _device_gb(), settings.predict.items_at_once)
+    if at_once > 1:
+        log(f"{at_once} items of {bucket} tokens are computed at once")
+    worker = Worker(campaign, checkpoint, config, runtime, settings, bucket, msa_rows)
+    return dataclasses.replace(worker, at_once=at_once)
 
 
 def prediction_key(settings: Settings) -> str:
@@ -365,6 +413,25 @@ def configure(config: ModelConfig, overrides: Model) -> ModelConfig:
 @functools.cache
 def _compiled(config: ModelConfig, runtime: Runtime) -> Callable[..., Prediction]:
     return compile_predict(config, runtime)
+
+
+@functools.cache
+def _compiled_group(
+    config: ModelConfig, runtime: Runtime
+) -> Callable[..., Sequence[Prediction]]:
+    return compile_predict_group(config, runtime)
+
+
+def _shapes_of(batch: Batch) -> tuple[tuple[int, ...], ...]:
+    return tuple(np.shape(x) for x in jax.tree.leaves(batch))
+
+
+def _device_gb() -> float | None:
+    """The memory that XLA may use of the device; None where it has none of its own."""
+    found = jax.devices()[0].memory_stats() or {}
+    limit = found.get("bytes_limit")
+    is_own = jax.default_backend() != "cpu" and limit is not None
+    return limit / 1e9 if is_own else None
 
 
 def _sample_columns(computed: Computed, sample: int) -> dict[str, Any]:

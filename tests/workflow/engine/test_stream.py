@@ -96,3 +96,44 @@ def test_a_caller_who_stops_is_not_kept() -> None:
     next(passages)
     passages.close()
     assert len(computed) <= 3
+
+
+def all_at_once(items: list[int], values: list[int]) -> list[int]:
+    """What a program makes of several items; it cannot do with 3."""
+    if 3 in items:
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+    time.sleep(0.06)
+    return [10 * value for value in values]
+
+
+def test_items_computed_at_once_are_loaded_and_finished_alone() -> None:
+    finished: dict[int, int] = {}
+    phases = Phases(nothing, nothing, finished.__setitem__, all_at_once)
+    passages = list(stream([1, 2, 5, 6, 7], phases, together=2))
+    assert [(p.item, p.together) for p in passages] == [
+        *((1, 2), (2, 2), (5, 2), (6, 2)),
+        (7, 1),
+    ]
+    assert finished == {1: 10, 2: 20, 5: 50, 6: 60, 7: 7}
+    first, second = (p.spans["compute"] for p in passages[:2])
+    assert first[1] == second[0] and first[1] - first[0] == pytest.approx(
+        second[1] - second[0]
+    )
+
+
+def test_a_group_that_fails_is_a_failure_of_each_that_was_computed_in_it() -> None:
+    def load(item: int) -> int:
+        if item == 4:
+            raise ValueError("bad conformer")
+        return item
+
+    finished: dict[int, int] = {}
+    phases = Phases(load, nothing, finished.__setitem__, all_at_once)
+    passages = list(stream([1, 2, 3, 4, 5, 6], phases, together=3))
+    causes = [(p.item, p.failure and p.failure.cause, p.together) for p in passages]
+    assert causes == [
+        *((item, "gpu_memory", 3) for item in (1, 2, 3)),
+        (4, "conformer", 1),
+        *((item, None, 2) for item in (5, 6)),
+    ]
+    assert finished == {5: 50, 6: 60}
