@@ -19,9 +19,9 @@ from af3_core.model.conditioned import (
     adaptive_norm,
     gated_output,
 )
-from af3_core.model.config import Runtime
+from af3_core.model.config import Conventions, Runtime
 from af3_core.model.primitives import LayerNorm, Linear, gather, mean_where
-from kernels import attention
+from kernels import Mask, attention
 
 # Matrix products whose inputs are positions in Å or whose outputs are: TensorFloat-32
 # would round them to a few hundredths of an Å.
@@ -39,6 +39,8 @@ class AtomCondition:
     pair: Float[Array, "w q k cp"]
     """p in SI Algorithm 5."""
     mask: Bool[Array, "w q"]
+    keys: Bool[Array, "w k"] | None
+    """Keys that may be attended; None for all, padding included."""
 
 
 @jax.tree_util.register_dataclass
@@ -54,12 +56,20 @@ class AtomConditioning(hk.Module):
     """SI Algorithm 5, lines 1-14.
 
     Differs from the paper: the charge enters as its arsinh; see also
-    `_same_conformer`.
+    `same_conformer`.
     """
 
-    def __init__(self, num_channels: int, num_pair_channels: int, *, name: str) -> None:
+    def __init__(
+        self,
+        num_channels: int,
+        num_pair_channels: int,
+        conventions: Conventions,
+        *,
+        name: str,
+    ) -> None:
         super().__init__(name=name)
         self.num_channels, self.num_pair_channels = num_channels, num_pair_channels
+        self.conventions = conventions
 
     def __call__(
         self,
@@ -92,7 +102,10 @@ class AtomConditioning(hk.Module):
         hidden = Linear(to_pair, name="mlp_1", init="relu")(jax.nn.relu(pair))
         hidden = Linear(to_pair, name="mlp_2", init="relu")(jax.nn.relu(hidden))
         hidden = Linear(to_pair, name="mlp_3", init="zeros")(jax.nn.relu(hidden))
-        return AtomCondition(single[None], pair + hidden, mask)  # line 14
+        is_key = None
+        if self.conventions.padding_keys == "masked":
+            is_key = gather(windows.queries_to_keys, mask, num_axes=2)
+        return AtomCondition(single[None], pair + hidden, mask, is_key)  # line 14
 
     @hk.name_like("__call__")
     def embed_trunk_pair(self, rows: Float[Array, "r n cz"]) -> Float[Array, "r n cp"]:
@@ -132,7 +145,8 @@ class AtomConditioning(hk.Module):
         queries = gather(to_queries, jnp.asarray(batch.reference.positions), num_axes=2)
         keys = gather(windows.queries_to_keys, queries, num_axes=2)
         offsets = queries[:, :, None] - keys[:, None, :]  # line 2
-        is_valid = _same_conformer(batch).astype(jnp.float32)[..., None]  # line 3
+        is_valid = same_conformer(batch, self.conventions)  # line 3
+        is_valid = is_valid.astype(jnp.float32)[..., None]
         inverse = 1.0 / (1.0 + jnp.sum(jnp.square(offsets), axis=-1, keepdims=True))
         embed = Linear(to_pair, name="embed_offset", precision=_HIGHEST)
         embedded = embed(offsets) * is_valid  # line 4
@@ -140,18 +154,25 @@ class AtomConditioning(hk.Module):
         return embedded + Linear(to_pair, name="embed_is_valid")(is_valid)  # line 6
 
 
-def _same_conformer(batch: Batch) -> Bool[Array, "w q k"]:
-    """Which pairs the published network takes to share a reference conformer.
+def same_conformer(batch: Batch, conventions: Conventions) -> Bool[Array, "w q k"]:
+    """Which pairs of a query and a key a network takes to share a conformer.
 
-    Differs from the paper (and, it seems, from the intention): the published weights
-    were trained with the conformer numbers of keys read from the token × 24 layout at
-    the keys' places in the window layout.
+    Differs from the paper (and, it seems, from the intention) for AlphaFold 3: its
+    weights were trained with the conformer numbers of keys read from the token × 24
+    layout at the keys' places in the window layout.
     """
     windows = batch.windows
     space_uid = jnp.asarray(batch.reference.space_uid)
     queries = gather(windows.token_atoms_to_queries, space_uid, num_axes=2)
-    keys = gather(windows.queries_to_keys, space_uid, num_axes=2)
-    return queries[:, :, None] == keys[:, None, :]
+    if conventions.conformer_keys == "misread":
+        keys = gather(windows.queries_to_keys, space_uid, num_axes=2)
+        return queries[:, :, None] == keys[:, None, :]
+    keys = gather(windows.queries_to_keys, queries, num_axes=2)
+    is_atom = gather(
+        windows.token_atoms_to_queries, batch.predicted_atom_mask, num_axes=2
+    )
+    is_key = gather(windows.queries_to_keys, is_atom, num_axes=2)
+    return (queries[:, :, None] == keys[:, None, :]) & is_key[:, None, :]
 
 
 def _gather_pairs(
@@ -183,7 +204,8 @@ class AtomAttention(hk.Module):
     """Attention of windows of atoms, conditioned. SI Algorithm 24.
 
     Differs from the paper: queries and keys are normalised by two adaptive layer
-    norms, and keys that are padding are attended with value 0, not masked.
+    norms, and keys that are padding are attended with value 0, not masked, unless the
+    network's conventions say otherwise.
     """
 
     def __init__(self, num_heads: int, runtime: Runtime, *, name: str) -> None:
@@ -196,6 +218,7 @@ class AtomAttention(hk.Module):
         condition: Float[Array, "1 w q c"],
         bias: Float[Array, "w h q k"],
         queries_to_keys: Gather,
+        keys: Bool[Array, "w k"] | None = None,
     ) -> Float[Array, "b w q c"]:
         num_channels = x.shape[-1]
         heads = (self.num_heads, num_channels // self.num_heads)
@@ -213,6 +236,7 @@ class AtomAttention(hk.Module):
             k,
             v,
             bias=bias[None],
+            mask=None if keys is None else Mask(keys=keys[None]),
             gate=gate.reshape(q.shape),
             backend=self.runtime.attention_backend,
         )
@@ -239,7 +263,7 @@ class AtomTransformer(hk.Module):
 
         def block(x: Array, bias: Array) -> tuple[Array, None]:
             x = x + AtomAttention(config.num_heads, self.runtime, name="attention")(
-                x, single, bias, queries_to_keys
+                x, single, bias, queries_to_keys, condition.keys
             )
             transition = ConditionedTransition(
                 config.transition_factor, name="transition"

@@ -17,7 +17,7 @@ from af3_core.features.tokens import NUM_ATOM_SLOTS as NUM_ATOM_SLOTS
 from af3_core.features.values import Features
 from af3_core.features.windows import KEYS_PER_WINDOW as KEYS_PER_WINDOW
 from af3_core.features.windows import QUERIES_PER_WINDOW as QUERIES_PER_WINDOW
-from af3_core.features.windows import GatherIndex, make_windows
+from af3_core.features.windows import GatherIndex, Windows, make_windows
 
 AnyArray = Array | ndarray
 
@@ -195,9 +195,7 @@ def pad(
             atom_name_chars=_fill(reference.atom_name_chars, (num_tokens,)),
             space_uid=_fill(reference.space_uid, (num_tokens,)),
         ),
-        windows=AtomWindows(
-            **{f.name: _gather(getattr(windows, f.name)) for f in fields(AtomWindows)}
-        ),
+        windows=windows_of(windows),
         bonds=Bonds(
             polymer_ligand=_pad_bonds(features.polymer_ligand_bonds, num_tokens),
             ligand_ligand=_pad_bonds(
@@ -253,6 +251,13 @@ def _pad_templates(features: Features, num_tokens: int) -> Templates:
         residue_type=_fill(features.templates.residue_type, shape),
         atom_mask=_fill(features.templates.atom_mask, shape),
         atom_positions=_fill(features.templates.atom_positions, shape),
+    )
+
+
+def windows_of(windows: Windows) -> AtomWindows:
+    """The windows of a padded job as the model reads them."""
+    return AtomWindows(
+        **{f.name: _gather(getattr(windows, f.name)) for f in fields(AtomWindows)}
     )
 
 

@@ -7,6 +7,7 @@ the dimensions as int32, and the values in C order.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -16,18 +17,19 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import ml_dtypes
 import numpy as np
+import pydantic
 import zstandard
 
 from af3_core.job import InputError
 from af3_core.model.config import ModelConfig, config_from_dict, config_to_dict
 from af3_core.model.parameters import Shapes, parameter_shapes
 from af3_core.model.renames import IDENTIFIER, RENAMES, UNUSED
-from af3_core.structures.mmcif_origin import WeightsOrigin
+from af3_core.structures.mmcif_origin import RELEASES, WeightsOrigin, WeightsRelease
 
 _HEADER = struct.Struct("<5i")
 _ALIGNMENT = 64
@@ -62,39 +64,69 @@ class Checkpoint:
     """64 bytes of the release, in hexadecimal."""
     digest: str
     """SHA-256 of all records, in hexadecimal, whatever the compression."""
+    release: WeightsRelease
+    """What they are called, and their licence."""
 
     @property
     def origin(self) -> WeightsOrigin:
-        """Whose weights these are, as the identifier says."""
-        if not any(identifier := bytes.fromhex(self.identifier)):
-            return "untrained"
-        return "foldmill" if identifier.startswith(FROM_SCRATCH) else "alphafold3"
+        """Whose weights these are."""
+        return self.release.origin
 
 
-def load_checkpoint(path: Path, config: ModelConfig | None = None) -> Checkpoint:
+def _release_of(identifier: bytes) -> WeightsRelease:
+    """What the identifier says of weights without anything stated beside them."""
+    if not any(identifier):
+        return RELEASES["untrained"]
+    is_ours = identifier.startswith(FROM_SCRATCH)
+    return RELEASES["foldmill" if is_ours else "alphafold3"]
+
+
+def load_checkpoint(
+    path: Path,
+    config: ModelConfig | None = None,
+    *,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+) -> Checkpoint:
     """Loads a checkpoint onto JAX's default device, record by record.
 
     `path` is the file, the first of its parts, the name that its parts share, or a
     folder that holds one checkpoint. Without `config`, the one stored beside the file
     is taken (see `config_path`), else the published one.
 
+    Args:
+        dtype: of the activations that the weights are for. With bfloat16, weights that
+            a file has in float32 are rounded now where the network would round them
+            each time that it uses them. None: as they are in the file.
+
     Raises:
         InputError: no checkpoint there; or it is cut short, corrupt, not a
-            checkpoint, or does not hold exactly the parameters of `config`.
+            checkpoint, does not hold exactly the parameters of `config`, or is not
+            the one that was imported under its name.
     """
     parts = find_parts(path)
-    config = config or read_config(path)
+    card = read_card(path)
+    config = config or card.config
+    shapes = parameter_shapes(config)
     digest = hashlib.sha256()
     found: dict[tuple[str, str], Any] = {}
     for record in read_records(parts, digest):
         key = record.scope, record.name
         if key in found:
             raise _refuse(parts, ":".join(key), "twice", "every parameter once")
+        values = record.values
+        if dtype == "bfloat16" and values.dtype == np.float32:
+            path_here = RENAMES.get(record.scope, "")
+            wanted = shapes.get(path_here, {}).get(record.name)
+            values = values if wanted is None else values.astype(wanted.dtype)
         # On a CPU the buffer is taken over; elsewhere it is freed after the transfer.
-        found[key] = jax.device_put(record.values)
+        found[key] = jax.device_put(values)
+    if card.digest not in ("", digest.hexdigest()):
+        allowed = f"{card.digest}, as when they were imported"
+        raise _refuse(parts, "SHA-256 of the records", digest.hexdigest(), allowed)
     identifier = np.asarray(found.pop(IDENTIFIER, np.zeros(0, np.uint8))).tobytes()
-    params = _rename(found, parameter_shapes(config), parts)
-    return Checkpoint(params, config, identifier.hex(), digest.hexdigest())
+    params = _rename(found, shapes, parts)
+    release = card.release or _release_of(identifier)
+    return Checkpoint(params, config, identifier.hex(), digest.hexdigest(), release)
 
 
 def check_checkpoint(path: Path) -> ModelConfig:
@@ -173,22 +205,52 @@ def config_path(path: Path) -> Path:
     return path.with_name(f"{stem}.config.json")
 
 
+@dataclass(frozen=True)
+class Card:
+    """What stands beside a checkpoint: its network and, if imported, its release."""
+
+    config: ModelConfig = ModelConfig()
+    release: WeightsRelease | None = None
+    digest: str = ""
+    """SHA-256 of the records; empty where it was not noted."""
+
+
+_WEIGHTS = "weights"
+"""Key beside the fields of ModelConfig."""
+_RELEASE = pydantic.TypeAdapter(WeightsRelease)
+
+
+def read_card(path: Path) -> Card:
+    """What is stored beside a checkpoint; the published network if nothing is.
+
+    Raises:
+        InputError: it is not JSON, not a `ModelConfig`, or names no release.
+    """
+    file = config_path(path)
+    if not file.exists():
+        return Card()
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        weights = values.pop(_WEIGHTS, None)
+        config = config_from_dict(values)
+        if weights is None:
+            return Card(config)
+        digest = str(weights.pop("digest", ""))
+        return Card(config, _RELEASE.validate_python(weights), digest)
+    except (ValueError, AttributeError) as error:
+        allowed = "JSON with the fields of ModelConfig, and those of a release"
+        raise InputError(str(file), "model configuration", str(error), allowed) from (
+            error
+        )
+
+
 def read_config(path: Path) -> ModelConfig:
     """The configuration stored beside a checkpoint, else the published one.
 
     Raises:
         InputError: it is not JSON or not a `ModelConfig`.
     """
-    file = config_path(path)
-    if not file.exists():
-        return ModelConfig()
-    try:
-        return config_from_dict(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError as error:
-        allowed = "JSON with the fields of ModelConfig"
-        raise InputError(str(file), "model configuration", str(error), allowed) from (
-            error
-        )
+    return read_card(path).config
 
 
 def read_records(
@@ -350,7 +412,8 @@ def published_shapes(
 ) -> dict[tuple[str, str], jax.ShapeDtypeStruct]:
     """Every record that a checkpoint of `config` holds, by scope and name, sorted.
 
-    The published table, for the published configuration.
+    The published table, for the published configuration. What AlphaFold 3 computes
+    with and discards (`UNUSED`) is among them.
     """
     ours = parameter_shapes(config)
     records = {
@@ -366,9 +429,12 @@ def published_shapes(
     return dict(sorted(records.items()))
 
 
-def write_records(path: Path, records: Iterator[Record]) -> None:
-    """Writes a checkpoint; compressed if the name ends in .zst. Atomic."""
-    partial = path.with_name(path.name + ".partial")
+def write_records(path: Path, records: Iterator[Record]) -> str:
+    """Writes a checkpoint; compressed if the name ends in .zst. Atomic.
+
+    Returns the SHA-256 of all records, in hexadecimal.
+    """
+    partial, digest = path.with_name(path.name + ".partial"), hashlib.sha256()
     with contextlib.ExitStack() as stack:
         stream: Any = stack.enter_context(partial.open("wb"))
         if path.suffix == ".zst":
@@ -378,9 +444,12 @@ def write_records(path: Path, records: Iterator[Record]) -> None:
             labels = [x.encode() for x in (scope, name, values.dtype.name)]
             sizes = *map(len, labels), values.ndim, values.nbytes
             shape = struct.pack(f"<{values.ndim}i", *values.shape)
-            stream.write(_HEADER.pack(*sizes) + b"".join(labels) + shape)
-            stream.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+            data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+            for piece in (_HEADER.pack(*sizes) + b"".join(labels) + shape, data):
+                stream.write(piece)
+                digest.update(piece)
     partial.replace(path)
+    return digest.hexdigest()
 
 
 def write_checkpoint(
@@ -401,7 +470,7 @@ def write_checkpoint(
                 values = np.asarray(params[RENAMES[scope]][name]).astype(shape.dtype)
             yield Record(scope, name, values)
 
-    _write_config(path, config)
+    write_card(path, Card(config))
     write_records(path, records())
 
 
@@ -428,10 +497,14 @@ def write_random_checkpoint(path: Path, config: ModelConfig, seed: int) -> None:
                 values = 0.04 * values
             yield Record(scope, name, values.astype(shape.dtype))
 
-    _write_config(path, config)
+    write_card(path, Card(config))
     write_records(path, records())
 
 
-def _write_config(path: Path, config: ModelConfig) -> None:
-    text = json.dumps(config_to_dict(config), indent=2) + "\n"
+def write_card(path: Path, card: Card) -> None:
+    """Writes what stands beside a checkpoint."""
+    values = config_to_dict(card.config)
+    if card.release is not None:
+        values[_WEIGHTS] = {**dataclasses.asdict(card.release), "digest": card.digest}
+    text = json.dumps(values, indent=2) + "\n"
     config_path(path).write_text(text, encoding="utf-8")

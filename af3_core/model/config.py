@@ -151,6 +151,59 @@ class DistogramHead:
 
 
 @dataclass(frozen=True)
+class Conventions:
+    """What networks of this architecture read or compute differently.
+
+    Stored features are AlphaFold 3's for every network. What a network was trained to
+    see instead is made of them when they are padded (`af3_core.model.conventions`) or
+    embedded. Every default is AlphaFold 3's; docs/weights.md gives the sources.
+    """
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _FORBID_EXTRA
+
+    residue_alphabet: Literal["alphafold3", "openfold3"] = "alphafold3"
+    """Residue classes and their order: 31 with one N for RNA and DNA, or 32 with N,
+    DN and the gap last."""
+    unsearched_columns: Literal["sequence", "gap"] = "sequence"
+    """What chains that no database is searched for (DNA, ligands) have in alignment
+    and profile: their own sequence, or gaps in every row and a profile of zeros."""
+    modified_residues: Literal["parent", "unknown"] = "parent"
+    """Class of a residue that was split into atoms: its parent's, or the unknown amino
+    acid's, for nucleotides too."""
+    missing_template: Literal["first_class", "gap"] = "first_class"
+    """Class of tokens, and of whole slots, that no template covers."""
+    self_directions: Literal["rounding", "zero"] = "rounding"
+    """A template frame's direction to itself: what rounding leaves of it, scaled to
+    unit length, or nothing."""
+    terminal_atoms: Literal["predicted", "left_out"] = "predicted"
+    """OXT and OP3, the atoms that only the ends of a chain have."""
+    bonds: Literal["directed", "symmetric"] = "directed"
+    """Token bonds: from first to second token as listed, or both ways and only between
+    tokens of one atom."""
+    conformer_keys: Literal["misread", "exact"] = "misread"
+    """Which keys share a query's conformer; see `same_conformer` in atoms.py."""
+    padding_keys: Literal["attended", "masked"] = "attended"
+    """Keys of an atom window that hold no atom: attended with value 0, or masked."""
+    noise_frequencies: Literal["constant", "parameter"] = "constant"
+    """Frequencies and phases of the noise level's Fourier embedding: drawn from a fixed
+    seed, or part of the checkpoint."""
+    atom_confidences: Literal["by_slot", "by_rank"] = "by_slot"
+    """Which output of the per-atom heads is an atom's: that of its slot in the token's
+    layout, or of its place among the atoms that are there."""
+    unknown_nucleotides: Literal["own_atom", "first_atom"] = "own_atom"
+    """Where the confidence head sees an unknown nucleotide: at its own representative
+    atom, or at the first atom of the whole complex."""
+    frames: Literal["conformer", "predicted"] = "conformer"
+    """What decides whether a token of one atom has a frame, and so counts in pTM: the
+    reference conformer of its ligand, once, or the predicted positions."""
+
+    @property
+    def num_residue_classes(self) -> int:
+        """Channels of a residue's class and of a profile."""
+        return 31 if self.residue_alphabet == "alphafold3" else 32
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """What is computed. Every default is the published value."""
 
@@ -172,6 +225,7 @@ class ModelConfig:
     sampler: Sampler = Sampler()
     confidence: ConfidenceHead = ConfidenceHead()
     distogram: DistogramHead = DistogramHead()
+    conventions: Conventions = Conventions()
 
 
 PAIR_CHUNKS = {"cpu": 2**12}
@@ -228,8 +282,16 @@ _MODEL_CONFIG = pydantic.TypeAdapter(ModelConfig)
 
 
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
-    """Plain nested dicts of numbers, fit for JSON."""
-    return dataclasses.asdict(config)
+    """Plain nested dicts of numbers and words, fit for JSON.
+
+    Conventions are listed where they are not AlphaFold 3's, so that a digest of the
+    result stays what it is when a convention is added.
+    """
+    values = dataclasses.asdict(config)
+    published = dataclasses.asdict(Conventions())
+    own = values.pop("conventions")
+    different = {name: own[name] for name in own if own[name] != published[name]}
+    return {**values, "conventions": different} if different else values
 
 
 def config_from_dict(values: Mapping[str, Any]) -> ModelConfig:

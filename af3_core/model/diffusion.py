@@ -23,9 +23,9 @@ from af3_core.model.conditioned import (
     TokenTransformer,
     project_pair_bias,
 )
-from af3_core.model.config import ModelConfig, Runtime, Sampler
+from af3_core.model.config import Conventions, ModelConfig, Runtime, Sampler
 from af3_core.model.embedding import encode_relative_positions
-from af3_core.model.fourier import embed_noise_level
+from af3_core.model.fourier import FourierEmbedding
 from af3_core.model.primitives import (
     LayerNorm,
     Linear,
@@ -105,10 +105,15 @@ class SingleConditioning(hk.Module):
 class NoiseConditioning(hk.Module):
     """SI Algorithm 21, lines 8-12: the noise level joins the single conditioning."""
 
+    def __init__(self, conventions: Conventions, *, name: str) -> None:
+        super().__init__(name=name)
+        self.conventions = conventions
+
     def __call__(
         self, single: Float[Array, "1 n c"], noise_level: Float[Array, ""]
     ) -> Float[Array, "1 n c"]:
-        embedded = embed_noise_level(noise_level / SIGMA_DATA)  # line 8
+        embed = FourierEmbedding(self.conventions.noise_frequencies, name="fourier")
+        embedded = embed(noise_level / SIGMA_DATA)  # line 8
         normed = LayerNorm(name="norm", use_offset=False)(embedded)
         project = Linear(single.shape[-1], name="project", precision=_HIGHEST)
         single = single + project(normed)[None, None]  # line 9
@@ -130,6 +135,7 @@ def condition(
     condition_atoms = AtomConditioning(
         config.atom_channels,
         config.atom_pair_channels,
+        config.conventions,
         name="diffusion_atom_conditioning",
     )
     pair_bias = TokenPairBias(settings.transformer, name="diffusion_token_pair_bias")
@@ -181,7 +187,7 @@ class DiffusionModule(hk.Module):
         channels, windows = config.transformer.num_channels, batch.windows
         atoms = conditioning.atoms
         atom_mask = jnp.asarray(batch.predicted_atom_mask)[None, ..., None]
-        single = NoiseConditioning(name="noise_conditioning")(
+        single = NoiseConditioning(self.config.conventions, name="noise_conditioning")(
             conditioning.single, noise_level
         )  # line 1
         scale = jnp.sqrt(jnp.square(noise_level) + SIGMA_DATA**2)
@@ -300,6 +306,24 @@ def draw_noise(
     return jax.vmap(cut)(starts).reshape(num_samples, num_tokens, num_slots, 3)
 
 
+def raised_level(previous: Array, level: Array, sampler: Sampler) -> Array:
+    """The noise level (Å) that a step denoises from. SI Algorithm 18, lines 4-5."""
+    gamma = jnp.where(level > sampler.gamma_min, sampler.gamma_0, 0.0)
+    return previous * (1 + gamma)
+
+
+def step_towards(
+    noisy: Float[Array, "*b n x 3"],
+    denoised: Float[Array, "*b n x 3"],
+    t_hat: Array,
+    level: Array,
+    sampler: Sampler,
+) -> Float[Array, "*b n x 3"]:
+    """Positions at the next noise level. SI Algorithm 18, lines 9-11."""
+    delta = (noisy - denoised) / t_hat
+    return noisy + sampler.step_scale * (level - t_hat) * delta
+
+
 def sample_positions(
     denoise_at: Callable[[Array, Array], Array],
     mask: Bool[Array, "n x"],
@@ -328,16 +352,15 @@ def sample_positions(
         positions = jax.vmap(centre_random_augmentation, in_axes=(0, 0, None))(
             augmentation_keys, positions, mask
         )  # line 3
-        gamma = jnp.where(level > sampler.gamma_min, sampler.gamma_0, 0.0)  # line 4
-        t_hat = previous * (1 + gamma)  # line 5
+        t_hat = raised_level(previous, level, sampler)  # lines 4-5
         variance = jnp.square(t_hat) - jnp.square(previous)
         # Every sample has a key of its own, so these do not depend on the padding.
         noise = jax.vmap(lambda k: jax.random.normal(k, (*mask.shape, 3)))(noise_keys)
         # Rounding may make the variance of a step without noise negative.
         noise = sampler.noise_scale * jnp.sqrt(jnp.maximum(variance, 0.0)) * noise
         noisy = positions + noise  # lines 6-7
-        delta = (noisy - denoise_at(noisy, t_hat)) / t_hat  # lines 8-9
-        positions = noisy + sampler.step_scale * (level - t_hat) * delta  # 10-11
+        denoised = denoise_at(noisy, t_hat)  # line 8
+        positions = step_towards(noisy, denoised, t_hat, level, sampler)  # lines 9-11
         return (keys, positions), None
 
     start = jax.random.split(key, num_samples), positions  # line 1

@@ -10,9 +10,8 @@ from jaxtyping import Array, Float, Int
 from af3_core.model.atoms import AtomConditioning, AtomEncoder, AtomPairBias
 from af3_core.model.batch import Batch, Bonds, Tokens
 from af3_core.model.config import ModelConfig, Runtime
+from af3_core.model.conventions import profile_classes, residue_classes
 from af3_core.model.primitives import Linear, update_rows
-
-NUM_RESIDUE_TYPES = 31
 
 
 class InputFeatureEmbedder(hk.Module):
@@ -29,15 +28,20 @@ class InputFeatureEmbedder(hk.Module):
         config, dtype = self.config, self.runtime.float_dtype
         atoms = config.atom_encoder
         condition = AtomConditioning(
-            config.atom_channels, config.atom_pair_channels, name="atom_conditioning"
+            config.atom_channels,
+            config.atom_pair_channels,
+            config.conventions,
+            name="atom_conditioning",
         )(batch)
         bias = AtomPairBias(atoms, name="atom_pair_bias")(condition.pair)
         encoded = AtomEncoder(
             atoms, config.single_channels, self.runtime, name="atom_encoder"
         )(condition.single, condition, bias, batch)  # line 1
+        alphabet, is_dna = config.conventions, batch.tokens.is_dna
+        classes = residue_classes(batch.tokens.residue_type, is_dna, alphabet)
         features = [
-            jax.nn.one_hot(batch.tokens.residue_type, NUM_RESIDUE_TYPES),
-            jnp.asarray(batch.msa.profile),
+            jax.nn.one_hot(classes, alphabet.num_residue_classes),
+            profile_classes(batch.msa.profile, is_dna, alphabet),
             jnp.asarray(batch.msa.deletion_mean)[:, None],
             encoded.tokens[0],
         ]
@@ -133,7 +137,9 @@ class RelativePositionEncoding(hk.Module):
         return total.astype(dtype)
 
 
-def token_bond_matrix(bonds: Bonds, num_tokens: int) -> Float[Array, "n n"]:
+def token_bond_matrix(
+    bonds: Bonds, num_tokens: int, *, symmetric: bool = False
+) -> Float[Array, "n n"]:
     """1 where the first token of a bond (row) meets the second (column)."""
     matrix = jnp.zeros((num_tokens, num_tokens), jnp.float32)
     for layout in (bonds.polymer_ligand, bonds.ligand_ligand):
@@ -141,6 +147,8 @@ def token_bond_matrix(bonds: Bonds, num_tokens: int) -> Float[Array, "n n"]:
         # A bond that is padding is written outside the matrix, that is, dropped.
         first = jnp.where(is_bond, layout.index[:, 0], num_tokens)
         matrix = matrix.at[first, layout.index[:, 1]].set(1.0, mode="drop")
+    if symmetric:
+        return jnp.maximum(matrix, matrix.T)
     # The published code uses the pair (0, 0) as padding and always clears it.
     return matrix.at[0, 0].set(0.0)
 
@@ -197,4 +205,6 @@ class BondEmbedding(hk.Module):
             return rows + project(bonded[..., None].astype(rows.dtype))
 
         chunk = self.runtime.rows_at_once(len(pair))
-        return update_rows(add, chunk, pair, token_bond_matrix(bonds, len(pair)))
+        symmetric = self.config.conventions.bonds == "symmetric"
+        matrix = token_bond_matrix(bonds, len(pair), symmetric=symmetric)
+        return update_rows(add, chunk, pair, matrix)

@@ -1,7 +1,9 @@
 """Fourier embedding of the noise level. SI Algorithm 22."""
 
 import functools
+from typing import Literal
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,8 +26,22 @@ def fourier_constants() -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(weight), np.asarray(bias)
 
 
-def embed_noise_level(scaled_level: Float[Array, ""]) -> Float[Array, "c"]:
-    """`scaled_level` is the noise level over the standard deviation of the data."""
-    weight, bias = fourier_constants()
-    t = 0.25 * jnp.log(scaled_level)
-    return jnp.cos(2 * jnp.pi * (t * weight + bias))
+class FourierEmbedding(hk.Module):
+    """SI Algorithm 22."""
+
+    def __init__(
+        self, frequencies: Literal["constant", "parameter"], *, name: str
+    ) -> None:
+        super().__init__(name=name)
+        self.frequencies = frequencies
+
+    def __call__(self, scaled_level: Float[Array, ""]) -> Float[Array, "c"]:
+        """`scaled_level` is the noise level over the standard deviation of the data."""
+        weight, bias = fourier_constants()
+        if self.frequencies == "parameter":
+            shape, dtype = (NUM_FOURIER,), jnp.float32
+            known = hk.initializers.Constant
+            weight = hk.get_parameter("weights", shape, dtype, known(weight))
+            bias = hk.get_parameter("bias", shape, dtype, known(bias))
+        t = 0.25 * jnp.log(scaled_level)
+        return jnp.cos(2 * jnp.pi * (t * weight + bias))

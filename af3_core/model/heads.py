@@ -9,8 +9,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from af3_core.model.batch import Batch
-from af3_core.model.config import ConfidenceHead, DistogramHead, ModelConfig, Runtime
+from af3_core.model.batch import AnyArray, Batch
+from af3_core.model.config import (
+    ConfidenceHead,
+    Conventions,
+    DistogramHead,
+    ModelConfig,
+    Runtime,
+)
 from af3_core.model.diffusion import Embeddings
 from af3_core.model.pairformer import PairformerStack
 from af3_core.model.primitives import LayerNorm, Linear, gather, map_rows
@@ -76,9 +82,16 @@ class ConfidenceModule(hk.Module):
     pairformer's output replaces its input, and pairs outside the mask get error 0.
     """
 
-    def __init__(self, config: ConfidenceHead, runtime: Runtime, *, name: str) -> None:
+    def __init__(
+        self,
+        config: ConfidenceHead,
+        conventions: Conventions,
+        runtime: Runtime,
+        *,
+        name: str,
+    ) -> None:
         super().__init__(name=name)
-        self.config, self.runtime = config, runtime
+        self.config, self.conventions, self.runtime = config, conventions, runtime
 
     def __call__(
         self, batch: Batch, embeddings: Embeddings, positions: Float[Array, "n x 3"]
@@ -147,6 +160,10 @@ class ConfidenceModule(hk.Module):
         lddt_centres = 100.0 * (jnp.arange(bins, dtype=jnp.float32) + 0.5) / bins
         lddt = head((num_slots, bins), "plddt")(single)  # line 7
         resolved = head((num_slots, 2), "resolved")(single)  # line 8
+        if self.conventions.atom_confidences == "by_rank":
+            lddt, resolved = (
+                by_rank(x, batch.predicted_atom_mask) for x in (lddt, resolved)
+            )
         num_pairs = jnp.square(jnp.sum(mask.astype(jnp.float32)))
         return Confidence(
             predicted_lddt=expect(lddt, lddt_centres),
@@ -181,6 +198,15 @@ class PairErrors(NamedTuple):
     tm_interface: Float[Array, "r n"]
     logits: tuple[Float[Array, "r n bins"], Float[Array, "r n bins"]] | None
     """Of PAE and PDE."""
+
+
+def by_rank(
+    outputs: Float[Array, "n x c"], atom_mask: Bool[AnyArray, "n x"]
+) -> Float[Array, "n x c"]:
+    """Gives every atom the output of its place among the token's atoms."""
+    rank = jnp.cumsum(jnp.asarray(atom_mask).astype(jnp.int32), axis=-1) - 1
+    index = jnp.maximum(rank, 0)[..., None]
+    return jnp.take_along_axis(outputs, index, axis=1)
 
 
 def expect(
@@ -237,7 +263,9 @@ def predict_confidence(
     runtime: Runtime,
 ) -> Confidence:
     """The confidence head as a function."""
-    module = ConfidenceModule(config.confidence, runtime, name="confidence")
+    module = ConfidenceModule(
+        config.confidence, config.conventions, runtime, name="confidence"
+    )
     return module(batch, embeddings, positions)
 
 

@@ -100,12 +100,14 @@ def run_trunk(
     )  # line 8
     bonds = BondEmbedding(config, runtime, name="bond_embedding")
     bonded = bonds(batch.bonds, encoded)
-    templates = TemplateEmbedder(config.templates, runtime, name="template_embedder")
+    templates = TemplateEmbedder(
+        config.templates, config.conventions, runtime, name="template_embedder"
+    )
     templated = templates(
         batch.templates, bonded, mask, jnp.asarray(tokens.asym_id)
     )  # line 9
-    msa_module = MsaModule(config.msa, runtime, name="msa_module")
-    aligned = msa_module(batch.msa, templated, inputs, mask, msa_key)  # line 10
+    msa_module = MsaModule(config.msa, config.conventions, runtime, name="msa_module")
+    aligned = msa_module(batch.msa, templated, inputs, tokens, msa_key)  # line 10
 
     single = Linear(config.single_channels, name="single_initialisation")(inputs)
     recycled = LayerNorm(name="recycle_single_norm")(previous.single.astype(dtype))

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from af3_core.model import config as settings
-from af3_core.model.batch import Msa
-from af3_core.model.config import Runtime
+from af3_core.model.batch import AnyArray, Msa, Tokens
+from af3_core.model.config import Conventions, Runtime
+from af3_core.model.conventions import residue_classes
 from af3_core.model.pairformer import PairUpdate, project_bias
 from af3_core.model.primitives import LayerNorm, Linear, Transition, update_rows
 
@@ -36,12 +37,15 @@ def shuffle_rows(msa: Msa, key: Array, num_rows: int) -> Msa:
     )
 
 
-def embed_rows(msa: Msa) -> Float[Array, "s n c"]:
+def embed_rows(
+    msa: Msa, is_dna: Bool[AnyArray, "n"], conventions: Conventions
+) -> Float[Array, "s n c"]:
     """Residue class, whether residues were deleted before it, and how many. Line 1."""
     deletions = jnp.asarray(msa.deletion_matrix).astype(jnp.float32)
     has_deletion = jnp.clip(deletions, 0.0, 1.0)
     deletion_value = jnp.arctan(deletions / 3.0) * (2.0 / jnp.pi)
     rows = jnp.asarray(msa.rows).astype(jnp.int32)
+    rows = residue_classes(rows, is_dna, conventions)
     classes = jax.nn.one_hot(rows, NUM_ROW_CLASSES)
     extra = jnp.stack([has_deletion, deletion_value], axis=-1)
     return jnp.concatenate([classes, extra], axis=-1)
@@ -139,26 +143,32 @@ class MsaModule(hk.Module):
     """
 
     def __init__(
-        self, config: settings.MsaModule, runtime: Runtime, *, name: str
+        self,
+        config: settings.MsaModule,
+        conventions: Conventions,
+        runtime: Runtime,
+        *,
+        name: str,
     ) -> None:
         super().__init__(name=name)
-        self.config, self.runtime = config, runtime
+        self.config, self.conventions, self.runtime = config, conventions, runtime
 
     def __call__(
         self,
         msa: Msa,
         pair: Float[Array, "n n cz"],
         single_inputs: Float[Array, "n cs"],
-        token_mask: Bool[Array, "n"],
+        tokens: Tokens,
         key: Array,
     ) -> Float[Array, "n n cz"]:
         config, runtime = self.config, self.runtime
         msa = shuffle_rows(msa, key, config.max_rows)
         mask = jnp.asarray(msa.mask)
-        features = embed_rows(msa).astype(pair.dtype)
+        features = embed_rows(msa, tokens.is_dna, self.conventions).astype(pair.dtype)
         embedded = Linear(config.num_channels, name="embed_rows")(features)  # line 3
         query = Linear(config.num_channels, name="embed_single")(single_inputs)
         embedded = embedded + query[None]  # line 4
+        token_mask = jnp.asarray(tokens.mask)
         pair_mask = token_mask[:, None] & token_mask[None, :]
 
         def block(rows: Array, pair: Array) -> tuple[Array, Array]:

@@ -259,6 +259,8 @@ RENAMES: Mapping[str, str] = {
     ),
     f"{_HEAD}single_cond_initial_norm": "diffusion_single_conditioning/norm",
     f"{_HEAD}single_cond_initial_projection": "diffusion_single_conditioning/project",
+    # Not AlphaFold 3's: where frequencies are constants there is no such scope.
+    f"{_HEAD}noise_embedding_fourier": "diffusion/noise_conditioning/fourier",
     f"{_HEAD}noise_embedding_initial_norm": "diffusion/noise_conditioning/norm",
     f"{_HEAD}noise_embedding_initial_projection": (
         "diffusion/noise_conditioning/project"

@@ -1,6 +1,7 @@
 """The template embedder. SI Algorithm 16."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import haiku as hk
@@ -10,8 +11,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from af3_core.model import config as settings
-from af3_core.model.batch import Templates
-from af3_core.model.config import DistanceBins, Runtime
+from af3_core.model.batch import AnyArray, Templates
+from af3_core.model.config import Conventions, DistanceBins, Runtime
+from af3_core.model.conventions import residue_classes
 from af3_core.model.pairformer import PairUpdate
 from af3_core.model.primitives import (
     LayerNorm,
@@ -21,8 +23,6 @@ from af3_core.model.primitives import (
     map_rows,
     update_rows,
 )
-
-NUM_RESIDUE_TYPES = 31
 
 # Atom slots by residue class: 20 amino acids, unknown, gap, A G C U DA DG DC DT, N.
 # The pseudo-beta is C-beta (glycine: C-alpha), purines' C4, pyrimidines' C2.
@@ -34,6 +34,24 @@ _PSEUDO_BETA_SLOT = np.array(
 _FRAME_SLOTS = np.array(
     [[0, 1, 2]] * 20 + [[0, 0, 0]] * 2 + [[6, 8, 12]] * 8 + [[0, 0, 0]]
 )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TemplatePairs:
+    """Templates as they are embedded: a batch may hold this instead of atoms."""
+
+    residue_type: Int[AnyArray, "t n"]
+    """AlphaFold 3's classes."""
+    distances: Float[AnyArray, "t n n bins"]
+    """One-hot."""
+    pseudo_beta_mask: Bool[AnyArray, "t n"]
+    directions: Float[AnyArray, "t n n 3"]
+    """From the frame of the row to that of the column."""
+    frame_mask: Bool[AnyArray, "t n"]
+
+
+type AnyTemplates = Templates | TemplatePairs
 
 
 def one_hot_distances(
@@ -116,22 +134,57 @@ def _normalise(a: Vector) -> Vector:
     return a[0] / length, a[1] / length, a[2] / length
 
 
+class Places(NamedTuple):
+    """Where a template has each token, Å."""
+
+    pseudo_beta: Float[Array, "n 3"]
+    frames: Frames
+
+
+class MeasuredRows(NamedTuple):
+    """Distances and directions that were measured before."""
+
+    distances: Float[Array, "r n bins"]
+    directions: Float[Array, "r n 3"]
+
+
 class TemplateTokens(NamedTuple):
     """What one template says of each token."""
 
+    index: Int[Array, "n"]
     asym_id: Int[Array, "n"]
     """Of the query: pairs of chains see nothing of a template."""
-    classes: Float[Array, "n 31"]
-    pseudo_beta: Float[Array, "n 3"]
+    classes: Float[Array, "n c"]
     has_pseudo_beta: Bool[Array, "n"]
-    frames: Frames
     has_frame: Bool[Array, "n"]
+    places: Places | MeasuredRows
 
 
-def _read_template(
-    template: Templates, asym_id: Int[Array, "n"], dtype: jnp.dtype
+def read_template(
+    template: AnyTemplates,
+    asym_id: Int[Array, "n"],
+    conventions: Conventions,
+    dtype: jnp.dtype,
 ) -> TemplateTokens:
-    residue_type, atom_mask = template.residue_type[0], template.atom_mask[0]
+    """One template; arrays have its axis, of length 1."""
+    residue_type, num_tokens = template.residue_type[0], len(asym_id)
+    # No template has DNA.
+    classes = residue_classes(residue_type, jnp.zeros(num_tokens, bool), conventions)
+    described = {
+        "index": jnp.arange(num_tokens),
+        "asym_id": asym_id,
+        "classes": jax.nn.one_hot(
+            classes, conventions.num_residue_classes, dtype=dtype
+        ),
+    }
+    if isinstance(template, TemplatePairs):
+        return TemplateTokens(
+            **described,
+            has_pseudo_beta=template.pseudo_beta_mask[0],
+            has_frame=template.frame_mask[0],
+            places=MeasuredRows(template.distances[0], template.directions[0]),
+        )
+    atom_mask = template.atom_mask[0]
     positions = jnp.where(atom_mask[..., None], template.atom_positions[0], 0.0)
 
     def take(x: Array, slots: np.ndarray) -> Array:
@@ -140,33 +193,57 @@ def _read_template(
         return jnp.take_along_axis(x, index, axis=1)
 
     return TemplateTokens(
-        asym_id=asym_id,
-        classes=jax.nn.one_hot(residue_type, NUM_RESIDUE_TYPES, dtype=dtype),
-        pseudo_beta=take(positions, _PSEUDO_BETA_SLOT)[:, 0],
+        **described,
         has_pseudo_beta=take(atom_mask, _PSEUDO_BETA_SLOT)[:, 0],
-        frames=backbone_frames(positions, jnp.asarray(_FRAME_SLOTS)[residue_type]),
         has_frame=jnp.all(take(atom_mask, _FRAME_SLOTS), axis=1),
+        places=Places(
+            pseudo_beta=take(positions, _PSEUDO_BETA_SLOT)[:, 0],
+            frames=backbone_frames(positions, jnp.asarray(_FRAME_SLOTS)[residue_type]),
+        ),
     )
+
+
+def measure(
+    rows: TemplateTokens,
+    columns: TemplateTokens,
+    bins: DistanceBins,
+    conventions: Conventions,
+) -> MeasuredRows:
+    """Distances and directions of pairs of tokens, where or not there is a template."""
+    here, there = rows.places, columns.places
+    if isinstance(here, MeasuredRows) or isinstance(there, MeasuredRows):
+        return here
+    distances = one_hot_distances(here.pseudo_beta, there.pseudo_beta, bins)
+    directions = backbone_directions(here.frames, there.frames)
+    if conventions.self_directions == "zero":
+        is_self = rows.index[:, None] == columns.index[None, :]
+        directions = jnp.where(is_self[..., None], 0.0, directions)
+    return MeasuredRows(distances, directions)
 
 
 class SingleTemplateEmbedder(hk.Module):
     """One template in the light of the query. SI Algorithm 16, lines 1-11."""
 
     def __init__(
-        self, config: settings.TemplateEmbedder, runtime: Runtime, *, name: str
+        self,
+        config: settings.TemplateEmbedder,
+        conventions: Conventions,
+        runtime: Runtime,
+        *,
+        name: str,
     ) -> None:
         super().__init__(name=name)
-        self.config, self.runtime = config, runtime
+        self.config, self.conventions, self.runtime = config, conventions, runtime
 
     def __call__(
         self,
-        template: Templates,
+        template: AnyTemplates,
         pair: Float[Array, "n n cz"],
         token_mask: Bool[Array, "n"],
         asym_id: Int[Array, "n"],
     ) -> Float[Array, "n n c"]:
         config = self.config
-        tokens = _read_template(template, asym_id, pair.dtype)
+        tokens = read_template(template, asym_id, self.conventions, pair.dtype)
         embedded = map_rows(
             lambda pair, rows: self._embed_features(pair, rows, tokens),
             self.runtime.rows_at_once(len(pair)),
@@ -207,11 +284,10 @@ class SingleTemplateEmbedder(hk.Module):
 
         have_beta = both(rows.has_pseudo_beta, columns.has_pseudo_beta)
         have_frame = both(rows.has_frame, columns.has_frame)
-        distances = one_hot_distances(
-            rows.pseudo_beta, columns.pseudo_beta, self.config.distance_bins
+        distances, directions = measure(
+            rows, columns, self.config.distance_bins, self.conventions
         )
         distances = jnp.where(have_beta[..., None], distances, 0.0)
-        directions = backbone_directions(rows.frames, columns.frames)
         directions = jnp.where(have_frame[..., None], directions, 0.0).astype(dtype)
         total = linear(distances, "embed_distance")
         total += scalar(have_beta, "embed_pseudo_beta_mask")
@@ -227,14 +303,19 @@ class TemplateEmbedder(hk.Module):
     """SI Algorithm 16. Absent templates count: all slots enter the mean."""
 
     def __init__(
-        self, config: settings.TemplateEmbedder, runtime: Runtime, *, name: str
+        self,
+        config: settings.TemplateEmbedder,
+        conventions: Conventions,
+        runtime: Runtime,
+        *,
+        name: str,
     ) -> None:
         super().__init__(name=name)
-        self.config, self.runtime = config, runtime
+        self.config, self.conventions, self.runtime = config, conventions, runtime
 
     def __call__(
         self,
-        templates: Templates,
+        templates: AnyTemplates,
         pair: Float[Array, "n n cz"],
         token_mask: Bool[Array, "n"],
         asym_id: Int[Array, "n"],
@@ -242,9 +323,11 @@ class TemplateEmbedder(hk.Module):
         """The pair representation with the update added."""
         num_tokens = pair.shape[0]
         templates = jax.tree.map(jnp.asarray, templates)
-        embedder = SingleTemplateEmbedder(self.config, self.runtime, name="template")
+        embedder = SingleTemplateEmbedder(
+            self.config, self.conventions, self.runtime, name="template"
+        )
 
-        def embed(template: Templates) -> Float[Array, "n n c"]:
+        def embed(template: AnyTemplates) -> Float[Array, "n n c"]:
             return embedder(template, pair, token_mask, asym_id)
 
         if hk.running_init():
@@ -263,13 +346,13 @@ class TemplateEmbedder(hk.Module):
         return update_rows(add, chunk, pair, total)
 
 
-def _template(templates: Templates, index: Array | int) -> Templates:
+def _template[T: (Templates, TemplatePairs)](templates: T, index: Array | int) -> T:
     """One template, its axis kept."""
     return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, index, 1), templates)
 
 
 def _sum_templates(
-    embed: Callable[[Templates], Array], templates: Templates, total: Array
+    embed: Callable[[AnyTemplates], Array], templates: AnyTemplates, total: Array
 ) -> Float[Array, "n n c"]:
     """Lines 6-12. Templates equal to the one before, as absent ones are, add to its
     weight."""
@@ -289,7 +372,7 @@ def _sum_templates(
     return hk.scan(step, total, jnp.arange(num_templates))[0]
 
 
-def _equal_to_previous(templates: Templates) -> Bool[Array, "t"]:
+def _equal_to_previous(templates: AnyTemplates) -> Bool[Array, "t"]:
     """The first is equal to none."""
     same = [
         jnp.all(x[1:] == x[:-1], axis=tuple(range(1, x.ndim)))

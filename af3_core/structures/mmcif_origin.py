@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-type WeightsOrigin = Literal["alphafold3", "foldmill", "untrained"]
-"""AlphaFold 3's parameters or what was fine-tuned from them, ones that were trained
-here from scratch, or random numbers."""
+type WeightsOrigin = Literal["alphafold3", "openfold3", "foldmill", "untrained"]
+"""AlphaFold 3's parameters or what was fine-tuned from them, OpenFold3's, ones that
+were trained here from scratch, or random numbers."""
 
 _WEIGHTS_TERMS = (
     "https://github.com/google-deepmind/alphafold3/blob/main/WEIGHTS_TERMS_OF_USE.md"
@@ -14,6 +14,53 @@ _WEIGHTS_TERMS = (
 _OUTPUT_TERMS = (
     "https://github.com/google-deepmind/alphafold3/blob/main/OUTPUT_TERMS_OF_USE.md"
 )
+
+
+_APACHE = "https://www.apache.org/licenses/LICENSE-2.0"
+
+
+@dataclass(frozen=True)
+class WeightsRelease:
+    """What weights are called, and the licence that they are under.
+
+    It stands beside imported weights, in the provenance of every prediction made with
+    them, and in what is exported.
+    """
+
+    origin: WeightsOrigin
+    name: str
+    """Of the network, such as OpenFold3."""
+    version: str = ""
+    """Of the weights; empty where nothing but their digest tells."""
+    licence: str = ""
+    """SPDX identifier, or the name of the terms."""
+    source: str = ""
+    """Name of the file that they were imported from."""
+    source_sha256: str = ""
+    """Of that file, in hexadecimal."""
+
+    @property
+    def title(self) -> str:
+        """Name and version."""
+        return f"{self.name} {self.version}".strip()
+
+
+RELEASES: Mapping[WeightsOrigin, WeightsRelease] = {
+    release.origin: release
+    for release in (
+        WeightsRelease(
+            "alphafold3",
+            "AlphaFold 3",
+            licence="AlphaFold 3 Model Parameters Terms of Use",
+        ),
+        WeightsRelease(
+            "openfold3", "OpenFold3", version="0.5.0 (OpenBind-0)", licence="Apache-2.0"
+        ),
+        WeightsRelease("foldmill", "Foldmill's demo network", licence="Apache-2.0"),
+        WeightsRelease("untrained", "untrained network"),
+    )
+}
+"""What is known of weights by their origin alone."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +87,20 @@ _ALPHAFOLD3_USAGE = (
         "warranty\nof any kind, nor that its use infringes no rights of third parties.",
     ),
 )
+_OPENFOLD3_USAGE = (
+    DataUsage(
+        "license",
+        "Predicted with the OpenFold3 model parameters, which the OpenFold consortium "
+        "has released\nunder the Apache License, Version 2.0: commercial use is "
+        f"allowed.\nThe licence is at {_APACHE}.",
+        _APACHE,
+    ),
+    DataUsage(
+        "disclaimer",
+        "Provided as is, without warranties or conditions of any kind. Not predicted "
+        "by\nAlphaFold 3's parameters.",
+    ),
+)
 _FOLDMILL_USAGE = (
     DataUsage(
         "disclaimer",
@@ -57,6 +118,7 @@ _UNTRAINED_USAGE = (
 
 USAGE: Mapping[WeightsOrigin, tuple[DataUsage, ...]] = {
     "alphafold3": _ALPHAFOLD3_USAGE,
+    "openfold3": _OPENFOLD3_USAGE,
     "foldmill": _FOLDMILL_USAGE,
     "untrained": _UNTRAINED_USAGE,
 }
@@ -87,6 +149,8 @@ class Origin:
     model_name: str = "Top ranked model"
     authors: tuple[str, ...] = ()
     """Of the file."""
+    citations: tuple["Citation", ...] = ()
+    """What to cite, the first of them first; AlphaFold 3's paper if there is none."""
 
     @property
     def comment(self) -> str:
@@ -96,7 +160,10 @@ class Origin:
 
 
 def foldmill_origin(
-    version: str, weights: str, made_by: WeightsOrigin = "alphafold3"
+    version: str,
+    weights: str,
+    made_by: WeightsOrigin = "alphafold3",
+    weights_version: str = "",
 ) -> Origin:
     """The origin of a prediction made here.
 
@@ -104,15 +171,21 @@ def foldmill_origin(
         version: of this software.
         weights: identifier of the checkpoint.
         made_by: whose parameters it holds, and so which terms they bring with them.
+        weights_version: of the parameters, where it is known.
     """
+    program, network, citations = "AlphaFold", "AlphaFold 3", (_ALPHAFOLD3_CITATION,)
+    if made_by == "openfold3":
+        program, network = "OpenFold3", f"OpenFold3 {weights_version}".strip()
+        citations = (_OPENFOLD3_CITATION, _ALPHAFOLD3_CITATION)
     return Origin(
         software=(
-            Software("AlphaFold", f"AlphaFold 3 ({weights})", "Structure prediction"),
+            Software(program, f"{network} ({weights})", "Structure prediction"),
             Software("Foldmill", version, "Features, inference and export"),
         ),
-        model_group=f"AlphaFold 3 ({weights}), Foldmill {version}",
+        model_group=f"{network} ({weights}), Foldmill {version}",
         usage=USAGE[made_by],
         authors=("Foldmill",),
+        citations=citations,
     )
 
 
@@ -132,8 +205,16 @@ def format_terms(usage: tuple[DataUsage, ...]) -> str:
     return f"# Terms of use\n\n{paragraphs}\n"
 
 
-_CITATION = {
-    "id": "primary",
+@dataclass(frozen=True)
+class Citation:
+    """A work to cite, and its authors."""
+
+    columns: Mapping[str, str]
+    """Of `_citation`, without its id."""
+    authors: tuple[str, ...]
+
+
+_ALPHAFOLD3_COLUMNS = {
     "title": (
         "Accurate structure prediction of biomolecular interactions with AlphaFold 3"
     ),
@@ -150,7 +231,18 @@ _CITATION = {
     "pdbx_database_id_PubMed": "38718835",
     "pdbx_database_id_DOI": "10.1038/s41586-024-07487-w",
 }
-_CITATION_AUTHORS = ("Google DeepMind", "Isomorphic Labs")
+_ALPHAFOLD3_CITATION = Citation(
+    _ALPHAFOLD3_COLUMNS, ("Google DeepMind", "Isomorphic Labs")
+)
+_OPENFOLD3_CITATION = Citation(
+    {
+        **dict.fromkeys(_ALPHAFOLD3_COLUMNS, "?"),
+        "title": "OpenFold3",
+        "year": "2025",
+        "pdbx_database_id_DOI": "10.5281/zenodo.19001000",
+    },
+    ("The OpenFold3 Team",),
+)
 _MODEL_CIF = {
     "dict_name": "mmcif_ma.dic",
     "dict_version": "1.4.5",
@@ -167,10 +259,7 @@ def origin_columns(origin: Origin) -> dict[str, list[str]]:
     columns = {
         **_software_columns(origin.software),
         **_one_row("_audit_conform", _MODEL_CIF),
-        **_one_row("_citation", _CITATION),
-        "_citation_author.citation_id": ["primary"] * len(_CITATION_AUTHORS),
-        "_citation_author.name": list(_CITATION_AUTHORS),
-        "_citation_author.ordinal": _numbers(_CITATION_AUTHORS),
+        **_citation_columns(origin.citations or (_ALPHAFOLD3_CITATION,)),
         "_pdbx_data_usage.id": _numbers(origin.usage),
         "_pdbx_data_usage.type": [u.type for u in origin.usage],
         "_pdbx_data_usage.details": [u.details for u in origin.usage],
@@ -181,6 +270,24 @@ def origin_columns(origin: Origin) -> dict[str, list[str]]:
         columns["_audit_author.name"] = list(origin.authors)
         columns["_audit_author.pdbx_ordinal"] = _numbers(origin.authors)
     return {item: values for item, values in columns.items() if values}
+
+
+def _citation_columns(citations: tuple[Citation, ...]) -> dict[str, list[str]]:
+    """The first citation is the primary one, as mmCIF has it; others are numbered."""
+    ids = ["primary", *map(str, range(1, len(citations)))]
+    authors = [
+        (i, name) for i, one in zip(ids, citations, strict=True) for name in one.authors
+    ]
+    return {
+        "_citation.id": ids,
+        **{
+            f"_citation.{item}": [one.columns[item] for one in citations]
+            for item in citations[0].columns
+        },
+        "_citation_author.citation_id": [i for i, _ in authors],
+        "_citation_author.name": [name for _, name in authors],
+        "_citation_author.ordinal": _numbers(tuple(authors)),
+    }
 
 
 def _one_row(category: str, values: Mapping[str, str]) -> dict[str, list[str]]:

@@ -24,7 +24,8 @@ from af3_core.model.checkpoint import (
     read_config,
 )
 from af3_core.model.compilation import keep_compiled, watch_compilation
-from af3_core.model.config import ModelConfig, Runtime, config_to_dict
+from af3_core.model.config import Conventions, ModelConfig, Runtime, config_to_dict
+from af3_core.model.conventions import follow
 from af3_core.model.model import (
     Prediction,
     compile_predict,
@@ -70,6 +71,8 @@ class Computed:
     features: Features
     prediction: Prediction
     bucket: int
+    conventions: Conventions
+    """Of the network."""
 
 
 @dataclass
@@ -144,6 +147,8 @@ class Worker:
             bucket = min(bucket, bucket_for(features.num_tokens))
         msa_rows = self._padded_rows(features)
         batch = pad(features, positions, bucket, msa_rows=msa_rows)
+        # Stored features are the same for all networks: this one reads them its way.
+        batch = follow(batch, self.config.conventions)
         return Loaded(features, batch, bucket)
 
     def _padded_rows(self, features: Features) -> int:
@@ -190,7 +195,8 @@ class Worker:
             path = self.campaign.trunk_file(kind, item.name)
             write_trunk_file(path, arrays, made_from=item.made_from)
         rest = jax.device_get(without_trunk(prediction))
-        return Computed(loaded.features, rest, loaded.bucket)
+        conventions = self.config.conventions
+        return Computed(loaded.features, rest, loaded.bucket, conventions)
 
     def _predict(
         self,
@@ -363,8 +369,13 @@ def start_worker(
     if device := claim_device(visible_devices()):
         log(f"device {device} of this machine")
     require_safe(current_device())
-    checkpoint = load_checkpoint(settings.model.checkpoint)
-    log(f"weights {checkpoint.digest[:16]} from {settings.model.checkpoint}")
+    checkpoint = load_checkpoint(
+        settings.model.checkpoint, dtype=settings.predict.dtype
+    )
+    log(
+        f"weights {checkpoint.digest[:16]} from {settings.model.checkpoint}:"
+        f" {checkpoint.release.title}"
+    )
     if settings.predict.compilation_cache is not None:
         folder = keep_compiled(settings.predict.compilation_cache)
         log(f"compiled networks are kept in {folder}")
@@ -446,5 +457,6 @@ def _sample_columns(computed: Computed, sample: int) -> dict[str, Any]:
         np.asarray(prediction.positions[sample]),
         heads,
         np.asarray(prediction.distogram.contact_probs),
+        computed.conventions,
     )
     return sample_columns(structure, confidence)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from af3_core.model.batch import Msa
+from af3_core.model.config import Conventions
 from af3_core.model.msa_module import OuterProductMean, embed_rows, shuffle_rows
 from tests.af3_core.model.stages import random_array, run
 from tests.af3_core.model.tiny import FLOAT32
@@ -45,7 +46,7 @@ def test_rows_are_drawn_in_the_published_order() -> None:
 
 def test_deletions_are_counted_on_a_bounded_scale() -> None:
     msa = replace(alignment(3, 3), deletion_matrix=np.array([[0, 1, 3, 127]] * 3))
-    features = embed_rows(msa)
+    features = embed_rows(msa, np.zeros(4, bool), Conventions())
     assert features.shape == (3, 4, 34)
     np.testing.assert_array_equal(features[0, :, 32], [0, 1, 1, 1])
     np.testing.assert_allclose(

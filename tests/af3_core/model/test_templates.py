@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from af3_core.model.batch import Templates
-from af3_core.model.config import DistanceBins
+from af3_core.model.config import Conventions, DistanceBins
 from af3_core.model.templates import (
     TemplateEmbedder,
     backbone_directions,
@@ -49,7 +49,7 @@ def embedder(config) -> Callable[[Templates], jax.Array]:
     def module(templates) -> jax.Array:
         mask = jnp.ones(NUM_TOKENS, bool)
         asym_id = jnp.array([1, 1, 1, 1, 2, 2])
-        embedder = TemplateEmbedder(config, FLOAT32, name="templates")
+        embedder = TemplateEmbedder(config, Conventions(), FLOAT32, name="templates")
         return embedder(templates, PAIR, mask, asym_id) - PAIR
 
     transformed = hk.without_apply_rng(hk.transform(module))

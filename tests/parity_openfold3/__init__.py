@@ -1,0 +1,1 @@
+"""Comparison of Foldmill with recorded features and outputs of OpenFold3."""
