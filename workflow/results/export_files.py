@@ -187,7 +187,10 @@ def _row_of[T: (PredictionRow, RelaxedRow)](
 def _origin(prediction: PredictionRow) -> Origin:
     facts = json.loads(prediction.provenance)
     return foldmill_origin(
-        facts["foldmill"], facts["weights"][:16], facts["weights_origin"]
+        facts["foldmill"],
+        facts["weights"][:16],
+        facts["weights_origin"],
+        facts.get("weights_version", ""),
     )
 
 
