@@ -436,6 +436,7 @@ def write_records(path: Path, records: Iterator[Record]) -> str:
     """
     partial, digest = path.with_name(path.name + ".partial"), hashlib.sha256()
     with contextlib.ExitStack() as stack:
+        stack.callback(partial.unlink, missing_ok=True)
         stream: Any = stack.enter_context(partial.open("wb"))
         if path.suffix == ".zst":
             compressor = zstandard.ZstdCompressor(level=1)
@@ -448,7 +449,8 @@ def write_records(path: Path, records: Iterator[Record]) -> str:
             for piece in (_HEADER.pack(*sizes) + b"".join(labels) + shape, data):
                 stream.write(piece)
                 digest.update(piece)
-    partial.replace(path)
+        stream.close()
+        partial.replace(path)
     return digest.hexdigest()
 
 

@@ -521,7 +521,7 @@ def _recipe(source: _Source, path: str, name: str, shape: Shape) -> Recipe:
         ]
         made = [layout.arrange(group, of_block) for group in groups]
         absent = math.prod(stack) - len(made)
-        made += [np.zeros(of_block, made[0].dtype)] * absent
+        made += [np.zeros(of_block, made[0].dtype if made else np.float32)] * absent
         return np.stack(made).reshape(shape)
 
     return Recipe(tensors, arrange)

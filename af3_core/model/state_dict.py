@@ -28,6 +28,8 @@ _FORMATS = (
 _MAX_DESCRIPTION = 1 << 27
 """Bytes of `data.pkl`; those of a few thousand tensors are one million."""
 _ZIP, _MAX_SHOWN = b"PK\x03\x04", 5
+_LENGTH_BYTES = 8
+"""Of the length that safetensors begins with, before its JSON."""
 
 _STORAGES = {
     "torch FloatStorage": np.dtype("f4"),
@@ -92,12 +94,12 @@ def open_state_dict(path: Path) -> Iterator[Mapping[str, Tensor]]:
     if not path.is_file():
         raise InputError(str(path), "state dict", "no such file", _FORMATS)
     with path.open("rb") as file:
-        start = file.read(len(_ZIP))
-    if path.suffix == ".safetensors":
-        with _open_safetensors(path) as tensors:
-            yield tensors
-    elif start == _ZIP:
+        start = file.read(_LENGTH_BYTES + 1)
+    if start.startswith(_ZIP):
         with _open_zip(path) as tensors:
+            yield tensors
+    elif start[_LENGTH_BYTES:] == b"{":
+        with _open_safetensors(path) as tensors:
             yield tensors
     else:
         raise InputError(str(path), "first bytes", start.hex(" "), _FORMATS)
