@@ -25,7 +25,7 @@ class TerminalAtoms:
 
     atoms: Int[ndarray, "t"]
     bound_to: Int[ndarray, "t"]
-    neighbours: tuple[Int[ndarray, "k"], ...]
+    neighbours: tuple[Int[ndarray, "_"], ...]
     """Of the atom that each is bound to, itself left out."""
     length: Float[ndarray, "t"]
     """Of the bond, Å."""
