@@ -7,9 +7,11 @@ file is taken apart: what is current is found again, and only the rest is made.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
 
 from af3_core.columns import Contract
 from workflow.engine.items import log
@@ -57,16 +59,40 @@ class BatchFiles[T]:
         path.unlink(missing_ok=True)
 
     def join(self, batch: str, items: Sequence[str]) -> None:
-        """Makes a batch's file of those of its items, and removes theirs."""
+        """Makes a batch's file of those of its items, and removes theirs.
+
+        Another process may be at work on the batch, and have joined some already.
+        """
         own = {item: self.path(item) for item in items if self.path(item).is_file()}
+        joined = self._joined(batch, set(items) - own.keys())
+        made_from = {item: read_made_from(path) for item, path in own.items()}
         with table_writer(self.path(batch), self.contract) as writer:
             for path in own.values():
                 table = read_table(path, self.contract)
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
-            made_from = {item: read_made_from(path) for item, path in own.items()}
+            for item, (source, table) in joined.items():
+                writer.write_table(table, row_group_size=max(1, table.num_rows))
+                made_from[item] = source
             writer.add_key_value_metadata({_ITEMS: json.dumps(made_from)})
         for path in own.values():
-            path.unlink()
+            path.unlink(missing_ok=True)
+
+    def _joined(
+        self, batch: str, items: Collection[str]
+    ) -> dict[str, tuple[str, pa.Table]]:
+        """Of these items, what a batch's file says they were made from, and rows."""
+        path, found = self.path(batch), {}
+        try:
+            verify(path)
+            with open_table(path) as file:
+                for group, (item, source) in enumerate(self._items(path).items()):
+                    if item in items:
+                        table = file.read_row_group(group)
+                        where = str(path)
+                        found[item] = source, self.contract.check(table, where=where)
+        except (FileNotFoundError, DamagedFile, ContractError):
+            return {}
+        return found
 
     def rows(self, batch: str, item: str) -> list[T]:
         """The rows of one item; none where it could not be made.

@@ -63,7 +63,8 @@ def test_an_item_is_read_by_itself() -> None:
 
 
 def test_an_item_that_could_not_be_relaxed_has_no_rows() -> None:
-    relax(["two.1"])
+    FILES.part(BATCH)
+    FILES.path("one.1").unlink()
     FILES.join(BATCH, NAMES)
     assert (num_samples("one.1"), num_samples("two.1")) == (0, 3)
     assert FILES.made_from(BATCH, "one.1") == ""
@@ -87,6 +88,16 @@ def test_a_newer_file_of_an_item_is_kept() -> None:
     write_table(path, RELAXED, filled(RELAXED, []), made_from="something newer")
     FILES.part(BATCH)
     assert read_made_from(path) == "something newer"
+
+
+def test_what_another_process_has_joined_meanwhile_is_not_lost() -> None:
+    """Two at work on one batch, as after a driver was killed."""
+    relax(NAMES[2:])
+    FILES.join(BATCH, NAMES)
+    assert [num_samples(name) for name in NAMES] == [SAMPLES[name] for name in NAMES]
+    FILES.join(BATCH, NAMES)
+    assert [num_samples(name) for name in NAMES] == [SAMPLES[name] for name in NAMES]
+    assert {FILES.made_from(BATCH, n) for n in NAMES} == {f"from {n}" for n in NAMES}
 
 
 def test_what_is_not_there_needs_no_taking_apart() -> None:
