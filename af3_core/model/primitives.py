@@ -95,12 +95,13 @@ def head_projection(
 
     def project(x: Float[Array, "*batch n c"]) -> Float[Array, "*batch n 4 h ch"]:
         weights = jnp.concatenate([matrix(y, x) for y in linears], axis=1)
-        projected = (x @ weights).reshape(*x.shape[:-1], 4, *heads)
+        projected = x @ weights
         if query_bias:
-            others = jnp.zeros((3, *heads), x.dtype)
-            bias = jnp.concatenate([linears[0].bias(x.dtype)[None], others])
+            # As a vector, the product adds it on the way: no pass of its own.
+            bias = linears[0].bias(x.dtype).reshape(size)
+            bias = jnp.concatenate([bias, jnp.zeros(3 * size, x.dtype)])
             projected = projected + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
-        return projected
+        return projected.reshape(*x.shape[:-1], 4, *heads)
 
     return project
 
