@@ -38,7 +38,11 @@ from workflow.inference.canary import (
     require_trusted,
     this_site,
 )
-from workflow.inference.devices import set_environment
+from workflow.inference.devices import (
+    claim_device,
+    set_environment,
+    visible_devices,
+)
 from workflow.inference.timings import begin_timings
 from workflow.inference.worker import (
     Worker,
@@ -89,6 +93,9 @@ def predict_batch(campaign: Campaign, batch: str) -> None:
     todo = [i for i in items if i.name not in blocked and not is_done(i)]
     progress = Progress(campaign, "predict", batch, len(items))
     progress.advance(len(items) - len(todo))
+    # Before JAX looks for devices, as it does to tell which rungs there are.
+    if todo and (device := claim_device(visible_devices())):
+        log(f"device {device} of this machine")
     attempts = begin_attempts(
         campaign,
         "predict",

@@ -46,7 +46,6 @@ from workflow.engine.items import Item
 from workflow.engine.ladder import RUNGS, Rung
 from workflow.engine.stream import Phases
 from workflow.inference.canary import Trust, find_culprit
-from workflow.inference.devices import claim_device, visible_devices
 from workflow.inference.provenance import provenance
 from workflow.planning.groups import items_at_once
 from workflow.results.features_file import read_job_arrays, read_search_facts
@@ -366,8 +365,6 @@ def start_worker(
         RuntimeError: the device computes wrong numbers unless XLA is told not to.
         InputError: the checkpoint cannot be used; see `load_checkpoint`.
     """
-    if device := claim_device(visible_devices()):
-        log(f"device {device} of this machine")
     require_safe(current_device())
     checkpoint = load_checkpoint(
         settings.model.checkpoint, dtype=settings.predict.dtype
