@@ -331,6 +331,10 @@ class ScreenChainRow:
     role: Text = column("bait, prey or any")
     num_tokens: Int = column("of the partner")
     ligand: Text | None = column("smiles:CCO or ccd:ATP; null for polymers")
+    first_campaign: Text | None = column("that took the pair for one of its best")
+    first_by: Text | None = column("score that it was chosen by there")
+    first_score: Float | None = column("what it scored there")
+    first_rank: Int | None = column("1 is the best of that campaign")
 
 
 SCREEN_CHAINS = Contract(ScreenChainRow, "screen_chains", 1, ("job_id", "chain_id"))
@@ -380,6 +384,10 @@ class ScreenRow:
     ilis_above: Float | None = column("likewise")
     background: Text | None = column("background (pairs added), or screen (its own)")
     background_pairs: Int = column("pairs it is compared with")
+    first_campaign: Text | None = column("that took the pair for one of its best")
+    first_by: Text | None = column("score that it was chosen by there")
+    first_score: Float | None = column("what it scored there")
+    first_rank: Int | None = column("1 is the best of that campaign")
 
 
 SCREEN = Contract(ScreenRow, "screen", 1, ("screen", "partner_1", "partner_2"))

@@ -148,12 +148,24 @@ class ScreenChain:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstPass:
+    """Why a pair is computed again: what it was in another campaign."""
+
+    campaign: str
+    by: str
+    score: float
+    rank: int
+    """1 is the best."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScreenPlace:
     """What a job is for in its screen."""
 
     screen: str
     kind: Literal["asked", "background"]
     chains: tuple[ScreenChain, ...]
+    first: FirstPass | None = None
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from af3_core.contracts import SCORES, SCREEN
+from af3_core.inputs.screen_best import best_first
 from af3_core.job import InputError
 from workflow.campaign import Campaign
-from workflow.results.screen import best_first
 from workflow.tables import read_table
 
 if TYPE_CHECKING:

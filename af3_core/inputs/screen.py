@@ -150,6 +150,8 @@ class Screen:
     wide: tuple[WideBlock, ...]
     listed: tuple[tuple[str | None, tuple[int, ...]], ...]
     """Complexes that are named one by one, and their names, if given."""
+    given: tuple[tuple[Job, int], ...]
+    """Jobs that are written out already, and their tokens."""
     seeds: tuple[int, ...]
     bonds: tuple[tuple[BondEnd, BondEnd], ...]
     budget: Budget
@@ -200,6 +202,10 @@ class Screen:
             if len(members) != 2 or members[1] not in self.wanted(members[0]):
                 num_complexes += 1
                 counts[self.tokens[list(members)].sum()] += 1
+        for _, tokens in self.given:
+            num_complexes += 1
+            counts = np.pad(counts, (0, max(0, tokens + 1 - len(counts))))
+            counts[tokens] += 1
         for block in self.wide:
             num_complexes += block.num_complexes
             sizes = _sizes_of(block, self.tokens)
@@ -277,7 +283,8 @@ class Screen:
             size = f"{labels}: {int(self.tokens[i] + self.tokens[j]):,} tokens"
             allowed = f"pairs that fit a pool of {self.pool_tokens:,} tokens"
             raise self._at("pools", size).refuse(allowed)
-        count = len(design.pools) + len(self._self_pairs()) + len(self.listed)
+        further = len(self._self_pairs()) + len(self.listed) + len(self.given)
+        count = len(design.pools) + further
         limit, reason = self._limit(cost) if self.budget.complexes else (count, "")
         if count > limit:
             raise self._too_much(f"{count:,} pools", None, reason)
@@ -322,9 +329,10 @@ class Screen:
         count, seconds = self.tally.num_complexes, None
         if self.budget.gpu_hours is not None and cost is not None:
             seconds = 3600 * self.budget.gpu_hours / len(self.seeds)
-        left = max(0, limit - len(self.listed))
+        stated = len(self.listed) + len(self.given)
+        left = max(0, limit - stated)
         num_wide = sum(block.num_complexes for block in self.wide)
-        num_pairs = max(0, count - num_wide - len(self.listed))
+        num_pairs = max(0, count - num_wide - stated)
         share = round(left * num_pairs / max(1, num_pairs + num_wide))
         pairs = self._first_pairs(min(share, num_pairs), salt=1)
         if seconds is not None and cost is not None:
@@ -333,7 +341,7 @@ class Screen:
             part = seconds * share / max(1, left)
             pairs = pairs[: int(np.searchsorted(spent, part, side="right"))]
         wide = self._draw_wide(left - share)
-        total = len(pairs) + len(wide) + len(self.listed)
+        total = len(pairs) + len(wide) + stated
         sentence = (
             f"{total:,} of {count:,} complexes of the screen {self.name}, chosen by"
             f" their content, to keep to {reason}"
@@ -402,6 +410,7 @@ class Screen:
         for name, members in self.listed:
             if self._is_new(members, seen):
                 yield self._job(members, "asked", name)
+        yield from (job for job, _ in self.given)
         if chosen.design is not None:
             yield from self._pool_jobs(chosen.design)
             return
@@ -560,9 +569,9 @@ class Screen:
 def _ligand_text(entity: Polymer | Ligand) -> str | None:
     if isinstance(entity, Polymer):
         return None
-    return (
-        f"smiles:{entity.smiles}" if entity.smiles else f"ccd:{' '.join(entity.codes)}"
-    )
+    if entity.smiles:
+        return f"smiles:{entity.smiles}"
+    return f"ccd:{' '.join(entity.codes)}"
 
 
 def _copies(partners: Sequence[Partner]) -> list[int]:

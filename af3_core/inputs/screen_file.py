@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from af3_core.inputs.screen import (
     Screen,
     WideBlock,
 )
+from af3_core.inputs.screen_best import read_best
 from af3_core.inputs.yaml_document import YamlDocument, parse_yaml
-from af3_core.job import MAX_SEED, InputError, Ligand
+from af3_core.job import MAX_SEED, InputError, Job, Ligand
 
 SCREEN_SUFFIXES = frozenset({".yaml", ".yml"})
 """Endings of files that hold a screen."""
@@ -148,6 +150,7 @@ class _Reader:
         listed: list[tuple[str | None, tuple[_Content, ...]]] = []
         unrelated: list[Partner] = []
         seeds = default_seeds
+        given: list[tuple[Job, int]] = []
         with note_errors(errors):
             pairs = list(self._pairs())
         with note_errors(errors):
@@ -158,6 +161,8 @@ class _Reader:
             unrelated = self._unrelated()
         with note_errors(errors):
             seeds = self._seeds() or default_seeds
+        with note_errors(errors):
+            given = self._best()
         with note_errors(errors):
             self._check_mode(groups)
         raise_errors(errors)
@@ -199,6 +204,7 @@ class _Reader:
                 (name, tuple(place[content] for content in members))
                 for name, members in listed
             ),
+            given=tuple((replace(job, seeds=seeds), n) for job, n in given),
             seeds=seeds,
             bonds=tuple(self._bonds()),
             budget=self._budget(),
@@ -328,6 +334,14 @@ class _Reader:
         if not found:
             raise self._at("background.from", given["from"]).refuse("chains")
         return sorted(found, key=lambda partner: partner.label)
+
+    def _best(self) -> list[tuple[Job, int]]:
+        given = self.fields.get("best")
+        if given is None:
+            return []
+        of = self._at("best.of", given["of"])
+        by = self._at("best.by", given.get("by", "ipsae"))
+        return list(read_best(of, by, given, self.names.links))
 
     def _seeds(self) -> tuple[int, ...]:
         given = self.fields.get("seeds")

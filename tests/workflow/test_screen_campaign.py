@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from af3_core.contracts import JOBS, SCREEN
-from tests.workflow.campaigns import TINY, make_campaign, run_campaign
+from af3_core.contracts import JOBS, PROVENANCE, SCREEN
+from tests.workflow.campaigns import NEVER_RUN, TINY, make_campaign, run_campaign
+from workflow.campaign import Campaign
 from workflow.cli import main
+from workflow.plan import make_plan
 from workflow.planning.forecast import read_forecast
+from workflow.settings import read_settings
 from workflow.tables import read_rows, read_table
 
 _DEFINE = "define:\n" + "".join(
@@ -76,6 +79,57 @@ def test_a_pulldown_has_its_background_and_its_ligands(campaign: Path) -> None:
     assert by_ligand["smiles:CCO"].ipsae is None
 
 
+@pytest.fixture(scope="module")
+def second(campaign: Path) -> Path:
+    """The best pairs of the first campaign, computed again with more."""
+    folder = campaign.parent / "second"
+    text = f"best: {{of: {campaign}, by: ipsae, share: 0.2}}\nseeds: 1-2\n"
+    make_campaign(
+        folder,
+        {"again.yaml": text},
+        network=TINY,
+        relax={"samples": "none"},
+        model={"num_recycles": 1, "num_diffusion_steps": 6},
+    )
+    done = run_campaign(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_a_second_pass_takes_the_best_of_the_first_alone(
+    campaign: Path, second: Path
+) -> None:
+    rows = read_rows(campaign / "results/tables/screen.parquet", SCREEN)
+    asked = [r for r in rows if r["kind"] == "asked" and r["ipsae"] is not None]
+    best = sorted(asked, key=lambda row: -row["ipsae"])[: round(0.2 * len(asked))]
+    again = read_rows(second / "results/tables/screen.parquet", SCREEN)
+    pairs = {(row["partner_1"], row["partner_2"]) for row in again}
+    assert pairs == {(row["partner_1"], row["partner_2"]) for row in best}
+    jobs = read_rows(second / "results/plan/jobs.parquet", JOBS)
+    assert {job["name"] for job in jobs} == {f"{a}__{b}" for a, b in pairs}
+    assert all(list(job["seeds"]) == [1, 2] for job in jobs)
+
+
+@pytest.mark.slow
+def test_a_row_of_the_second_pass_names_both(campaign: Path, second: Path) -> None:
+    rows = read_rows(second / "results/tables/screen.parquet", SCREEN)
+    before = read_rows(campaign / "results/tables/screen.parquet", SCREEN)
+    scores = {(r["partner_1"], r["partner_2"]): r["ipsae"] for r in before}
+    for row in rows:
+        assert (row["first_campaign"], row["first_by"]) == (str(campaign), "ipsae")
+        assert row["first_score"] == scores[row["partner_1"], row["partner_2"]]
+    assert sorted(row["first_rank"] for row in rows) == list(range(1, len(rows) + 1))
+    settings = [
+        {r["network"] for r in read_rows(place, PROVENANCE)}
+        for place in (
+            folder / "results/tables/provenance.parquet"
+            for folder in (campaign, second)
+        )
+    ]
+    assert settings[0] != settings[1] and all(len(found) == 1 for found in settings)
+
+
 @pytest.mark.slow
 def test_the_best_pairs_are_shown_by_any_score(campaign: Path, capsys) -> None:
     assert main(["results", "-d", str(campaign), "--by", "iptm", "--csv"]) == 0
@@ -85,3 +139,21 @@ def test_the_best_pairs_are_shown_by_any_score(campaign: Path, capsys) -> None:
     assert "alpha" in capsys.readouterr().out
     assert main(["results", "-d", str(campaign), "--by", "name"]) == 2
     assert "iptm" in capsys.readouterr().err
+
+
+def test_each_chain_of_a_screen_is_searched_once(tmp_path: Path) -> None:
+    """300 pairs of 25 chains: 25 sequences, whatever they meet."""
+    letters = "ACDEFGHIKLMNPQRSTVWY"
+    records = "".join(
+        f"  p{n}: {letters[n % 20]}{letters[n // 20]}{letters}\n" for n in range(25)
+    )
+    text = f"define:\n{records}all_against_all: '*'\n"
+    folder = make_campaign(tmp_path / "c", {"all.yaml": text}, network=NEVER_RUN)
+    settings = read_settings(folder / "config.yaml")
+    settings = settings.model_copy(update={"inputs": (folder / "inputs",)})
+    made = make_plan(Campaign(folder), settings, None)
+    assert len(made.jobs) == 300
+    searched = [item for batch in made.plan.search.values() for item in batch.items]
+    databases = {batch.database for batch in made.plan.search.values()}
+    assert len(set(searched)) == 25
+    assert len(searched) == 25 * len(databases)

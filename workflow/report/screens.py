@@ -15,9 +15,9 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from af3_core.contracts import SCREEN
+from af3_core.inputs.screen_best import LOWER_IS_BETTER, best_first
 from workflow.report.jobs import ListedJob
 from workflow.report.overview import describe_column
-from workflow.results.screen import LOWER_IS_BETTER, best_first
 from workflow.tables import read_table
 
 MOST_PAIRS = 200_000

@@ -14,7 +14,6 @@ from af3_core.scores.background import FEWEST_PAIRS, calibrate
 
 CORRECTED = ("iptm", "ipsae", "ilis")
 """Scores that are compared with the background."""
-LOWER_IS_BETTER = frozenset({"pae_min"})
 
 # A pair has two rows of `interfaces` for each pair of its chains, one per direction;
 # the first by the alphabet comes first in both.
@@ -33,6 +32,7 @@ sides AS (
            CASE WHEN a.kind = 'background' THEN 'background'
                 WHEN a.role = b.role AND a.role <> 'any' THEN 'other'
                 ELSE 'asked' END AS kind,
+           a.first_campaign, a.first_by, a.first_score, a.first_rank,
            best.name, best.ligand_valid
     FROM interfaces i
     JOIN best USING (job_id, seed, sample)
@@ -63,6 +63,8 @@ per_job AS (
            any_value(role_1) AS role_1, any_value(role_2) AS role_2,
            any_value(tokens_1) AS tokens_1, any_value(tokens_2) AS tokens_2,
            any_value(ligand) AS ligand,
+           any_value(first_campaign) AS first_campaign, any_value(first_by) AS first_by,
+           any_value(first_score) AS first_score, min(first_rank) AS first_rank,
            arg_max(chain_1, (coalesce(ipsae_max, iptm), iptm, -pae_min)) AS chain_1,
            arg_max(chain_2, (coalesce(ipsae_max, iptm), iptm, -pae_min)) AS chain_2,
            max(CASE WHEN isnan(iptm) THEN 0 ELSE iptm END) AS iptm,
@@ -81,7 +83,9 @@ SELECT screen, partner_1, partner_2,
        avg(interface_plddt) AS interface_plddt, avg(contacts) AS contacts,
        avg(buried_area) AS buried_area, avg(dockq) AS dockq,
        bool_and(ligand_valid) AS ligand_valid,
-       max(iptm) AS iptm_max, max(ipsae) AS ipsae_max
+       max(iptm) AS iptm_max, max(ipsae) AS ipsae_max,
+       any_value(first_campaign) AS first_campaign, any_value(first_by) AS first_by,
+       any_value(first_score) AS first_score, min(first_rank) AS first_rank
 FROM per_job GROUP BY ALL
 ORDER BY screen, partner_1, partner_2
 """
@@ -105,9 +109,14 @@ def chain_rows(jobs: Iterable[tuple[str, Job]]) -> list[ScreenChainRow]:
             role=chain.role,
             num_tokens=chain.num_tokens,
             ligand=chain.ligand,
+            first_campaign=first.campaign if first else None,
+            first_by=first.by if first else None,
+            first_score=first.score if first else None,
+            first_rank=first.rank if first else None,
         )
         for job_id, job in jobs
         if job.place is not None
+        for first in [job.place.first]
         for chain in job.place.chains
     ]
 
@@ -192,12 +201,3 @@ def _groups(pairs: pa.Table) -> list[ndarray]:
 def _floats(table: pa.Table, name: str) -> Float[ndarray, "p"]:
     """A column as numbers, NaN for nulls."""
     return table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
-
-
-def best_first(table: pa.Table, by: str) -> pa.Table:
-    """The rows sorted by a column of numbers, the best first, nulls last."""
-    values = _floats(table, by)
-    if by in LOWER_IS_BETTER or by.endswith("_above"):
-        values = -values
-    order = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")
-    return table.take(pa.array(order))

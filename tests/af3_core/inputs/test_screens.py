@@ -315,6 +315,8 @@ def test_complexes_of_three_are_counted_by_size_without_writing_them(folder) -> 
         ("complexes: ['P0A001 +']", "line 2, complexes[0]", "P0A001 +", "a name"),
         ("all_against_all: ['P0A001', 'dna:GATU']", "line 2, all_against_all[1]",
          "'U' at position 4", "A, C, G, T"),
+        ("best: {of: nowhere, top: 5}", "line 2, best.of", "nowhere", "has results"),
+        ("best: {of: nowhere}", "line 2, best", "nowhere", "share or top"),
         ("all_against_all: [unclosed", "line", "", "valid YAML"),
         ("all_against_all: &a [*a]", "line 2", "an alias", "contain itself"),
     ],
