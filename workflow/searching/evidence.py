@@ -4,10 +4,11 @@ import datetime
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 from af3_core.job import Job, Ligand, Polymer
 from af3_core.msa import Msa, format_a3m, parse_a3m
-from workflow.databases.catalogue import Database, read_manifest, with_role
+from workflow.databases.catalogue import Database, Role, read_manifest, with_role
 from workflow.needs import ChainNeeds, chain_needs
 from workflow.searching.sequences import (
     HMMER,
@@ -26,10 +27,14 @@ from workflow.settings import Search, Settings
 from workflow.store.entries import Key, Store
 
 
-@cache
 def databases_of(search: Search) -> tuple[Database, ...]:
     """The campaign's databases."""
-    return read_manifest(search.databases)
+    return _databases_in(search.databases)
+
+
+@cache
+def _databases_in(table: Path) -> tuple[Database, ...]:
+    return read_manifest(table)
 
 
 def template_databases(search: Search) -> TemplateDatabases | None:
@@ -52,12 +57,17 @@ def template_query(need: ChainNeeds, search: Search) -> TemplateQuery:
     Raises:
         LookupError: the alignment is not in the store.
     """
-    polymer = need.polymer
-    if polymer.unpaired_msa:
-        return TemplateQuery(need.query, parse_a3m(polymer.unpaired_msa))
-    if polymer.unpaired_msa is not None:
-        return TemplateQuery(need.query, Msa(("query",), (need.query,)))
-    return TemplateQuery(need.query, _unpaired(need, search))
+    is_searched = need.polymer.unpaired_msa is None
+    return _query(need, _unpaired(need, search) if is_searched else None)
+
+
+def _query(need: ChainNeeds, searched: Msa | None) -> TemplateQuery:
+    """A chain with its alignment: the one that was searched, or the input's."""
+    given = need.polymer.unpaired_msa
+    if searched is None:
+        alone = Msa(("query",), (need.query,))
+        searched = parse_a3m(given) if given else alone
+    return TemplateQuery(need.query, searched)
 
 
 def evidence_keys(job: Job, settings: Settings) -> list[Key]:
@@ -84,7 +94,7 @@ def searched_databases(need: ChainNeeds, search: Search) -> Iterator[Database]:
         yield from with_role(databases_of(search), role)
 
 
-def _roles(need: ChainNeeds) -> Iterator[str]:
+def _roles(need: ChainNeeds) -> Iterator[Role]:
     """Roles of the databases that a chain is searched against."""
     if need.search_unpaired:
         yield "rna" if need.polymer.kind == "rna" else "unpaired"
@@ -138,22 +148,23 @@ def add_evidence(job: Job, settings: Settings) -> Job:
 
 def _complete(need: ChainNeeds, search: Search) -> Polymer:
     polymer, store = need.polymer, Store(search.store)
-    found: dict[str, object] = {}
-    if need.search_unpaired:
-        found["unpaired_msa"] = format_a3m(_unpaired(need, search))
+    # Once, for it may be megabytes: it is the query of templates as well.
+    unpaired = _unpaired(need, search) if need.search_unpaired else None
+    if need.search_unpaired and unpaired is not None:
+        polymer = replace(polymer, unpaired_msa=format_a3m(unpaired))
     if need.search_paired:
         paired = paired_msa(need.query, databases_of(search), store, search.profile)
-        found["paired_msa"] = format_a3m(paired)
+        polymer = replace(polymer, paired_msa=format_a3m(paired))
     if need.search_templates:
         databases = template_databases(search)
-        query = template_query(need, search)
-        max_date = max_template_date(search)
-        found["templates"] = (
+        query, max_date = _query(need, unpaired), max_template_date(search)
+        templates = (
             read_templates(query, databases, store, max_date=max_date)
             if databases is not None
             else ()
         )
-    return replace(polymer, **found)
+        polymer = replace(polymer, templates=templates)
+    return polymer
 
 
 def _unpaired(need: ChainNeeds, search: Search) -> Msa:
