@@ -299,6 +299,28 @@ def export(
     raise typer.Exit(code)
 
 
+@app.command()
+def clean(
+    directory: Directory = _HERE,
+    yes: Annotated[bool, typer.Option("--yes", help="Without asking.")] = False,
+) -> None:
+    """Remove what no job of the campaign owns any more, after saying what."""
+    from workflow.clean import describe, find_unowned, remove_unowned
+    from workflow.step import read_plan
+
+    campaign = _campaign(directory)
+    found = find_unowned(campaign, read_plan(campaign))
+    if not found.files and not found.exports:
+        typer.echo("Nothing to remove.")
+        return
+    for line in describe(found):
+        typer.echo(line)
+    if not yes and not typer.confirm("Remove all this?"):
+        raise typer.Exit(EXIT_FAILED)
+    remove_unowned(campaign, found)
+    typer.echo("Removed.")
+
+
 @app.command("import")
 def import_(
     folder: Annotated[

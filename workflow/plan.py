@@ -52,6 +52,7 @@ from workflow.planning.buckets import CostModel
 from workflow.planning.costs import campaign_timings, find_costs
 from workflow.planning.forecast import Forecast, forecast, forecast_path
 from workflow.planning.inputs import inputs_digest
+from workflow.results.export_folders import remove_stale_exports
 from workflow.results.screen import chain_rows
 from workflow.settings import Settings, check_settings
 from workflow.step import run_step
@@ -206,6 +207,8 @@ def write_plan(campaign: Campaign, settings: Settings) -> None:
     write_json(campaign.plan / "settings.json", settings.model_dump(mode="json"))
     write_json(forecast_path(campaign), asdict(made.forecast))
     write_plan_file(campaign, made.plan)
+    names = {job.job_id: job.name for job in made.jobs}
+    remove_stale_exports(campaign, made.plan, names)
 
 
 @contextmanager

@@ -1,16 +1,21 @@
 """Every example of docs/query.md runs on a campaign's tables and finds something."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
+from af3_core.contracts import PREDICTIONS
 from tests.workflow.synthetic_campaign import THREE_JOBS, outcome, write_campaign
+from workflow.tables import write_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "query.md"
 BLOCKS = re.findall(r"```(sql|python)\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
 SQL = [code for language, code in BLOCKS if language == "sql"]
+TOLD = [query for query in SQL if "results/predictions/*" in query]
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 
 
@@ -39,6 +44,21 @@ def test_python_of_the_page_prints(
 ) -> None:
     exec(compile(code, str(PAGE), "exec"), {})
     assert capsys.readouterr().out
+
+
+def test_no_query_tells_of_a_job_that_was_taken_out(campaign: Path) -> None:
+    (living, *_) = sorted((campaign / "results/predictions").glob("*.parquet"))
+    dead = "dead" * 4
+    path = living.with_name(f"{dead}.1.parquet")
+    rows = PREDICTIONS.rows(pq.read_table(living))
+    table = PREDICTIONS.table([replace(row, job_id=dead) for row in rows])
+    before = {query: duckdb.connect().sql(query).fetchall() for query in TOLD}
+    write_table(path, PREDICTIONS, table)
+    try:
+        for query, found in before.items():
+            assert duckdb.connect().sql(query).fetchall() == found, query
+    finally:
+        path.unlink()
 
 
 def test_the_page_has_examples() -> None:
