@@ -61,7 +61,12 @@ def drive(
                 threading.Thread(target=_end, args=(process,)).start()
             signals.append(number)
 
-        before = {number: signal.signal(number, stop) for number in _STOPS}
+        before = {
+            number: signal.signal(number, stop)
+            for number in _STOPS
+            # What nohup and background jobs of a shell ignore stays ignored.
+            if signal.getsignal(number) != signal.SIG_IGN
+        }
         try:
             status = watch(process)
         finally:

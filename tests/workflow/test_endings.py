@@ -69,6 +69,19 @@ def test_a_signal_to_the_command_alone_ends_all_of_the_campaign(
     assert processes_in(campaign) == []
 
 
+def test_a_campaign_under_nohup_outlives_its_terminal(campaign: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start(campaign)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    os.killpg(process.pid, signal.SIGHUP)
+    time.sleep(1)
+    assert process.poll() is None
+    process.terminate()
+    assert told(process) == [STOPPED]
+
+
 def test_ctrl_c_in_a_terminal_twice_ends_it_once(campaign: Path) -> None:
     """A terminal tells every process of the group."""
     process = start(campaign)
