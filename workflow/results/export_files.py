@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,10 @@ from af3_core.structures.structure import (
 )
 from workflow.campaign import Campaign
 from workflow.engine.items import log
+from workflow.needs import chain_needs
 from workflow.results.features_file import read_features
 from workflow.results.trunk_files import is_trunk_file_current
+from workflow.searching.again import with_searches
 from workflow.searching.evidence import add_evidence
 from workflow.settings import Export, Settings
 from workflow.step import job_of
@@ -99,8 +102,11 @@ def job_files(
         if score.rank == 1:
             yield TERMS_NAME, format_terms(_origin(prediction).usage).encode()
     yield from _trunk_files(campaign, name, scores, settings)
-    asked = add_evidence(job_of(job), settings)
-    yield input_name(name), write_job(asked).encode()
+    asked = job_of(job)
+    complete = with_searches(
+        partial(add_evidence, asked, settings), chain_needs(asked), settings.search
+    )
+    yield input_name(name), write_job(complete).encode()
     ranking = sorted((s.seed, s.sample, s.ranking_score) for s in scores)
     yield ranking_name(name), format_ranking_scores(ranking).encode()
 
