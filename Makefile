@@ -1,7 +1,7 @@
 # make setup | demo | clean-demo | train-demo | test | test-long | test-slurm | check | fmt
-#      pins | bench
+#      pins | docs | bench
 SHELL := /bin/sh
-.PHONY: setup demo test test-long test-slurm check fmt pins bench clean-demo train-demo
+.PHONY: setup demo test test-long test-slurm check fmt pins docs bench clean-demo train-demo
 
 BIN := .venv/bin
 
