@@ -135,7 +135,9 @@ def update_rows(
         some = project(*edges, of_b)
         return jax.lax.dynamic_update_slice_in_dim(b, some, start, b.ndim - 2)
 
-    b = jnp.zeros((of_b.project.shape[-1], *mask.shape), pair.dtype)
+    # Any numbers do, for all are replaced. Zeros would be one constant for all updates
+    # of a network, of which XLA makes a copy for each.
+    b = jnp.broadcast_to(pair[(0,) * pair.ndim], (of_b.project.shape[-1], *mask.shape))
     b = jax.lax.fori_loop(0, num_chunks, fill, b)
 
     def replace(chunk: Array | int, pair: Array) -> Array:

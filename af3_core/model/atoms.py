@@ -20,12 +20,20 @@ from af3_core.model.conditioned import (
     gated_output,
 )
 from af3_core.model.config import Conventions, Runtime
-from af3_core.model.primitives import LayerNorm, Linear, gather, mean_where
+from af3_core.model.primitives import (
+    LayerNorm,
+    Linear,
+    gather,
+    map_rows,
+    mean_where,
+)
 from kernels import Mask, attention
 
 # Matrix products whose inputs are positions in Å or whose outputs are: TensorFloat-32
 # would round them to a few hundredths of an Å.
 _HIGHEST = jax.lax.Precision.HIGHEST
+WINDOWS_AT_ONCE = 1024
+"""Of all samples, whose keys are gathered at once: 64 kB each for keys and values."""
 _NUM_ELEMENTS, _NUM_CHARACTERS = 128, 64
 
 
@@ -225,21 +233,24 @@ class AtomAttention(hk.Module):
         x_queries = adaptive_norm(x, condition, name="query_norm")
         x_keys = adaptive_norm(x, condition, name="key_norm")
         q = Linear(heads, name="q", use_bias=True)(x_queries)
-        # Projected before the move to keys, where each atom would appear four times.
-        k, v = (
-            gather(queries_to_keys, Linear(heads, name=n)(x_keys), axis=1, num_axes=2)
-            for n in ("k", "v")
-        )
+        k, v = (Linear(heads, name=name)(x_keys) for name in ("k", "v"))
         gate = Linear(num_channels, name="gate", init="zeros")(x_queries)
-        attended = attention(
-            q,
-            k,
-            v,
-            bias=bias[None],
-            mask=None if keys is None else Mask(keys=keys[None]),
-            gate=gate.reshape(q.shape),
-            backend=self.runtime.attention_backend,
-        )
+
+        def attend(q: Array, k: Array, v: Array, gate: Array) -> Array:
+            # Projected before the move to keys, where each atom appears four times.
+            k, v = (gather(queries_to_keys, y, axis=1, num_axes=2) for y in (k, v))
+            return attention(
+                q,
+                k,
+                v,
+                bias=bias[None],
+                mask=None if keys is None else Mask(keys=keys[None]),
+                gate=gate.reshape(q.shape),
+                backend=self.runtime.attention_backend,
+            )
+
+        samples_at_once = max(1, WINDOWS_AT_ONCE // x.shape[1])
+        attended = map_rows(attend, samples_at_once, q, k, v, gate)
         return gated_output(attended.reshape(x.shape), condition, num_channels)
 
 

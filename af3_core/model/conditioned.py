@@ -124,8 +124,8 @@ class TokenPairBias(hk.Module):
 
 
 def project_pair_bias(
-    pair: Float[Array, "n n c"], weights: Float[Array, "*super c blocks h"]
-) -> Float[Array, "*super blocks h n n"]:
+    pair: Float[Array, "r n c"], weights: Float[Array, "*super c blocks h"]
+) -> Float[Array, "*super blocks h r n"]:
     """Attention biases of the blocks of one super block, or of several."""
     return jnp.einsum("nmc,...ckh->...khnm", pair, weights)
 

@@ -140,19 +140,27 @@ def condition(
     )
     pair_bias = TokenPairBias(settings.transformer, name="diffusion_token_pair_bias")
 
+    bias_weights = pair_bias.weights(config.pair_channels)
+    is_cached = num_tokens <= runtime.cached_bias_tokens
+
     def condition_rows(rows: Array, row_tokens: Tokens) -> tuple[Array, Array]:
         pair = condition_pair(rows, row_tokens, batch.tokens)
-        return condition_atoms.embed_trunk_pair(pair), pair_bias(pair)
+        normed = pair_bias(pair)
+        return (
+            condition_atoms.embed_trunk_pair(pair),
+            project_pair_bias(normed, bias_weights) if is_cached else normed,
+        )
 
     # Wide and float32: an eighth of the rows that the trunk computes at once.
     chunk = runtime.rows_at_once(num_tokens, share=8)
-    for_atoms, trunk_pair = map_rows(
-        condition_rows, chunk, embeddings.pair, batch.tokens
+    for_atoms, for_tokens = map_rows(
+        condition_rows,
+        chunk,
+        embeddings.pair,
+        batch.tokens,
+        out_axis=(0, 3 if is_cached else 0),
     )
     atoms = condition_atoms(batch, embeddings.single, for_atoms)
-    bias = pair_bias.weights(trunk_pair.shape[-1])
-    if num_tokens <= runtime.cached_bias_tokens:
-        trunk_pair, bias = None, project_pair_bias(trunk_pair, bias)
     encoder_bias = AtomPairBias(
         settings.atom_encoder, name="diffusion_encoder_pair_bias"
     )
@@ -161,8 +169,8 @@ def condition(
     )
     return Conditioning(
         single=SingleConditioning(name="diffusion_single_conditioning")(embeddings),
-        trunk_pair=trunk_pair,
-        token_bias=bias,
+        trunk_pair=None if is_cached else for_tokens,
+        token_bias=for_tokens if is_cached else bias_weights,
         atoms=atoms,
         encoder_bias=encoder_bias(atoms.pair),
         decoder_bias=decoder_bias(atoms.pair),

@@ -167,6 +167,7 @@ class Transition(hk.Module):
         self.factor = factor
 
     def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
+        """x with the update added."""
         num_channels = x.shape[-1]
         num_hidden = self.factor * num_channels
         expand = Linear(2 * num_hidden, name="expand", init="relu")
@@ -231,13 +232,17 @@ def _in_any_item(
 
 
 def map_rows(
-    function: Callable[..., Any], chunk: int, *arrays: Any, out_axis: int = 0
+    function: Callable[..., Any],
+    chunk: int,
+    *arrays: Any,
+    out_axis: int | tuple[int, ...] = 0,
 ) -> Any:
     """`function(*arrays)`, computed for `chunk` entries of the first axis at a time.
 
-    Arguments and result are arrays, or trees of them, that share their first axis
-    (the result: `out_axis`). The last chunk is shifted back to end with the arrays, so
-    that no length needs padding; what is computed twice is the same both times.
+    Arguments and result are arrays, or trees of them, that share their first axis. The
+    rows of the result are its axis `out_axis`, one for each where it is a tuple. The
+    last chunk is shifted back to end with the arrays, so that no length needs padding;
+    what is computed twice is the same both times.
     """
     num_rows = jax.tree.leaves(arrays)[0].shape[0]
     if num_rows <= chunk or hk.running_init():
@@ -250,11 +255,14 @@ def map_rows(
         start = jnp.minimum(i * chunk, num_rows - chunk)
         return _put(outputs, compute(start), start, out_axis)
 
-    def whole(x: jax.ShapeDtypeStruct) -> Array:
-        shape = *x.shape[:out_axis], num_rows, *x.shape[out_axis + 1 :]
-        return jnp.zeros(shape, x.dtype)
+    def whole(x: jax.ShapeDtypeStruct, axis: int) -> Array:
+        return jnp.zeros((*x.shape[:axis], num_rows, *x.shape[axis + 1 :]), x.dtype)
 
-    outputs = jax.tree.map(whole, hk.eval_shape(compute, 0))
+    shapes = hk.eval_shape(compute, 0)
+    if isinstance(out_axis, tuple):
+        outputs = tuple(map(whole, shapes, out_axis))
+    else:
+        outputs = jax.tree.map(lambda x: whole(x, out_axis), shapes)
     return hk.fori_loop(0, -(-num_rows // chunk), step, outputs)
 
 
@@ -293,7 +301,9 @@ def _take(arrays: Any, start: Array | int, size: int, axis: int) -> Any:
     )
 
 
-def _put(arrays: Any, rows: Any, start: Array, axis: int) -> Any:
+def _put(arrays: Any, rows: Any, start: Array, axis: int | tuple[int, ...]) -> Any:
+    if isinstance(axis, tuple):
+        return tuple(map(lambda x, y, a: _put(x, y, start, a), arrays, rows, axis))
     return jax.tree.map(
         lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, start, axis),
         arrays,
