@@ -53,8 +53,57 @@ _PASSING = {"allow_extra_args": True, "ignore_unknown_options": True}
 _HERE = Path()
 
 
+weights = typer.Typer(
+    no_args_is_help=True, help="Weights of the network; see docs/weights.md."
+)
+
 app.add_typer(databases, name="databases")
 app.add_typer(store, name="store")
+app.add_typer(weights, name="weights")
+
+
+@weights.command(name="import")
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="OpenFold3's weights, .pt.")],
+    out: Annotated[str, typer.Option(help="Name or path.")] = "openfold3",
+) -> None:
+    """Turns OpenFold3's weights into a checkpoint."""
+    from workflow.weights import import_weights
+
+    typer.echo(f"model.checkpoint: {import_weights(file, out)}")
+
+
+@weights.command(name="show")
+def show_weights(
+    name: Annotated[str, typer.Argument(help="Of a checkpoint, or its path.")],
+) -> None:
+    """Tells whose weights a checkpoint holds, and on what terms."""
+    from rich.console import Console
+
+    from workflow.weights import checkpoint_path, show_weights
+
+    show_weights(checkpoint_path(name), Console(highlight=False))
+
+
+@weights.command(name="fetch")
+def fetch_weights(
+    vendor: Annotated[str, typer.Argument(help="alphafold3 or openfold3.")],
+    folder: Annotated[Path, typer.Option(help="Where to.")] = Path("models"),
+    address: Annotated[str, typer.Option(help="Instead of the vendor's own.")] = "",
+    sha256: Annotated[str, typer.Option(help="That the file must have.")] = "",
+    accept_terms: Annotated[
+        bool, typer.Option("--accept-terms", help="Without asking.")
+    ] = False,
+) -> None:
+    """Loads weights from those who publish them, checks and imports them."""
+    from rich.console import Console
+
+    from workflow.weights import Wish, fetch_with_progress, vendor_of
+
+    wish = Wish(vendor_of(vendor), folder, address, sha256)
+    console = Console(highlight=False)
+    path = fetch_with_progress(wish, console, accepted=accept_terms)
+    typer.echo(f"model.checkpoint: {path}")
 
 
 @app.callback()
