@@ -129,15 +129,17 @@ def supervise(
         command: the step.
         journal: where the step says what it does.
         minutes: that the job may take; Slurm is asked where it is not given.
-        share_of_item: of that time, for an item for which others wait; no limit if
-            None.
+        share_of_item: of that time, for an item for which others wait. None where all
+            items go together: then none has a limit, and none is given up for time.
 
     Returns:
         The step's exit status: 0 when what became of every item is written.
     """
     journal.write("launched", restarts=_num_restarts(journal))
     _prctl(_SET_SUBREAPER, 1)
-    stop = Stop.install(is_last_attempt=journal.attempt > RETRIES)
+    # What all items do at once is worth another run of the campaign, not rows.
+    may_abandon = journal.attempt > RETRIES and share_of_item is not None
+    stop = Stop.install(is_last_attempt=may_abandon)
     time_of_job = None if share_of_item is None else find_time_of_job(minutes)
     environment: Mapping[str, str] = {}
     num_idle = 0
@@ -164,7 +166,7 @@ def supervise(
         is_blamed = bool(ended.in_flight) or is_request and why.cause != "device"
         num_idle = 0 if ended.has_moved or is_blamed else num_idle + 1
         if _is_hopeless(ended) or num_idle >= _MAX_IDLE_STARTS:
-            return _end(command, journal, ended, why)
+            return _end(command, journal, ended, why, may_abandon=may_abandon)
 
 
 @dataclass(frozen=True)
@@ -257,17 +259,24 @@ def _is_hopeless(ended: Ended) -> bool:
     return ended.status == EXIT_DEVICE or has_ended_itself
 
 
-def _end(command: Sequence[str], journal: Journal, ended: Ended, why: Failure) -> int:
+def _end(
+    command: Sequence[str],
+    journal: Journal,
+    ended: Ended,
+    why: Failure,
+    *,
+    may_abandon: bool,
+) -> int:
     """Leaves a batch that this job cannot work on to the next; the last gives up.
 
     A defect or a wrong setting is the same in every job: it stays an error.
     """
     if ended.status in (1, 2):
         return ended.status
-    if journal.attempt <= RETRIES:
-        journal.write("postponed")
-        return EXIT_POSTPONE
-    return _abandon(command, journal, why)
+    if may_abandon:
+        return _abandon(command, journal, why)
+    journal.write("postponed")
+    return EXIT_POSTPONE
 
 
 def _abandon(command: Sequence[str], journal: Journal, why: Failure) -> int:

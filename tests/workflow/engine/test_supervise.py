@@ -221,7 +221,7 @@ def test_the_last_submission_leaves_rows_before_its_time_is_up(
     slurm: Callable[[str], None],
 ) -> None:
     now = int(time.time())
-    slurm(f"Reason=None Restarts=0 StartTime={now - 10} EndTime={now + 10}")
+    slurm(f"Reason=None Restarts=0 StartTime={now} EndTime={now + 30}")
     assert launch("well,slow", RETRIES + 1) == 0
     assert results("well,slow") == {
         "well": ("done", None),
