@@ -7,6 +7,7 @@ complexes can be counted and priced before any is written out.
 import hashlib
 import json
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from af3_core.chemistry.molecules import smiles_component
 from af3_core.chemistry.residues import query_sequence
 from af3_core.inputs.a3m import crop_a3m
 from af3_core.inputs.chemistry import standard_components
+from af3_core.inputs.entry import Entry
 from af3_core.job import (
     BondAtom,
     Job,
@@ -28,6 +30,7 @@ from af3_core.job import (
 Residue = tuple[int, int, str]
 """An atom of a molecule: 0-based entity, 1-based residue or component, atom name."""
 
+_REGION = re.compile(r"([0-9]{1,6})-([0-9]{1,6})")
 _COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVNX", "TGCAYRSWMKVHDBNX")
 
 
@@ -95,12 +98,25 @@ def cut(molecule: Molecule, regions: Sequence[tuple[int, int]]) -> Molecule:
     """
     [chain] = molecule.entities
     assert isinstance(chain, Polymer)
-    parts = tuple(_cut_chain(chain, start, end) for start, end in regions)
+    parts = tuple(cut_chain(chain, start, end) for start, end in regions)
     ends = "_".join(f"{start}-{end}" for start, end in regions)
     return Molecule(f"{molecule.label}_{ends}", parts)
 
 
-def _cut_chain(chain: Polymer, start: int, end: int) -> Polymer:
+def read_region(entry: Entry, length: int) -> tuple[int, int]:
+    """First and last residue of a region such as `1-300`.
+
+    Raises:
+        InputError: it is none of a chain of that length.
+    """
+    match = _REGION.fullmatch(str(entry.value))
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= length:
+        raise entry.refuse()
+    return int(match[1]), int(match[2])
+
+
+def cut_chain(chain: Polymer, start: int, end: int) -> Polymer:
+    """Residues `start` to `end` of a chain, 1-based, with all that comes with them."""
     if (start, end) == (1, len(chain.sequence)):
         return chain
     modifications = tuple(

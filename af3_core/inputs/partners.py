@@ -18,8 +18,6 @@ from typing import Any
 
 from alphapulldown_input_parser import FormatError, parse_fold_chains
 
-from af3_core.chemistry.residues import query_sequence
-from af3_core.inputs.a3m import find_a3m_problem
 from af3_core.inputs.chemistry import (
     check_component,
     check_smiles,
@@ -28,15 +26,21 @@ from af3_core.inputs.chemistry import (
 from af3_core.inputs.entities import Links
 from af3_core.inputs.entry import Entry
 from af3_core.inputs.fasta import read_fasta
+from af3_core.inputs.given import NONE, modify, read_msa, read_template
 from af3_core.inputs.glycans import ALLOWED as GLYCAN
 from af3_core.inputs.glycans import IONS, read_glycan
 from af3_core.inputs.libraries import LIGAND_SUFFIXES, LibraryLigand, read_library
-from af3_core.inputs.molecules import Molecule, cut, label_of, reverse_complement
+from af3_core.inputs.molecules import (
+    Molecule,
+    cut,
+    label_of,
+    read_region,
+    reverse_complement,
+)
 from af3_core.inputs.rules import CODE, MAX_RESIDUES, SEQUENCE, check_sequence
-from af3_core.inputs.template import align_template
 from af3_core.inputs.text import read_linked_file
 from af3_core.inputs.yaml_document import YamlDocument
-from af3_core.job import InputError, Ligand, Modification, Polymer, PolymerKind
+from af3_core.job import InputError, Ligand, Polymer, PolymerKind
 
 FASTA_SUFFIXES = frozenset({".fasta", ".fa", ".faa", ".fna", ".fas"})
 LIST_SUFFIXES = frozenset({".txt", ".list"})
@@ -47,11 +51,12 @@ _COMPRESSED = frozenset({".gz", ".xz", ".zst"})
 _COPIES = re.compile(
     r"(?P<low>[0-9]{1,5})(?:-(?P<high>[0-9]{1,5}))?\s*\*\s*(?P<rest>.+)"
 )
-_REGION = re.compile(r"(?P<start>[0-9]{1,6})-(?P<end>[0-9]{1,6})")
 _UNIPROT = re.compile(r"(?:sp|tr)_(?P<accession>[A-Za-z0-9-]+)_(?P<entry>\w+)")
 _POLYMERS: tuple[PolymerKind, ...] = ("protein", "rna", "dna")
 _INLINE = (*_POLYMERS, "dsdna", "ccd", "smiles", "glycan", "ion")
 _SHOWN = 8
+_MSA = "a file with an alignment in A3M format, or none"
+_TEMPLATE = "an mmCIF file with one protein chain"
 _TERM = (
     "a name, a pattern such as P*, a file, or a sequence or ligand such as dsdna:GATC"
     " or ccd:ATP; copies in front, as in 2*P12345, and a region behind, as in"
@@ -196,7 +201,14 @@ class Names:
     def _add_details(
         self, chain: Polymer, fields: Mapping[str, Any], path: str
     ) -> Polymer:
-        chain = self._modify(chain, fields.get("modifications", {}), path)
+        chain = modify(
+            chain,
+            (
+                (self._at(place, number), self._at(place, code))
+                for number, code in fields.get("modifications", {}).items()
+                for place in [f"{path}.modifications.{number}"]
+            ),
+        )
         msa, paired = fields.get("msa"), fields.get("paired_msa")
         templates = fields.get("templates")
         if chain.kind == "dna" or (chain.kind == "rna" and (paired or templates)):
@@ -205,57 +217,28 @@ class Names:
                     entry = self._at(f"{path}.{key}", fields[key])
                     raise entry.refuse(f"nothing: {chain.kind} has none")
         if msa is not None:
-            unpaired = self._read_msa(str(msa), f"{path}.msa", chain)
-            chain = replace(chain, unpaired_msa=unpaired)
+            entry = self._at(f"{path}.msa", msa, _MSA)
+            chain = replace(chain, unpaired_msa=read_msa(entry, chain, self.links))
             if chain.kind == "protein":
-                text = self._read_msa(
-                    str(paired or "none"), f"{path}.paired_msa", chain
-                )
-                chain = replace(chain, paired_msa=text)
+                entry = self._at(f"{path}.paired_msa", paired or NONE, _MSA)
+                chain = replace(chain, paired_msa=read_msa(entry, chain, self.links))
         elif paired is not None:
             raise self._at(f"{path}.paired_msa", paired).refuse("a field msa beside it")
         if templates is None:
             return chain
-        if templates == "none":
+        if templates == NONE:
             return replace(chain, templates=())
         if chain.unpaired_msa is None:
             allowed = "a field msa beside it (msa: none to go without an alignment)"
             raise self._at(f"{path}.templates", templates).refuse(allowed)
-        files = [templates] if isinstance(templates, str) else list(templates)
-        found = []
-        for index, file in enumerate(files):
-            is_one = isinstance(templates, str)
-            where = f"{path}.templates" if is_one else f"{path}.templates[{index}]"
-            entry = self._at(where, file, "an mmCIF file with one protein chain")
-            text = read_linked_file(entry, self.links.folder, self.links.allowed_roots)
-            try:
-                found.append(align_template(text, query_sequence(chain)))
-            except ValueError as error:
-                raise entry.refuse(f"{entry.allowed} ({error})") from error
-        return replace(chain, templates=tuple(found))
-
-    def _modify(self, chain: Polymer, given: Mapping[str, str], path: str) -> Polymer:
-        modifications = []
-        for key, code in given.items():
-            place = f"{path}.modifications.{key}"
-            if int(key) > len(chain.sequence):
-                allowed = f"a residue number from 1 to {len(chain.sequence)}"
-                raise self._at(place, key).refuse(allowed)
-            entry = self._at(place, str(code).removeprefix("CCD_"), CODE)
-            code = check_component(entry, standard_components())
-            modifications.append(Modification(code, int(key)))
-        modifications.sort(key=lambda m: m.position)
-        return replace(chain, modifications=tuple(modifications))
-
-    def _read_msa(self, file: str, path: str, chain: Polymer) -> str:
-        if file == "none":
-            return ""
-        entry = self._at(path, file, "a file with an alignment in A3M format, or none")
-        text = read_linked_file(entry, self.links.folder, self.links.allowed_roots)
-        problem = find_a3m_problem(text, query_sequence(chain), chain.kind)
-        if problem is not None:
-            raise entry.refuse(problem)
-        return text
+        entries = [self._at(f"{path}.templates", templates, _TEMPLATE)]
+        if isinstance(templates, list):
+            entries = [
+                self._at(f"{path}.templates[{index}]", file, _TEMPLATE)
+                for index, file in enumerate(templates)
+            ]
+        found = tuple(read_template(entry, chain, self.links) for entry in entries)
+        return replace(chain, templates=found)
 
     # Inline sequences and ligands
 
@@ -466,16 +449,8 @@ class Names:
             raise entry.refuse("no region: only single chains have one")
         length = len(chains[0].sequence)
         allowed = f"a region of {molecule.label}, which has residues 1-{length}"
-        regions = []
-        for text in texts:
-            match = _REGION.fullmatch(text)
-            if match is None:
-                raise entry.refuse()
-            start, end = int(match["start"]), int(match["end"])
-            if not 1 <= start <= end <= length:
-                raise replace(entry, value=text).refuse(allowed)
-            regions.append((start, end))
-        return cut(molecule, regions)
+        stated = (replace(entry, value=text, allowed=allowed) for text in texts)
+        return cut(molecule, [read_region(one, length) for one in stated])
 
     # Lists, AlphaPulldown's among them
 
