@@ -77,7 +77,7 @@ def read_alphafold3(document: Entry, links: Links) -> Job:
     with note_errors(errors):
         user_ccd, components = _read_user_ccd(fields, links)
         entities = _read_entities(fields["sequences"], links, components)
-        bonds = _read_bonds(fields.get("bondedAtomPairs"), entities, components)
+        bonds = read_bonds(fields.get("bondedAtomPairs"), entities, components)
     raise_errors(errors)
     return Job(name, seeds, entities, bonds, user_ccd)
 
@@ -122,11 +122,12 @@ def _check_ids(items: list[Entry], entities: list[Polymer | Ligand]) -> None:
     check_distinct(places, ids, "an id that no other chain or copy has")
 
 
-def _read_bonds(
+def read_bonds(
     entry: Entry | None,
     entities: tuple[Polymer | Ligand, ...],
     components: Components,
 ) -> tuple[tuple[BondAtom, BondAtom], ...]:
+    """Bonds as `[[chain id, residue number, atom name], …]`, checked atom by atom."""
     if entry is None or entry.value in (None, {}, ""):
         return ()
     chains = {name: entity for entity in entities for name in entity.ids}

@@ -171,7 +171,8 @@ def iterate_jobs(
             yield from _read_json(document, file, Links(path.parent, allowed_roots))
         elif suffix in TABLE_SUFFIXES:
             text = read_file(file, path, replace=True)
-            yield from read_sample_sheet(text, file, default_seeds)
+            links = Links(path.parent, allowed_roots)
+            yield from read_sample_sheet(text, file, default_seeds, links)
         elif suffix in SCREEN_SUFFIXES:
             links = Links(path.parent, allowed_roots)
             screen = read_screen(read_file(file, path), file, links, default_seeds)

@@ -12,6 +12,7 @@ from af3_core.inputs.chemistry import (
     check_smiles,
     standard_components,
 )
+from af3_core.inputs.entities import Links
 from af3_core.inputs.entry import (
     Entry,
     flatten_errors,
@@ -30,6 +31,12 @@ from af3_core.inputs.rules import (
     check_size,
     read_name,
 )
+from af3_core.inputs.sheet_details import (
+    DETAIL_COLUMNS,
+    SEPARATOR,
+    add_details,
+    read_bonds_cell,
+)
 from af3_core.job import (
     MAX_SEED,
     InputError,
@@ -40,8 +47,6 @@ from af3_core.job import (
     chain_id_at,
 )
 
-SEPARATOR = ";"
-"""Between the parts of one cell."""
 _DELIMITERS = ",;\t"
 _SEPARATOR_LINE = re.compile(r'"?sep=[,;\t]"?\r?\n', re.IGNORECASE)
 COLUMNS = {
@@ -51,6 +56,7 @@ COLUMNS = {
     "ligands": "component codes such as ATP, or smiles:CCO, separated by ';'; copies in"
     " front, as in 2*MG",
     "seeds": f"seeds separated by ';', each once: {SEED}; empty for the default",
+    **DETAIL_COLUMNS,
 }
 _REQUIRED = ("name", "chains")
 _COPIES = re.compile(r"(?:(?P<copies>[0-9]{1,6})\s*\*)?\s*(?P<ligand>.*)", re.DOTALL)
@@ -58,11 +64,12 @@ _SMILES = "smiles:"
 
 
 def read_sample_sheet(
-    text: str, file: str, default_seeds: tuple[int, ...]
+    text: str, file: str, default_seeds: tuple[int, ...], links: Links
 ) -> Iterator[Job | InputError]:
     """One job, or what is wrong with it, per row below the header.
 
-    Cells are separated by commas, semicolons or tabs, whichever the header has.
+    Cells are separated by commas, semicolons or tabs, whichever the header has. `links`
+    says where the files lie that it names.
     """
     text = text.removeprefix("\ufeff")
     lines, delimiter = io.StringIO(text, newline=""), _find_delimiter(text)
@@ -77,7 +84,8 @@ def read_sample_sheet(
             if not any(cell.strip() for cell in row):
                 continue
             num_jobs += 1
-            yield from _read_row(row, header, file, rows.line_num, default_seeds)
+            line = rows.line_num
+            yield from _read_row(row, header, file, line, default_seeds, links)
         if not num_jobs:
             allowed = "at least one row below the header"
             raise InputError(file, "(file)", "no rows", allowed)
@@ -114,6 +122,7 @@ def _read_row(
     file: str,
     line: int,
     default_seeds: tuple[int, ...],
+    links: Links,
 ) -> Iterator[Job | InputError]:
     where, name = f"line {line}", ""
     if "name" in header[: len(row)]:
@@ -130,7 +139,7 @@ def _read_row(
         for name, cell in zip(header, row, strict=True)
     }
     try:
-        yield replace(_read_cells(cells, default_seeds), record=record)
+        yield replace(_read_cells(cells, default_seeds, links), record=record)
     except InputError as error:
         yield error.of(record)
     except ExceptionGroup as group:
@@ -140,7 +149,9 @@ def _read_row(
         yield from (error.of(record) for error in flatten_errors(refused))
 
 
-def _read_cells(cells: Mapping[str, Entry], default_seeds: tuple[int, ...]) -> Job:
+def _read_cells(
+    cells: Mapping[str, Entry], default_seeds: tuple[int, ...], links: Links
+) -> Job:
     errors: list[InputError] = []
     name, seeds = "", default_seeds
     polymers: tuple[Polymer, ...] = ()
@@ -150,15 +161,18 @@ def _read_cells(cells: Mapping[str, Entry], default_seeds: tuple[int, ...]) -> J
     with note_errors(errors):
         seeds = _read_seeds(cells.get("seeds")) or default_seeds
     with note_errors(errors):
-        polymers = _read_chains(cells["chains"], cells.get("copies"))
+        typed = _read_chains(cells["chains"], cells.get("copies"))
+        polymers = add_details(typed, cells, links)
     with note_errors(errors):
         num_chains = sum(len(polymer.ids) for polymer in polymers)
         ligands = _read_ligands(cells.get("ligands"), num_chains)
     raise_errors(errors)
     if not polymers and not ligands:
         raise cells["chains"].refuse("at least one chain or ligand")
-    check_size(cells["chains"], (*polymers, *ligands))
-    return Job(name=name, seeds=seeds, entities=(*polymers, *ligands))
+    entities = (*polymers, *ligands)
+    check_size(cells["chains"], entities)
+    bonds = read_bonds_cell(cells.get("bonds"), entities)
+    return Job(name=name, seeds=seeds, entities=entities, bonds=bonds)
 
 
 def _split(entry: Entry | None) -> list[Entry]:

@@ -2,11 +2,9 @@
 
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from af3_core.columns import Contract
 from af3_core.contracts import JOBS, PROVENANCE, SCREEN
 from tests.workflow.campaigns import NEVER_RUN, TINY, make_campaign, run_campaign
 from workflow.campaign import Campaign
@@ -14,7 +12,7 @@ from workflow.cli import main
 from workflow.plan import make_plan
 from workflow.planning.forecast import read_forecast
 from workflow.settings import read_settings
-from workflow.tables import read_table
+from workflow.tables import read_rows, read_table
 
 _DEFINE = "define:\n" + "".join(
     f"  {name}: {{protein: {sequence}, msa: none, templates: none}}\n"
@@ -32,11 +30,6 @@ _PULLDOWN = f"""{_DEFINE}pairs:
   prey: [beta, smiles:CCO, 'smiles:c1ccccc1']
 background: 2
 """
-
-
-def _rows(path: Path, contract: Contract[Any]) -> list[dict[str, Any]]:
-    """The rows of a table, by the names of its columns."""
-    return read_table(path, contract).to_pylist()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +55,7 @@ def test_the_plan_says_what_each_screen_comes_to(campaign: Path) -> None:
 
 @pytest.mark.slow
 def test_every_pair_of_a_pooled_screen_has_one_row(campaign: Path) -> None:
-    rows = _rows(campaign / "results/tables/screen.parquet", SCREEN)
+    rows = read_rows(campaign / "results/tables/screen.parquet", SCREEN)
     pooled = [row for row in rows if row.screen == "pooled"]
     names = ["alpha", "beta", "delta", "epsilon", "gamma"]
     found = [(row.partner_1, row.partner_2) for row in pooled]
@@ -75,7 +68,7 @@ def test_every_pair_of_a_pooled_screen_has_one_row(campaign: Path) -> None:
 
 @pytest.mark.slow
 def test_a_pulldown_has_its_background_and_its_ligands(campaign: Path) -> None:
-    rows = _rows(campaign / "results/tables/screen.parquet", SCREEN)
+    rows = read_rows(campaign / "results/tables/screen.parquet", SCREEN)
     pulldown = [row for row in rows if row.screen == "pulldown"]
     kinds = [row.kind for row in pulldown]
     assert (kinds.count("asked"), kinds.count("background")) == (3, 2)
@@ -107,28 +100,28 @@ def second(campaign: Path) -> Path:
 def test_a_second_pass_takes_the_best_of_the_first_alone(
     campaign: Path, second: Path
 ) -> None:
-    rows = _rows(campaign / "results/tables/screen.parquet", SCREEN)
-    asked = [r for r in rows if r["kind"] == "asked" and r["ipsae"] is not None]
-    best = sorted(asked, key=lambda row: -row["ipsae"])[: round(0.2 * len(asked))]
-    again = _rows(second / "results/tables/screen.parquet", SCREEN)
-    pairs = {(row["partner_1"], row["partner_2"]) for row in again}
-    assert pairs == {(row["partner_1"], row["partner_2"]) for row in best}
-    jobs = _rows(second / "results/plan/jobs.parquet", JOBS)
-    assert {job["name"] for job in jobs} == {f"{a}__{b}" for a, b in pairs}
-    assert all(list(job["seeds"]) == [1, 2] for job in jobs)
+    rows = read_rows(campaign / "results/tables/screen.parquet", SCREEN)
+    asked = [r for r in rows if r.kind == "asked" and r.ipsae is not None]
+    best = sorted(asked, key=lambda row: -row.ipsae)[: round(0.2 * len(asked))]
+    again = read_rows(second / "results/tables/screen.parquet", SCREEN)
+    pairs = {(row.partner_1, row.partner_2) for row in again}
+    assert pairs == {(row.partner_1, row.partner_2) for row in best}
+    jobs = read_rows(second / "results/plan/jobs.parquet", JOBS)
+    assert {job.name for job in jobs} == {f"{a}__{b}" for a, b in pairs}
+    assert all(list(job.seeds) == [1, 2] for job in jobs)
 
 
 @pytest.mark.slow
 def test_a_row_of_the_second_pass_names_both(campaign: Path, second: Path) -> None:
-    rows = _rows(second / "results/tables/screen.parquet", SCREEN)
-    before = _rows(campaign / "results/tables/screen.parquet", SCREEN)
-    scores = {(r["partner_1"], r["partner_2"]): r["ipsae"] for r in before}
+    rows = read_rows(second / "results/tables/screen.parquet", SCREEN)
+    before = read_rows(campaign / "results/tables/screen.parquet", SCREEN)
+    scores = {(r.partner_1, r.partner_2): r.ipsae for r in before}
     for row in rows:
-        assert (row["first_campaign"], row["first_by"]) == (str(campaign), "ipsae")
-        assert row["first_score"] == scores[row["partner_1"], row["partner_2"]]
-    assert sorted(row["first_rank"] for row in rows) == list(range(1, len(rows) + 1))
+        assert (row.first_campaign, row.first_by) == (str(campaign), "ipsae")
+        assert row.first_score == scores[row.partner_1, row.partner_2]
+    assert sorted(row.first_rank for row in rows) == list(range(1, len(rows) + 1))
     settings = [
-        {r["network"] for r in _rows(place, PROVENANCE)}
+        {r.network for r in read_rows(place, PROVENANCE)}
         for place in (
             folder / "results/tables/provenance.parquet"
             for folder in (campaign, second)

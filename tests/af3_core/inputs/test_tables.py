@@ -169,3 +169,52 @@ def test_nucleotides_of_a_file_of_nucleotides_have_to_say_which(tmp_path) -> Non
     jobs, [error] = read_text(">a kind=dna\nGATT\n>b\nGATT\n", tmp_path, "n.fna")
     assert jobs[0].entities[0].kind == "dna"
     assert error.record == "record 2 (b), line 3" and "kind=rna" in error.allowed
+
+
+def test_a_row_says_of_its_chains_what_json_can(tmp_path) -> None:
+    crambin = "TTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN"
+    (tmp_path / "a.a3m").write_text(f">query\n{crambin}\n>hit\n{'A' * 46}\n")
+    template = DATA / "databases/pdb_mmcif/1ejg.cif"
+    (tmp_path / "a.cif").write_text(template.read_text())
+    text = (
+        "name,chains,ligands,modifications,msa,template,regions,bonds\n"
+        f"a,{crambin};dna:GATTACA,ATP,A:2:TPO;A:30:TPO,A:a.a3m,A:a.cif,2-20;,"
+        "A:3:SG-C:1:C5\n"
+    )
+    [job], errors = read_text(text, tmp_path, "sheet.csv")
+    assert errors == []
+    chain, dna, _ = job.entities
+    assert isinstance(chain, Polymer) and isinstance(dna, Polymer)
+    assert (chain.sequence, dna.sequence) == (crambin[1:20], "GATTACA")
+    assert [(m.code, m.position) for m in chain.modifications] == [("TPO", 1)]
+    assert chain.unpaired_msa == f">query\n{crambin[1:20]}\n>hit\n{'A' * 19}\n"
+    assert chain.paired_msa == ""
+    assert chain.templates is not None
+    assert chain.templates[0].template_indices == tuple(range(1, 20))
+    [(first, second)] = job.bonds
+    assert (first.chain_id, first.residue_id, first.atom_name) == ("A", 3, "SG")
+    assert (second.chain_id, second.residue_id, second.atom_name) == ("C", 1, "C5")
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "value", "allowed"),
+    [
+        ("modifications", "B:1:SEP", "B:1:SEP", "a chain of this row: A"),
+        ("modifications", "A:11:SEP", "11", "from 1 to 10"),
+        ("modifications", "A9SEP", "A9SEP", "such as A:9:SEP"),
+        ("modifications", "A:9:SEP;A:9:TPO", "9", "each residue once"),
+        ("regions", "1-11", "1-11", "within 1-10"),
+        ("regions", "1-2;1-3", "1-2;1-3", "one region per chain, 1"),
+        ("msa", "A:none.a3m", "none.a3m", "readable file"),
+        ("template", "A:some.cif", "some.cif", "column msa"),
+        ("bonds", "A:1:CA", "A:1:CA", "such as A:145:SG-B:1:C5"),
+        ("bonds", "A:1:CA-A:1:XX", "XX", "an atom of"),
+    ],
+)
+def test_a_wrong_detail_of_a_row_is_told(
+    tmp_path, column: str, cell: str, value: str, allowed: str
+) -> None:
+    text = f"name,chains,{column}\na,{SEQUENCE},{cell}\n"
+    jobs, [error] = read_text(text, tmp_path, "sheet.csv")
+    assert jobs == [] and error.value == value and allowed in error.allowed
+    assert error.field.startswith("line 2, " + column)
