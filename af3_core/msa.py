@@ -202,7 +202,7 @@ def _match_positions(
         row = int(np.argmax(widths != num_columns))
         raise ValueError(
             f"row {chunk.start + row + 1} of the alignment has {widths[row]} columns, "
-            f"the query has {num_columns}: {_shortened(sequences[chunk.start + row])}"
+            f"the query has {num_columns}: {_shortened(sequences[chunk][row])}"
         )
     return np.flatnonzero(is_match).reshape(len(lengths), num_columns), lengths
 

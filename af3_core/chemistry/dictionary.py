@@ -119,7 +119,7 @@ class _Dictionary:
             modified=None if modified is None else date.fromisoformat(modified),
             atom_names=self._atom_texts("atom_id", atoms),
             elements=self._atom_texts("type_symbol", atoms),
-            charges=self.column("chem_comp_atom", "charge").numbers(*atoms),
+            charges=self._charges(atoms),
             leaving=self._atom_texts("pdbx_leaving_atom_flag", atoms),
             ideal_positions=ideal,
             deposited_positions=deposited,
@@ -129,6 +129,10 @@ class _Dictionary:
     def _atom_texts(self, name: str, rows: tuple[int, int]) -> tuple[str, ...]:
         texts = self.column("chem_comp_atom", name).texts(*rows)
         return tuple("?" if text is None else text for text in texts)
+
+    def _charges(self, rows: tuple[int, int]) -> tuple[int | None, ...]:
+        charges = self.column("chem_comp_atom", "charge").numbers(*rows)
+        return tuple(None if charge is None else int(charge) for charge in charges)
 
     def _positions(self, name: str, rows: tuple[int, int]) -> np.ndarray:
         axes = [

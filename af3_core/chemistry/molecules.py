@@ -100,7 +100,7 @@ def _assemble(component: Component) -> Chem.RWMol:
         atom = Chem.Atom(rdkit_symbol(element))
         atom.SetNoImplicit(True)
         atom.SetProp("atom_name", name)
-        atom.SetFormalCharge(charge)
+        atom.SetFormalCharge(charge or 0)
         index[name] = molecule.AddAtom(atom)
     for bond in component.bonds:
         count = molecule.AddBond(

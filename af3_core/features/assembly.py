@@ -161,8 +161,8 @@ def _layout_component(component: Component, components: Components) -> Component
 
 
 def _stand_in_atom(component: Component, components: Components) -> str:
-    names = _layout_component(component, components).atom_names
-    return names[1] if names[0] == "O1" and len(names) > 1 else names[0]
+    first, *others = _layout_component(component, components).atom_names
+    return others[0] if first == "O1" and others else first
 
 
 def is_unknown(chain: Chain) -> bool:

@@ -13,6 +13,7 @@ from jaxtyping import Float32, Int, Int8, Shaped
 from numpy import ndarray
 
 from af3_core.features.chain_inputs import ChainInput
+from af3_core.job import PolymerKind
 from af3_core.msa import (
     GAP,
     EncodedMsa,
@@ -141,23 +142,28 @@ def _parse_alignment(chain: ChainInput, a3m: str, which: str) -> Msa:
     Raises:
         ValueError: if the first row is another sequence than the chain's.
     """
-    letters = chain.letters
+    letters, kind = chain.letters, _polymer_kind(chain)
     msa = parse_a3m(a3m)
     if not msa.sequences:
         return Msa(("query",), (letters,))
     try:
-        first = encode_sequence(msa.sequences[0], chain.kind)
+        first = encode_sequence(msa.sequences[0], kind)
     except ValueError as error:
         raise ValueError(_complaint(chain, which, str(error))) from error
-    if not np.array_equal(first, encode_sequence(letters, chain.kind)):
+    if not np.array_equal(first, encode_sequence(letters, kind)):
         reason = f"its first row is {msa.sequences[0]}, the chain is {letters}"
         raise ValueError(_complaint(chain, which, reason))
     return msa
 
 
+def _polymer_kind(chain: ChainInput) -> PolymerKind:
+    assert chain.kind != "ligand", "a ligand has no alignment"
+    return chain.kind
+
+
 def _encode(chain: ChainInput, msa: Msa, which: str) -> EncodedMsa:
     try:
-        return encode(msa.sequences, chain.kind)
+        return encode(msa.sequences, _polymer_kind(chain))
     except ValueError as error:
         raise ValueError(_complaint(chain, which, str(error))) from error
 

@@ -7,6 +7,7 @@ and `docs/input.md` both quote them.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from af3_core.chemistry.dictionary import Components
 from af3_core.chemistry.residues import query_sequence
@@ -97,10 +98,11 @@ def read_entity(entry: Entry, links: Links, components: Components) -> Polymer |
     fields = read_fields(entry, ENTITY_FIELDS)
     if len(fields) != 1:
         raise entry.refuse()
-    [(kind, content)] = fields.items()
-    if kind == "ligand":
+    [(name, content)] = fields.items()
+    kinds = {kind: kind for kind in get_args(PolymerKind)}
+    if name not in kinds:
         return _read_ligand(content, components)
-    return _read_polymer(content, kind, links, components)
+    return _read_polymer(content, kinds[name], links, components)
 
 
 def _read_ids(entry: Entry) -> tuple[str, ...]:

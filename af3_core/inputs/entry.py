@@ -54,16 +54,19 @@ def note_errors(errors: list[InputError]) -> Iterator[None]:
         errors.append(error)
     except ExceptionGroup as group:
         refused, other = group.split(InputError)
-        if other:
+        if other or refused is None:
             raise
         errors.extend(flatten_errors(refused))
 
 
-def flatten_errors(group: ExceptionGroup) -> list[InputError]:
+def flatten_errors(group: ExceptionGroup[InputError]) -> list[InputError]:
     """The single errors of nested groups, in order."""
     flat: list[InputError] = []
     for error in group.exceptions:
-        flat += flatten_errors(error) if isinstance(error, ExceptionGroup) else [error]
+        if isinstance(error, ExceptionGroup):
+            flat += flatten_errors(error)
+        else:
+            flat.append(error)
     return flat
 
 

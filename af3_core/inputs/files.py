@@ -185,7 +185,7 @@ def iterate_jobs(
         yield error
     except ExceptionGroup as group:
         refused, other = group.split(InputError)
-        if other:
+        if other or refused is None:
             raise
         yield from flatten_errors(refused)
 

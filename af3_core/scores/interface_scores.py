@@ -38,7 +38,8 @@ def ipsae(pae: Float[ndarray, "i j"], *, nucleic: bool) -> float:
     10 Å, d0 from how many there are. 0 if there are none.
     """
     good = pae < PAE_CUTOFF
-    return _best_row(pae, good, tm_d0(good.sum(axis=1), nucleic=nucleic)[:, None])
+    d0 = np.asarray(tm_d0(good.sum(axis=1), nucleic=nucleic))
+    return _best_row(pae, good, d0[:, None])
 
 
 def ipsae_by_chain(pae: Float[ndarray, "i j"], *, nucleic: bool) -> float:

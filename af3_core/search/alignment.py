@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from pyhmmer.easel import DigitalSequenceBlock, TextMSA, TextSequence
 from pyhmmer.hmmer import hmmalign
-from pyhmmer.plan7 import HMM, Background, Builder, HMMFile
+from pyhmmer.plan7 import HMM, Background, Builder
 
 from af3_core.msa import Msa, parse_a3m
 from af3_core.search.hits import Row
-from af3_core.search.hmmer import ALPHABETS
+from af3_core.search.hmmer import ALPHABETS, read_profile
 
 _QUERY_NAME = "query"
 
@@ -56,8 +56,7 @@ def _query_profile(query: str) -> HMM:
     text = io.BytesIO()
     profile.write(text)
     text.seek(0)
-    with HMMFile(text, alphabet=alphabet) as file:
-        return file.read()
+    return read_profile(text, alphabet)
 
 
 def _name_rows(first: list[str], rows: Sequence[Row]) -> list[str]:

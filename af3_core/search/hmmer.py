@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from pyhmmer.easel import Alphabet, DigitalSequenceBlock, TextSequence
@@ -63,7 +63,7 @@ class _Search:
     first_filter: SegmentFilter | None = None
 
     def scan(self, block: _Block) -> None:
-        sequences = block.sequences
+        sequences: Any = block.sequences  # whose stub has no alphabet
         if self.first_filter is not None:
             kept = self.first_filter.select(block.packed)
             sequences = DigitalSequenceBlock(
@@ -137,7 +137,8 @@ def _wait(tasks: Iterable[Future[None]]) -> None:
 
 
 def _split(block: DigitalSequenceBlock, parts: int) -> list[DigitalSequenceBlock]:
-    return [block[part::parts] for part in range(parts)] if parts > 1 else [block]
+    pieces = [block[part::parts] for part in range(parts)] if parts > 1 else [block]
+    return cast(list[DigitalSequenceBlock], pieces)
 
 
 def _pack(sequences: DigitalSequenceBlock) -> _Block:
@@ -163,13 +164,28 @@ def _protein_searches(
     return [_search_proteins(model.copy(), settings, z) for _ in range(copies)]
 
 
+def read_profile(text: io.BytesIO, alphabet: Alphabet) -> HMM:
+    """The one profile of a text in HMMER's format.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    file = HMMFile(text, alphabet=alphabet)
+    try:
+        profile = file.read()
+    finally:
+        file.close()
+    if profile is None:
+        raise ValueError("no profile in HMMER's format")
+    return profile
+
+
 def _profile_searches(
     text: str, settings: SearchSettings, z: float, copies: int
 ) -> list[_Search]:
     alphabet = ALPHABETS["profile"]
-    with HMMFile(io.BytesIO(text.encode()), alphabet=alphabet) as file:
-        profile = file.read().to_profile(Background(alphabet), L=_LENGTH_HINT)
-    model = profile.to_optimized()
+    read = read_profile(io.BytesIO(text.encode()), alphabet)
+    model = read.to_profile(Background(alphabet), L=_LENGTH_HINT).to_optimized()
     return [_search_proteins(model.copy(), settings, z) for _ in range(copies)]
 
 

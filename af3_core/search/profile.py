@@ -3,6 +3,7 @@
 import io
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import BinaryIO, cast
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -35,14 +36,18 @@ def build_profile(msa: Msa) -> str:
         for line in _format_stockholm(msa.sequences):
             stockholm.write(line.encode())
         stockholm.seek(0)
-        with MSAFile(stockholm, "stockholm", digital=True, alphabet=alphabet) as file:
-            aligned = file.read()
+        text = cast(BinaryIO, stockholm)
+        file = MSAFile(text, "stockholm", digital=True, alphabet=alphabet)
+        aligned = file.read()
+        file.close()
+    if aligned is None:
+        raise ValueError("an alignment needs at least the query")
     aligned.name = "query"
     builder = Builder(alphabet, architecture="hand")
     profile, _, _ = builder.build_msa(aligned, Background(alphabet))
-    text = io.BytesIO()
-    profile.write(text)
-    return text.getvalue().decode()
+    written = io.BytesIO()
+    profile.write(written)
+    return written.getvalue().decode()
 
 
 def _format_stockholm(rows: Sequence[str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ import ctypes
 from dataclasses import dataclass
 from functools import cache
 from string import Template
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -220,6 +221,6 @@ def _compiled(pace: int) -> "ctypes._FuncPointer":
         *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64),
         *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p),
     )
-    function = signature(engine.get_function_address(name))
+    function: Any = signature(engine.get_function_address(name))
     function.engine = engine  # keeps the code in memory as long as the function
     return function

@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from af3_core.job import InputError
-from af3_core.search.settings import Role, SearchSettings, Tool, settings_for
+from af3_core.search.settings import Profile, Role, SearchSettings, Tool, settings_for
 
 TOOLS = {
     "unpaired": ("jackhmmer", "mmseqs"),
@@ -76,8 +76,8 @@ class Database:
         return settings_for(
             self.name,
             self.role,
-            self.tool,
-            profile=profile,
+            cast(Tool, self.tool),
+            profile=cast(Profile, profile),
             max_sequences=self.max_sequences,
             extra=self.flags,
         )
@@ -144,8 +144,9 @@ def _parse_row(row: dict[str, str], manifest: Path, number: int) -> Database:
         raise InputError(
             str(manifest), f"line {number}", str(row), f"{len(COLUMNS)} columns"
         )
-    if row["role"] not in get_args(Role):
-        raise refuse("role", ", ".join(get_args(Role)))
+    roles = {role: role for role in get_args(Role)}
+    if row["role"] not in roles:
+        raise refuse("role", ", ".join(roles))
     if row["tool"] not in TOOLS[row["role"]]:
         raise refuse("tool", f"for {row['role']}: {', '.join(TOOLS[row['role']])}")
     if row["flags"] and row["tool"] != "mmseqs":
@@ -168,7 +169,7 @@ def _parse_row(row: dict[str, str], manifest: Path, number: int) -> Database:
     )
     return Database(
         name=row["name"],
-        role=row["role"],
+        role=roles[row["role"]],
         tool=row["tool"],
         version=row["version"],
         url=row["url"],

@@ -59,7 +59,7 @@ class _Count:
     path: Path
     is_rna: bool
     hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-    bytes: int = 0
+    size: int = 0
     sequences: int = 0
     residues: int = 0
     lines: int = 0
@@ -82,7 +82,7 @@ class _Count:
         if len(empty) and not self.empty:
             self.first_empty = self._name(piece, int(empty[0]))
         self.hash.update(chunk)
-        self.bytes += len(chunk)
+        self.size += len(chunk)
         self.sequences += len(lengths)
         self.residues += int(lengths.sum())
         self.lines += len(piece.line_ends)
@@ -103,7 +103,7 @@ class _Count:
         return Shard(
             path=self.path,
             digest=self.hash.hexdigest(),
-            bytes=self.bytes,
+            bytes=self.size,
             sequences=self.sequences,
             residues=self.residues,
         )

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +85,7 @@ def _records(piece: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _require_no_empty(files: list[BinaryIO], database: Database) -> None:
+def _require_no_empty(files: Sequence[BinaryIO], database: Database) -> None:
     for file in files:
         if not file.tell():
             raise InputError(

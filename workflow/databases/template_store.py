@@ -10,7 +10,7 @@ import hashlib
 import json
 import sqlite3
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 from itertools import batched
 from multiprocessing import get_context
 from pathlib import Path, PurePath
-from typing import Protocol
+from typing import BinaryIO, Protocol, cast
 
 import zstandard
 
@@ -79,7 +79,7 @@ class FolderStructures:
         return self._chains(pdb_id).get(author_id)
 
     @cached_property
-    def _chains(self) -> "lru_cache[dict[str, TemplateChain]]":
+    def _chains(self) -> Callable[[str], dict[str, TemplateChain]]:
         @lru_cache(maxsize=4096)
         def chains(pdb_id: str) -> dict[str, TemplateChain]:
             try:
@@ -296,7 +296,7 @@ def _list_files(source: Path | Readable) -> Iterator[tuple[str, bytes | Path]]:
         with (
             tarfile.open(source)
             if isinstance(source, Path)
-            else tarfile.open(fileobj=source, mode="r|")
+            else tarfile.open(fileobj=cast(BinaryIO, source), mode="r|")
         ) as archive:
             for member in archive:
                 name = PurePath(member.name).name
