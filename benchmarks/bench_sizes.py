@@ -157,6 +157,7 @@ def write_job_tables(job: Job, features: Features, samples: list[Arrays]) -> Non
         num_tokens=features.num_tokens,
         seeds=[SEED],
         json=write_job(job),
+        notes=[],
     )
     write_table(Path("results/plan/jobs.parquet"), JOBS, JOBS.table([row]))
     table = FEATURES.table(features.to_rows())

@@ -9,7 +9,7 @@ it. AlphaFold 3 decides once, for ligands only and from reference conformers
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 SMALLEST_ANGLE = 25.0
 """Degrees from a straight line."""
@@ -36,7 +36,7 @@ def predicted_frames(
         alone = members[sizes[token_index[members]] == 1]
         if len(members) < 3:
             continue
-        _, nearest = cKDTree(positions[members]).query(positions[alone], k=3)
+        _, nearest = KDTree(positions[members]).query(positions[alone], k=3)
         first, second = (
             positions[members[nearest[:, i]]] - positions[alone] for i in (1, 2)
         )
