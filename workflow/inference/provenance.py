@@ -45,6 +45,12 @@ def driver_version() -> str | None:
     return _NVIDIA_DRIVER.read_text(encoding="utf-8").splitlines()[0].strip()
 
 
+def _environment(platform: str) -> dict[str, str]:
+    """What XLA was told by the environment; of numbers on a CPU it says nothing."""
+    names = () if platform == "cpu" else GPU_ENVIRONMENT
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def provenance(
     checkpoint: Checkpoint,
     config: ModelConfig,
@@ -96,9 +102,7 @@ def provenance(
         "backends": backends,
         "device": device.device_kind,
         "demoted": demoted(),
-        "environment": {
-            name: os.environ[name] for name in GPU_ENVIRONMENT if name in os.environ
-        },
+        "environment": _environment(device.platform),
         # One digit: it says that the device is in order, and of which kind it is.
         "canary": trust and float(f"{trust.deviation:.0e}"),
         "platform": device.platform,
