@@ -7,6 +7,7 @@
 # results/tables      scores, interfaces, failures             results/relaxed      relaxed ones
 # results/alphafold3  AlphaFold 3's own folder layout          results/report.html  open this first
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from snakemake.utils import min_version
 
 from workflow import resources
 from workflow.campaign import Campaign
-from workflow.dag import Batches, attempt_number, plan_for
+from workflow.dag import attempt_number, look
 from workflow.installation import PACKAGES
 from workflow.settings import check_settings
 
@@ -33,17 +34,18 @@ os.environ["PYTHONPATH"] = f"{PACKAGES}:{os.environ.get('PYTHONPATH', '')}"
 
 SETTINGS = check_settings(config, source="config")
 LIMITS = resources.read_limits(workflow.resource_settings)
-CAMPAIGN = Campaign()
-BATCHES = Batches(
-    CAMPAIGN,
-    SETTINGS,
-    plan_for(CAMPAIGN, SETTINGS, is_main_process=workflow.is_main_process),
-    LIMITS,
+BATCHES = look(
+    Campaign(), SETTINGS, LIMITS, is_main_process=workflow.is_main_process
 )
+# Settings are too long for a command line: the rule `plan` reads the files again.
+CONFIG_FILES = workflow.configfiles
+CONFIG_OVERRIDES = json.dumps(dict(workflow.config_settings.config))
 
 
 wildcard_constraints:
     batch=r"[\w.-]+",
+    plan=r"[\w.]+",
+    seen=r"\w+",
 
 
 include: "rules/plan.smk"
@@ -56,6 +58,7 @@ include: "rules/report.smk"
 localrules:
     all,
     plan,
+    make_room,
     collect,
     report,
     verdict,
@@ -64,7 +67,9 @@ localrules:
 rule all:
     default_target: True
     input:
-        plan="results/plan/plan.json",
+        planned=BATCHES.planned,
+        room=BATCHES.room,
+        outcomes=BATCHES.outcomes,
         scores="results/tables/scores.parquet",
         report="results/report.html",
         verdict="results/verdict.txt",

@@ -11,7 +11,6 @@ Markdown goes to benchmarks/results/plan_proteome.md.
 """
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -73,7 +72,7 @@ class Measurement:
     parse_job: float
     """Likewise, inside a cluster job."""
     forecast: Forecast
-    manifest_bytes: int
+    plan_bytes: int
 
 
 def make_proteome(folder: Path, num_jobs: int) -> None:
@@ -91,8 +90,7 @@ def make_proteome(folder: Path, num_jobs: int) -> None:
 
 def measure(folder: Path) -> Measurement:
     """Plans the campaign and lets Snakemake look at it."""
-    settings = json.dumps(yaml.safe_load((folder / "config.yaml").read_text()))
-    plan = _run(folder, "-m", "workflow.plan", "--settings", settings)
+    plan = _run(folder, "-m", "workflow.plan", "--configfile", "config.yaml")
     # The rule `plan` as Snakemake would have run it.
     dry_run = _run(folder, "-m", "snakemake", "-n", *_snakemake_options())
     parse = ("-c", _TIMED_SNAKEMAKE, "--list", *_snakemake_options())
@@ -102,7 +100,7 @@ def measure(folder: Path) -> Measurement:
         parse_main=_parsed_in(_run(folder, *parse)),
         parse_job=_parsed_in(_run(folder, *parse, "--mode", "subprocess")),
         forecast=read_forecast(folder / "results/plan/forecast.json"),
-        manifest_bytes=(folder / "results/plan/plan.json").stat().st_size,
+        plan_bytes=(folder / "results/plan/plan.json").stat().st_size,
     )
 
 
@@ -174,7 +172,7 @@ def format_results(num_jobs: int, found: Measurement) -> str:
         ("`snakemake -n`, peak memory", f"{found.dry_run.memory / 1e9:.2f} GB", ""),
         ("Snakefile, in the process started", f"{found.parse_main:.2f} s", "2 s"),
         ("Snakefile, in every cluster job", f"{found.parse_job:.2f} s", "2 s"),
-        ("manifest", f"{found.manifest_bytes / 1e6:.1f} MB", ""),
+        ("plan.json", f"{found.plan_bytes / 1e6:.1f} MB", ""),
         ("cluster jobs", f"{cost.cluster_jobs:,}", "1,500"),
         ("files at rest per job: results/, logs/, .snakemake/", f"{per_job:.2f}", "3"),
         ("of them features and prediction", f"{tables:.2f}", ""),

@@ -1,8 +1,9 @@
 # Features on a CPU, structures on a GPU: two jobs for every batch.
 rule featurise:
     input:
-        plan=ancient("results/plan/plan.json"),
-        needs=BATCHES.needs("featurise"),
+        planned=ancient(BATCHES.planned),
+        room=BATCHES.room_for("featurise"),
+        needs=ancient(BATCHES.needs("featurise")),
     output:
         outcomes="results/featurise/{batch}.parquet",
     log:
@@ -16,8 +17,6 @@ rule featurise:
         mem_mb=BATCHES.memory("featurise"),
         runtime=BATCHES.minutes("featurise"),
         attempt=attempt_number,
-    params:
-        contracts=BATCHES.contracts("featurise"),
     shell:
         "python -m workflow.engine.supervise featurise --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"
@@ -25,9 +24,9 @@ rule featurise:
 
 rule predict:
     input:
-        plan=ancient("results/plan/plan.json"),
-        features="results/featurise/{batch}.parquet",
-        checkpoint=SETTINGS.model.checkpoint,
+        planned=ancient(BATCHES.planned),
+        room=BATCHES.room_for("predict"),
+        features=ancient("results/featurise/{batch}.parquet"),
     output:
         outcomes="results/predict/{batch}.parquet",
     log:
@@ -42,9 +41,6 @@ rule predict:
         runtime=BATCHES.minutes("predict"),
         attempt=attempt_number,
         devices=1,
-    params:
-        contracts=BATCHES.contracts("predict"),
-        settings=BATCHES.settings_of("predict"),
     shell:
         "python -m workflow.engine.supervise predict --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"

@@ -1,9 +1,9 @@
 # Campaign-wide: tables to query, one page to look at, and the verdict.
 rule collect:
     input:
-        plan="results/plan/outcomes.parquet",
-        scores=expand("results/score/{batch}.parquet", batch=BATCHES.plan.jobs),
-        exported=expand("results/export/{batch}.parquet", batch=BATCHES.plan.jobs),
+        planned=ancient(BATCHES.planned),
+        room=BATCHES.room_for_tables,
+        outcomes=BATCHES.outcomes,
     output:
         scores="results/tables/scores.parquet",
         interfaces="results/tables/interfaces.parquet",
@@ -21,15 +21,13 @@ rule collect:
     resources:
         mem_mb=4000,
         runtime=30,
-    params:
-        contracts=BATCHES.contracts("score"),
-        settings=BATCHES.settings_of("score"),
     shell:
         "python -m workflow.collect 2> {log}"
 
 
 rule report:
     input:
+        room=BATCHES.room_for_report,
         scores="results/tables/scores.parquet",
         interfaces="results/tables/interfaces.parquet",
         failures="results/tables/failures.parquet",
@@ -52,6 +50,7 @@ rule report:
 # Fails while anything is unresolved, so that the campaign's exit status tells.
 rule verdict:
     input:
+        room=BATCHES.room_for_report,
         failures="results/tables/failures.parquet",
         report="results/report.html",
     output:

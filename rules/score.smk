@@ -1,8 +1,9 @@
 # What is done with every prediction: relaxed, scored, and written for other tools.
 rule relax:
     input:
-        plan=ancient("results/plan/plan.json"),
-        predictions="results/predict/{batch}.parquet",
+        planned=ancient(BATCHES.planned),
+        room=BATCHES.room_for("relax"),
+        predictions=ancient("results/predict/{batch}.parquet"),
     output:
         outcomes="results/relax/{batch}.parquet",
     log:
@@ -16,9 +17,6 @@ rule relax:
         mem_mb=BATCHES.memory("relax"),
         runtime=BATCHES.minutes("relax"),
         attempt=attempt_number,
-    params:
-        contracts=BATCHES.contracts("relax"),
-        settings=BATCHES.settings_of("relax"),
     shell:
         "python -m workflow.engine.supervise relax --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} --threads {threads} 2>> {log}"
@@ -26,9 +24,10 @@ rule relax:
 
 rule score:
     input:
-        plan=ancient("results/plan/plan.json"),
-        predictions="results/predict/{batch}.parquet",
-        relaxed="results/relax/{batch}.parquet",
+        planned=ancient(BATCHES.planned),
+        room=BATCHES.room_for("score"),
+        predictions=ancient("results/predict/{batch}.parquet"),
+        relaxed=ancient("results/relax/{batch}.parquet"),
     output:
         outcomes="results/score/{batch}.parquet",
     log:
@@ -42,9 +41,6 @@ rule score:
         mem_mb=BATCHES.memory("score"),
         runtime=BATCHES.minutes("score"),
         attempt=attempt_number,
-    params:
-        contracts=BATCHES.contracts("score"),
-        settings=BATCHES.settings_of("score"),
     shell:
         "python -m workflow.engine.supervise score --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"
@@ -52,8 +48,9 @@ rule score:
 
 rule export:
     input:
-        plan=ancient("results/plan/plan.json"),
-        scores=BATCHES.same_jobs("results/score/{batch}.parquet"),
+        planned=ancient(BATCHES.planned),
+        room=BATCHES.room_for("export"),
+        scores=ancient(BATCHES.same_jobs("score")),
     output:
         outcomes="results/export/{batch}.parquet",
     log:
@@ -67,8 +64,6 @@ rule export:
         mem_mb=BATCHES.memory("export"),
         runtime=BATCHES.minutes("export"),
         attempt=attempt_number,
-    params:
-        settings=BATCHES.settings_of("export"),
     shell:
         "python -m workflow.engine.supervise export --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"

@@ -1,8 +1,8 @@
 # Alignments and templates: each distinct sequence once, each database once per batch.
 rule search:
     input:
-        plan=ancient("results/plan/plan.json"),
-        databases=SETTINGS.search.databases,
+        planned=ancient(BATCHES.planned),
+        room=BATCHES.room_for("search"),
     output:
         outcomes="results/search/{batch}.parquet",
     log:
@@ -16,9 +16,6 @@ rule search:
         mem_mb=BATCHES.memory("search"),
         runtime=BATCHES.minutes("search"),
         attempt=attempt_number,
-    params:
-        contracts=BATCHES.contracts("search"),
-        settings=BATCHES.settings_of("search"),
     shell:
         "python -m workflow.engine.supervise search --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} --threads {threads} 2>> {log}"
@@ -26,9 +23,9 @@ rule search:
 
 rule templates:
     input:
-        plan=ancient("results/plan/plan.json"),
-        databases=SETTINGS.search.databases,
-        needs=BATCHES.needs("templates"),
+        planned=ancient(BATCHES.planned),
+        room=BATCHES.room_for("templates"),
+        needs=ancient(BATCHES.needs("templates")),
     output:
         outcomes="results/templates/{batch}.parquet",
     log:
@@ -42,9 +39,6 @@ rule templates:
         mem_mb=BATCHES.memory("templates"),
         runtime=BATCHES.minutes("templates"),
         attempt=attempt_number,
-    params:
-        contracts=BATCHES.contracts("templates"),
-        settings=BATCHES.settings_of("templates"),
     shell:
         "python -m workflow.engine.supervise templates --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} --threads {threads} 2>> {log}"

@@ -1,24 +1,26 @@
 """The plan in the form the Snakefile reads: batches, what each needs, and its size.
 
 Snakemake parses the Snakefile again inside every cluster job, so this file is small,
-quick to read, and imports nothing heavy. Batch ids are digests of what is in the
-batch: a batch that changes is a new batch, and one that does not is never touched.
+quick to read, and imports nothing heavy. Batch ids are digests of what a batch was made
+with: taking a job out, or putting it back, leaves them as they are.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from workflow.campaign import Campaign
+from af3_core.job import InputError
+from workflow.campaign import Campaign, split_item
 from workflow.tables import DamagedFile, read_json, write_json
 
 type Kind = Literal["search", "templates", "jobs"]
 """Batches of searches, of template searches, and of (job, seed)."""
 
-_VERSION = 2
+_VERSION = 3
+_KINDS: tuple[Kind, ...] = ("search", "templates", "jobs")
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,13 @@ class Batch:
     """Work for one cluster job.
 
     Items are sequence ids for search, template ids for templates, and `job.seed` for
-    the stages from featurise to score.
+    the stages from featurise to export.
     """
 
     items: tuple[str, ...]
+    """Those of its members that are wanted now."""
+    members: tuple[str, ...] = ()
+    """What it was made with; names it."""
     needs: tuple[str, ...] = ()
     """Batches of the stages before whose results this one reads."""
     database: str = ""
@@ -45,14 +50,67 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All batches of a campaign by stage and id."""
+class About:
+    """What results of a job depend on and its id does not say."""
 
-    inputs_digest: str
+    name: str
+    roles: tuple[str, ...]
+    """Roles of the databases that are searched for it, `templates` included."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a campaign depends on besides its jobs and settings, by content."""
+
+    weights: str = ""
+    """Digest of the checkpoint and of its configuration."""
+    searches: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By role and database: a digest of all that a search in it depends on, but for
+    the sequence."""
+    templates: str = ""
+    """Likewise of a search for templates; "" without databases for it."""
+    references: Mapping[str, str] = field(default_factory=dict)
+    """By job's name: digest of the known structure it is compared with."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All batches of a campaign by kind and id, and what their results depend on."""
+
     search: dict[str, Batch] = field(default_factory=dict)
     templates: dict[str, Batch] = field(default_factory=dict)
     jobs: dict[str, Batch] = field(default_factory=dict)
     """Batches of (job, seed): the stages from featurise to export share them."""
+    about: dict[str, About] = field(default_factory=dict)
+    """By job id."""
+    contents: Contents = Contents()
+    settings: str = ""
+    """Digest of the settings."""
+    refused: str = ""
+    """Digest of what was refused."""
+    id: str = ""
+    """Names all of this; see `with_id`."""
+
+    def batch(self, kind: Kind, name: str) -> Batch:
+        """A batch of a kind.
+
+        Raises:
+            InputError: the plan has none of this name.
+        """
+        batches = self.of_kind(kind)
+        if name not in batches:
+            allowed = "a batch of the plan; if it was made anew meanwhile, start again"
+            raise InputError("plan.json", "batch", name, allowed)
+        return batches[name]
+
+    def items_of(self, job_ids: Container[str]) -> set[str]:
+        """All (job, seed) of these jobs."""
+        return {
+            item
+            for batch in self.jobs.values()
+            for item in batch.items
+            if split_item(item)[0] in job_ids
+        }
 
     def of_kind(self, kind: Kind) -> dict[str, Batch]:
         """The batches of a kind, by id."""
@@ -61,58 +119,66 @@ class Plan:
         ]
 
 
+def with_id(plan: Plan) -> Plan:
+    """The plan under the name of its content.
+
+    What depends on measured times only is no part of it: they change while it runs.
+    """
+    content = _to_json(plan)
+    for kind in _KINDS:
+        for batch in content[kind].values():
+            del batch["seconds"]
+    del content["id"]
+    return replace(plan, id=batch_id(content))
+
+
 def batch_id(*content: object) -> str:
-    """A stable name for a batch with this content."""
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+    """A stable name for what has this content."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def plan_path(campaign: Campaign) -> Path:
+    """The file that says the plan is there; it is written last but for its mark."""
+    return campaign.plan / "plan.json"
+
+
+def planned_path(campaign: Campaign, name: str) -> Path:
+    """An empty file that says that the plan of this name is the one on disk."""
+    return campaign.plan / f"{name}.planned"
 
 
 def write_plan_file(campaign: Campaign, plan: Plan) -> None:
     """Writes the batches."""
-    write_json(plan_path(campaign), {"version": _VERSION, **asdict(plan)})
+    write_json(plan_path(campaign), {"version": _VERSION, **_to_json(plan)})
 
 
-def plan_path(campaign: Campaign) -> Path:
-    """The file that says the plan is there; it is written last."""
-    return campaign.plan / "plan.json"
+def _to_json(plan: Plan) -> dict[str, Any]:
+    content = dict(vars(plan))
+    for kind in _KINDS:
+        batches = plan.of_kind(kind)
+        content[kind] = {name: dict(vars(batch)) for name, batch in batches.items()}
+    content["about"] = {job: [a.name, a.roles] for job, a in plan.about.items()}
+    content["contents"] = vars(plan.contents)
+    return content
 
 
 def load_plan(campaign: Campaign) -> Plan | None:
     """The plan on disk, or None where none is whole and of this version."""
-    path = plan_path(campaign)
     try:
-        raw = read_json(path)
+        raw = read_json(plan_path(campaign))
     except (FileNotFoundError, DamagedFile):
         return None
     if raw.pop("version") != _VERSION:
         return None
-    stages = {
-        stage: {
-            name: Batch(
-                **{
-                    **batch,
-                    "items": tuple(batch["items"]),
-                    "needs": tuple(batch["needs"]),
-                }
-            )
-            for name, batch in raw[stage].items()
-        }
-        for stage in ("search", "templates", "jobs")
+    for kind in _KINDS:
+        raw[kind] = {name: _batch(batch) for name, batch in raw[kind].items()}
+    raw["about"] = {
+        job: About(name, tuple(roles)) for job, (name, roles) in raw["about"].items()
     }
-    return Plan(inputs_digest=raw["inputs_digest"], **stages)
+    return Plan(**{**raw, "contents": Contents(**raw["contents"])})
 
 
-def digest_inputs(files: Iterable[Path], settings: str) -> str:
-    """Names a set of input files as they are now, and the settings that plan them.
-
-    Sizes and times of change stand for contents, so 20,000 files take a fraction of
-    a second.
-    """
-    state: list[object] = [_VERSION, settings]
-    for file in files:
-        try:
-            status = file.stat()
-        except OSError:
-            state.append((str(file), None))
-        else:
-            state.append((str(file), status.st_size, status.st_mtime_ns))
-    return batch_id(state)
+def _batch(raw: dict[str, Any]) -> Batch:
+    lists = {name: tuple(raw[name]) for name in ("items", "members", "needs")}
+    return Batch(**{**raw, **lists})

@@ -171,30 +171,21 @@ def check(
         raise typer.Exit(EXIT_WRONG)
 
 
-@app.command(context_settings=_PASSING)
+@app.command()
 def plan(
-    context: typer.Context,
     directory: Directory = _HERE,
     configfile: Config = None,
     profile: Profile = None,
 ) -> None:
     """Say what would run and what it will take: hours, memory, jobs, disk, files."""
-    from rich.console import Console
-
-    from workflow.launch import print_failures, run_snakemake
+    from workflow.settings import read_settings
     from workflow.summary import print_plan
 
     campaign, config = _open(directory, configfile)
     _require_no_mistake(campaign, config, profile)
-    console, options = _console(), ["plan", *context.args]
-    ended = run_snakemake(campaign, config, options, Console(quiet=True), name="plan")
-    if ended.is_stopped:
-        typer.echo("Stopped.")
-    elif ended.status == 0:
-        print_plan(campaign, console)
-    else:
-        print_failures(ended, campaign.root, console)
-    raise typer.Exit(ended.status)
+    # Paths of the settings are relative to the campaign's folder.
+    _enter(directory)
+    print_plan(campaign, read_settings(config), _console())
 
 
 @app.command(context_settings=_PASSING)
@@ -222,12 +213,12 @@ def retry(
 ) -> None:
     """Run, and try again what failed for other causes than its input."""
     from workflow.batches import load_plan
-    from workflow.retry import withdraw_failures
+    from workflow.retry import ask_for_retry
 
     campaign, config = _open(directory, configfile)
     _require_no_mistake(campaign, config, profile)
     planned = load_plan(campaign)
-    count = withdraw_failures(campaign, planned) if planned is not None else 0
+    count = ask_for_retry(campaign, planned) if planned is not None else 0
     typer.echo(f"{count} failed items will be tried again.")
     raise typer.Exit(_run(campaign, config, profile, context.args))
 
@@ -498,7 +489,7 @@ def _run(
     elif ended.status:
         print_failures(ended, campaign.root, console)
     if ended.status == 0 or campaign.plan.is_dir():
-        print_results(campaign, console)
+        print_results(campaign, console, is_complete=ended.status == 0)
     return ended.status
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from af3_core.columns import Contract
 from af3_core.contracts import (
     INTERFACES,
     OUTCOMES,
@@ -24,10 +25,12 @@ from af3_core.contracts import (
 )
 from workflow.batches import Plan
 from workflow.campaign import Campaign
+from workflow.keys import Keys, read_keys
 from workflow.results.ranking import rank_rows
 from workflow.results.screen import screen_table
 from workflow.stages import STAGES
-from workflow.step import read_plan, read_planned_settings, run_step
+from workflow.step import run_step
+from workflow.survey import gathered
 from workflow.tables import concatenate, read_table, write_table
 
 
@@ -40,34 +43,68 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def collect_tables(campaign: Campaign) -> None:
-    """Writes the campaign's tables from the batches of the plan."""
-    plan, settings = read_plan(campaign), read_planned_settings(campaign)
-    files = [campaign.scores(name) for name in plan.jobs]
-    rows = SAMPLE_SCORES.rows(concatenate(files, SAMPLE_SCORES))
-    scores = SCORES.table(rank_rows(rows, settings.score.rank_by))
+    """Writes the campaign's tables from the batches of the plan, wanted jobs only."""
+    keys = read_keys(campaign)
+    plan, batches = keys.plan, list(keys.plan.jobs)
+    gathered_from = {"gathered": gathered(campaign, plan)}
+
+    def write(name: str, contract: Contract, table: pa.Table) -> None:
+        path = campaign.tables / f"{name}.parquet"
+        write_table(path, contract, table, made_from=keys.tables, notes=gathered_from)
+
+    wanted = pa.array([item for b in plan.jobs.values() for item in b.items])
+    of_all = concatenate(map(campaign.scores, batches), SAMPLE_SCORES)
+    rows = SAMPLE_SCORES.rows(_of_items(of_all, wanted))
+    ranked = rank_rows(rows, keys.settings.score.rank_by)
     order = [
         ("ranking_score", "descending"),
         ("name", "ascending"),
         ("rank", "ascending"),
     ]
-    write_table(campaign.tables / "scores.parquet", SCORES, scores.sort_by(order))
-    files = [campaign.interfaces(name) for name in plan.jobs]
-    interfaces = concatenate(files, INTERFACES)
-    write_table(campaign.tables / "interfaces.parquet", INTERFACES, interfaces)
+    scores = SCORES.table(ranked).sort_by(order)
+    write("scores", SCORES, scores)
+    interfaces = _of_items(
+        concatenate(map(campaign.interfaces, batches), INTERFACES), wanted
+    )
+    write("interfaces", INTERFACES, interfaces)
     chains = read_table(campaign.plan / "screen_chains.parquet", SCREEN_CHAINS)
-    screen = screen_table(chains, scores, interfaces)
-    write_table(campaign.tables / "screen.parquet", SCREEN, screen)
-    files = [campaign.provenance(name) for name in plan.jobs]
+    write("screen", SCREEN, screen_table(chains, scores, interfaces))
+    files = [campaign.provenance(name) for name in batches]
     provenance = concatenate([f for f in files if f.is_file()], PROVENANCE)
-    write_table(campaign.tables / "provenance.parquet", PROVENANCE, provenance)
-    outcomes = concatenate(outcome_files(campaign, plan), OUTCOMES)
-    write_table(campaign.tables / "outcomes.parquet", OUTCOMES, outcomes)
+    write("provenance", PROVENANCE, _of_items(provenance, wanted))
+    outcomes = _wanted_outcomes(
+        keys, concatenate(outcome_files(campaign, plan), OUTCOMES)
+    )
+    write("outcomes", OUTCOMES, outcomes)
     # A search that failed is tried again with each job that needs it, so that the
     # job's own row tells what came of it.
     is_search = pc.field("stage").isin(["search", "templates"])
     is_failed = (pc.field("status") == "failed") & ~is_search
     failures = _without_repeats(outcomes.filter(is_failed))
-    write_table(campaign.tables / "failures.parquet", OUTCOMES, failures)
+    write("failures", OUTCOMES, failures)
+
+
+def _of_items(table: pa.Table, wanted: pa.Array) -> pa.Table:
+    """Rows of these (job, seed): a batch may hold some of jobs taken out since."""
+    seeds = pc.cast(table["seed"], pa.string())
+    items = pc.binary_join_element_wise(table["job_id"], seeds, ".")
+    return table.filter(pc.is_in(items, wanted.cast(pa.string())))
+
+
+def _wanted_outcomes(keys: Keys, outcomes: pa.Table) -> pa.Table:
+    """Rows of what the plan still wants, and of what it refused."""
+    wanted = {
+        (stage.name, name, item)
+        for stage in STAGES
+        for name, batch in keys.plan.of_kind(stage.kind).items()
+        for item in keys.items(stage.name, batch)
+    }
+    rows = zip(
+        *(outcomes[name].to_pylist() for name in ("stage", "batch_id", "item")),
+        strict=True,
+    )
+    keep = [row in wanted or row[0] == "plan" for row in rows]
+    return outcomes.filter(pa.array(keep, pa.bool_()))
 
 
 def outcome_files(campaign: Campaign, plan: Plan) -> list[Path]:

@@ -23,7 +23,8 @@ from af3_core.contracts import (
 )
 from workflow.batches import Plan
 from workflow.campaign import Campaign, split_item
-from workflow.engine.items import Task, commit_outcomes, go_through
+from workflow.engine.items import Task, go_through
+from workflow.keys import read_keys
 from workflow.results.batch_files import BatchFiles
 from workflow.results.export_files import RELAXED_FOLDER, File, job_files
 from workflow.results.export_folders import remove_exports
@@ -32,10 +33,9 @@ from workflow.settings import Settings
 from workflow.step import (
     parse_step,
     read_job_rows,
-    read_plan,
-    read_planned_settings,
     run_step,
 )
+from workflow.survey import commit_batch
 from workflow.tables import replacing
 
 
@@ -47,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def export_batch(campaign: Campaign, batch: str) -> None:
     """Writes the folders of the batch's jobs and the batch's outcomes."""
-    settings, plan = read_planned_settings(campaign), read_plan(campaign)
+    keys = read_keys(campaign)
+    settings, plan = keys.settings, keys.plan
+    wanted = keys.items("export", plan.batch("jobs", batch))
     scores = read_scores(campaign, plan, batch, settings.score.rank_by)
     jobs = read_job_rows(campaign, set(scores))
     holder = {item: name for name, other in plan.jobs.items() for item in other.items}
@@ -63,9 +65,11 @@ def export_batch(campaign: Campaign, batch: str) -> None:
         else:
             export_job(campaign, job, scores[task.name], relaxed, settings)
 
-    tasks = [Task(job_id, job_id) for job_id in sorted(jobs)]
-    rows = go_through(campaign, "export", batch, tasks, export)
-    commit_outcomes(campaign, "export", batch, rows)
+    tasks = [Task(job_id, job_id, wanted[job_id]) for job_id in sorted(jobs)]
+    outcomes = go_through(campaign, "export", batch, tasks, export)
+    scored = {f"{row.job_id}.{row.seed}" for rows in scores.values() for row in rows}
+    partial = {split_item(item)[0] for item in plan.items_of(wanted) - scored}
+    commit_batch(campaign, keys, "export", batch, outcomes, partial=partial)
 
 
 def read_scores(

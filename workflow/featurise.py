@@ -12,37 +12,25 @@ from functools import partial
 import pyarrow as pa
 
 from af3_core.chemistry.dictionary import Components
-from af3_core.contracts import FEATURES, JobRow
+from af3_core.contracts import FEATURES
 from af3_core.features.featurise import embed_references, featurise
 from af3_core.features.options import AS_PUBLISHED, FeatureOptions
 from af3_core.job import Job
-from workflow.campaign import Campaign, split_item
+from workflow.campaign import Campaign
 from workflow.engine.guard import log
-from workflow.engine.items import Item, commit_outcomes, find_item, work_through
+from workflow.engine.items import Item, work_through
+from workflow.keys import read_keys
 from workflow.needs import chain_needs
 from workflow.results.features_file import features_table
 from workflow.searching.again import with_searches
-from workflow.searching.evidence import add_evidence, evidence_keys, search_facts
-from workflow.settings import Settings, digest_of
+from workflow.searching.evidence import add_evidence, search_facts
 from workflow.step import (
     job_of,
     parse_step,
     read_job_rows,
-    read_plan,
-    read_planned_settings,
     run_step,
 )
-
-
-def features_key(row: JobRow, settings: Settings) -> str:
-    """Names everything a job's features are made from."""
-    job = job_of(row)
-    found = with_searches(
-        partial(evidence_keys, job, settings), chain_needs(job), settings.search
-    )
-    keys = [key.digest for key in found]
-    chosen = settings.feature_options()
-    return digest_of(FEATURES.version, row.json, keys, repr(chosen))
+from workflow.survey import commit_batch
 
 
 def make_features(
@@ -72,17 +60,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def featurise_batch(campaign: Campaign, batch: str) -> None:
     """Makes what is missing and writes the batch's outcomes."""
-    settings, plan = read_planned_settings(campaign), read_plan(campaign)
-    job_ids = {split_item(item)[0] for item in plan.jobs[batch].items}
-    rows = read_job_rows(campaign, job_ids)
+    keys = read_keys(campaign)
+    settings = keys.settings
+    wanted = keys.items("featurise", keys.plan.batch("jobs", batch))
+    rows = read_job_rows(campaign, set(wanted))
     items = [
-        find_item(
-            job_id,
-            campaign.features(job_id),
-            FEATURES,
-            partial(features_key, row, settings),
-        )
-        for job_id, row in sorted(rows.items())
+        Item(job_id, job_id, campaign.features(job_id), FEATURES, key)
+        for job_id, key in wanted.items()
     ]
     options = settings.feature_options()
 
@@ -94,7 +78,7 @@ def featurise_batch(campaign: Campaign, batch: str) -> None:
         return make_features(complete, search_facts(job, settings), options)
 
     outcomes = work_through(campaign, "featurise", batch, items, make)
-    commit_outcomes(campaign, "featurise", batch, outcomes)
+    commit_batch(campaign, keys, "featurise", batch, outcomes)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,31 @@
 """Plans a campaign: reads every input and says what will be computed, in batches.
 
-    python -m workflow.plan --settings '{…}'
+    python -m workflow.plan --configfile config.yaml
 
 writes `results/plan/`: `plan.json` (the batches; all that the Snakefile reads),
 `jobs.parquet`, `chains.parquet`, `screen_chains.parquet` (what the jobs of screens are
 for), `outcomes.parquet` (inputs that were refused, with file, field, value and what is
-allowed), `forecast.json` (what it all will take) and `settings.json`.
+allowed), `forecast.json` (what it all will take), `settings.json`, and `sources.json`
+(the files that were read, as they were before).
 """
 
 import argparse
 import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
 
 from af3_core.chemistry.dictionary import Components
 from af3_core.contracts import (
     CHAINS,
+    CONTRACTS,
     JOBS,
     SCREEN_CHAINS,
     ChainRow,
@@ -31,14 +37,22 @@ from af3_core.features.notes import job_notes
 from af3_core.features.options import FeatureOptions
 from af3_core.inputs.chemistry import standard_components
 from af3_core.inputs.files import find_inputs, iterate_jobs
+from af3_core.inputs.text import noting_reads
 from af3_core.job import MAX_SEED, InputError, Job, write_job
 from workflow.batches import (
+    Batch,
+    Kind,
     Plan,
+    batch_id,
     load_plan,
+    planned_path,
+    with_id,
     write_plan_file,
 )
 from workflow.campaign import Campaign
+from workflow.contents import find_contents
 from workflow.databases.catalogue import SEARCHED, Database, read_manifest
+from workflow.digests import Files, find_identity
 from workflow.engine.failures import Failure, classify
 from workflow.engine.items import commit_outcomes, outcome
 from workflow.planning.batching import (
@@ -51,13 +65,21 @@ from workflow.planning.batching import (
 from workflow.planning.buckets import CostModel
 from workflow.planning.costs import campaign_timings, find_costs
 from workflow.planning.forecast import Forecast, forecast, forecast_path
-from workflow.planning.inputs import inputs_digest
 from workflow.results.export_folders import remove_stale_exports
 from workflow.results.screen import chain_rows
-from workflow.settings import Settings, check_settings
+from workflow.settings import Settings, check_settings, digest_of
+from workflow.stages import STAGES
 from workflow.step import run_step
-from workflow.tables import table_writer, write_json, write_table
+from workflow.tables import (
+    DamagedFile,
+    read_json,
+    table_writer,
+    verify,
+    write_json,
+    write_table,
+)
 
+_PLAN_TABLES = ("jobs", "chains", "screen_chains", "outcomes")
 _JOBS_PER_GROUP, _LETTERS_PER_GROUP = 1024, 50_000_000
 """Jobs are written when there are so many, or so many letters of JSON."""
 
@@ -70,6 +92,48 @@ class PlannedCampaign:
     jobs: list[PlannedJob]
     refusals: list[Refusal]
     forecast: Forecast
+    files: Files
+    """All that was read for it."""
+    inputs: tuple[str, ...]
+    """Files that the settings' inputs came to."""
+
+
+def current_plan(campaign: Campaign, settings: Settings) -> Plan:
+    """The plan on disk if nothing that it was made of has changed, else a new one.
+
+    Nothing is written.
+
+    Raises:
+        InputError: see `make_plan`.
+    """
+    written = load_plan(campaign)
+    if written is not None and _is_current(campaign, settings, written):
+        return written
+    return make_plan(campaign, settings, written).plan
+
+
+def _is_current(campaign: Campaign, settings: Settings, plan: Plan) -> bool:
+    try:
+        sources = read_json(campaign.plan / "sources.json")
+    except (FileNotFoundError, DamagedFile):
+        return False
+    return (
+        plan.settings == settings_digest(settings)
+        and sources["plan"] == plan.id
+        and tuple(sources["inputs"]) == _list_inputs(settings)
+        and Files.from_json(sources).are_unchanged()
+    )
+
+
+def settings_digest(settings: Settings) -> str:
+    """Names all settings, and the versions of the tables that are made by them."""
+    versions = {name: contract.version for name, contract in CONTRACTS.items()}
+    return digest_of(settings.model_dump(mode="json"), versions)
+
+
+def _list_inputs(settings: Settings) -> tuple[str, ...]:
+    files, errors = find_inputs(settings.inputs)
+    return (*map(str, files), *map(str, errors))
 
 
 def make_plan(
@@ -90,37 +154,89 @@ def make_plan(
     if folder is not None and not folder.is_dir():
         allowed = "a folder of known structures, or null"
         raise InputError("config", "score.references", str(folder), allowed)
+    files = Files(known=_known_files(campaign))
+    for table in (settings.search.databases, settings.plan.costs):
+        if table is not None:
+            files.note(table)
     costs = find_costs(settings.plan, campaign_timings(campaign))
+    # What a screen asks for must not change with what is measured while it runs.
+    steady = find_costs(settings.plan.model_copy(update={"device": None}), ()).model
     jobs: dict[str, PlannedJob] = {}
     refusals: list[Refusal] = []
     options = settings.feature_options()
     count = functools.partial(_count, options=options)
     screens: list[str] = []
-    for path, read in _read_inputs(settings, costs.model, screens.append):
-        try:
-            if isinstance(read, InputError):
-                raise read
-            read = _with_seeds(read, str(path), settings.predict.num_seeds)
-            planned = plan_job(str(path), read, count, settings.predict.max_tokens)
-            job = replace(planned, notes=_notes(read, options))
-            _claim_name(job, jobs)
-        except InputError as error:
-            record = "" if isinstance(read, InputError) else read.record
-            refusals.append(Refusal(str(path), error.of(error.record or record)))
-        else:
-            on_job(job, read)
+    inputs = _list_inputs(settings)
+    with noting_reads(files.note):
+        for path, read in _read_inputs(settings, steady, screens.append):
+            try:
+                if isinstance(read, InputError):
+                    raise read
+                read = _with_seeds(read, str(path), settings.predict.num_seeds)
+                planned = plan_job(str(path), read, count, *_most_tokens(settings))
+                job = replace(planned, notes=_notes(read, options))
+                _claim_name(job, jobs)
+            except InputError as error:
+                record = "" if isinstance(read, InputError) else read.record
+                refusals.append(Refusal(str(path), error.of(error.record or record)))
+            else:
+                on_job(job, read)
     planned, databases = list(jobs.values()), read_manifest(settings.search.databases)
-    plan = plan_batches(
+    batches = plan_batches(
         planned,
         _targets(databases),
         settings,
         costs.model,
-        inputs_digest=inputs_digest(settings),
-        before=before,
+        before=None if before is None else _begun(campaign, before),
+    )
+    names = [job.name for job in planned]
+    plan = with_id(
+        replace(
+            batches,
+            contents=find_contents(settings, databases, names, files),
+            settings=settings_digest(settings),
+            refused=digest_of(_refusal_rows(refusals)),
+        )
     )
     cost = forecast(plan, planned, refusals, databases, costs, settings)
     cost = replace(cost, screens=screens)
-    return PlannedCampaign(plan, planned, refusals, cost)
+    return PlannedCampaign(plan, planned, refusals, cost, files, inputs)
+
+
+def _known_files(campaign: Campaign) -> Files | None:
+    try:
+        return Files.from_json(read_json(campaign.plan / "sources.json"))
+    except (FileNotFoundError, DamagedFile):
+        return None
+
+
+def _begun(campaign: Campaign, plan: Plan) -> Plan:
+    """The batches that anything was done for; the others may be planned anew."""
+    kept: dict[Kind, dict[str, Batch]] = {"search": {}, "templates": {}, "jobs": {}}
+    for stage in STAGES:
+        folders = campaign.outcomes(stage.name, "x"), campaign.journal(stage.name, "x")
+        names = {
+            file.rpartition(".")[0]
+            for folder in (path.parent for path in folders)
+            for file in (os.listdir(folder) if folder.is_dir() else ())
+        }
+        batches = plan.of_kind(stage.kind)
+        kept[stage.kind] |= {name: batches[name] for name in batches.keys() & names}
+    in_order = {
+        kind: {
+            name: batch for name, batch in plan.of_kind(kind).items() if name in some
+        }
+        for kind, some in kept.items()
+    }
+    return Plan(in_order["search"], in_order["templates"], in_order["jobs"])
+
+
+def _most_tokens(settings: Settings) -> tuple[int, str]:
+    """Tokens of the largest job that can run, and the setting that says so."""
+    limits = [(settings.predict.max_tokens, "predict.max_tokens")]
+    if settings.predict.buckets is not None:
+        limits.append((max(settings.predict.buckets), "predict.buckets"))
+    return min(limits)
 
 
 def _read_inputs(
@@ -193,11 +309,28 @@ def _targets(databases: Iterable[Database]) -> list[SearchTarget]:
     ]
 
 
-def write_plan(campaign: Campaign, settings: Settings) -> None:
-    """Plans and writes the tables, last the batches: they say the rest is there."""
+def write_plan(campaign: Campaign, settings: Settings, name: str = "") -> None:
+    """Plans and writes the tables, last the batches: they say the rest is there.
+
+    Args:
+        campaign: whose folder is written.
+        settings: its.
+        name: what the plan has to come to: its id, which a dot and more may follow.
+
+    Raises:
+        InputError: it comes to another plan, or one that cannot be made.
+    """
     before = load_plan(campaign)
     with _jobs_table(campaign.plan / "jobs.parquet") as add_job:
         made = make_plan(campaign, settings, before, add_job)
+        plan = made.plan
+        if name and name.partition(".")[0] != plan.id:
+            raise InputError(
+                "the campaign",
+                "inputs",
+                "edited while the campaign was being planned",
+                "inputs and configuration that stay as they are meanwhile; start again",
+            )
     chains = [row for job in made.jobs for row in _chain_rows(job)]
     write_table(campaign.plan / "chains.parquet", CHAINS, CHAINS.table(chains))
     places = chain_rows((job.job_id, job.job) for job in made.jobs)
@@ -206,9 +339,35 @@ def write_plan(campaign: Campaign, settings: Settings) -> None:
     commit_outcomes(campaign, "plan", "outcomes", _refusal_rows(made.refusals))
     write_json(campaign.plan / "settings.json", settings.model_dump(mode="json"))
     write_json(forecast_path(campaign), asdict(made.forecast))
-    write_plan_file(campaign, made.plan)
+    sources = {"plan": plan.id, "inputs": made.inputs, **made.files.to_json()}
+    write_json(campaign.plan / "sources.json", sources)
+    write_plan_file(campaign, plan)
     names = {job.job_id: job.name for job in made.jobs}
-    remove_stale_exports(campaign, made.plan, names)
+    remove_stale_exports(campaign, plan, names)
+    for old in campaign.plan.glob("*.planned"):
+        old.unlink(missing_ok=True)
+    for mark in {plan.id, name or plan.id}:
+        planned_path(campaign, mark).touch()
+
+
+def find_damage(campaign: Campaign) -> str:
+    """Names the files of the plan that are not as they were written, as they lie there;
+    "" where all are well."""
+    found = []
+    checks = (
+        *((verify, f"{table}.parquet") for table in _PLAN_TABLES),
+        *(
+            (read_json, f"{n}.json")
+            for n in ("settings", "forecast", "sources", "plan")
+        ),
+    )
+    for check, name in checks:
+        path = campaign.plan / name
+        try:
+            check(path)
+        except (FileNotFoundError, DamagedFile):
+            found.append((name, find_identity(path)))
+    return batch_id(found) if found else ""
 
 
 @contextmanager
@@ -288,13 +447,36 @@ def _refusal_rows(refusals: list[Refusal]) -> list[OutcomeRow]:
     ]
 
 
+def read_config(files: Sequence[Path], overrides: str) -> Settings:
+    """The settings of configuration files, later ones before earlier ones.
+
+    Args:
+        files: of YAML or JSON.
+        overrides: an object in JSON, before all of them.
+
+    Raises:
+        InputError: naming the first wrong key or value.
+    """
+    config: dict[str, Any] = {}
+    for file in files:
+        update_config(config, load_configfile(file))
+    update_config(config, json.loads(overrides))
+    return check_settings(config, source="config")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Plans the campaign in this folder."""
     parser = argparse.ArgumentParser(prog="workflow.plan", description=__doc__)
-    parser.add_argument("--settings", required=True, help="the settings, as JSON")
+    parser.add_argument("--configfile", type=Path, nargs="+", required=True)
+    parser.add_argument("--config", default="{}", help="an object that overrides them")
+    parser.add_argument("--name", default="", help="what the plan has to come to")
     arguments = parser.parse_args(argv)
-    settings = check_settings(json.loads(arguments.settings), source="settings")
-    return run_step(lambda: write_plan(Campaign(), settings))
+
+    def plan() -> None:
+        settings = read_config(arguments.configfile, arguments.config)
+        write_plan(Campaign(), settings, arguments.name)
+
+    return run_step(plan)
 
 
 if __name__ == "__main__":

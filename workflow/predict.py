@@ -16,9 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from af3_core.contracts import PREDICTIONS, PROVENANCE
+from af3_core.job import InputError
 from af3_core.model.canary import measure
 from kernels import demoted, record_choices
-from workflow.campaign import Campaign, split_item
+from workflow.campaign import Campaign
+from workflow.contents import weights_digest
+from workflow.digests import Files
 from workflow.engine.attempts import EXIT_DEVICE, Attempts, Group, begin_attempts
 from workflow.engine.failures import DeviceError
 from workflow.engine.guard import Guard, log
@@ -26,7 +29,6 @@ from workflow.engine.items import (
     Item,
     Progress,
     blocked_items,
-    commit_outcomes,
     items_from,
     outcomes_of,
     unfinished,
@@ -48,15 +50,16 @@ from workflow.inference.worker import (
     Worker,
     do_without,
     has_unified_memory,
-    prediction_key,
     rungs_here,
     start_worker,
 )
+from workflow.keys import Keys, read_keys
 from workflow.pooling import provenance_of
 from workflow.results.trunk_files import is_trunk_file_current
 from workflow.settings import Settings, TrunkFile, digest_of
-from workflow.step import parse_step, read_plan, read_planned_settings, run_step
+from workflow.step import parse_step, run_step
 from workflow.store.entries import Store
+from workflow.survey import commit_batch
 from workflow.tables import write_table
 
 
@@ -73,16 +76,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def predict_batch(campaign: Campaign, batch: str) -> None:
     """Makes what is missing; writes the batch's timings and outcomes."""
-    settings = read_planned_settings(campaign)
-    planned = read_plan(campaign).jobs[batch]
-    key = prediction_key(settings)
-
-    def features_of(item: str) -> Path:
-        return campaign.features(split_item(item)[0])
-
-    items = items_from(
-        planned.items, features_of, campaign.prediction, PREDICTIONS, key
-    )
+    keys = read_keys(campaign)
+    settings, planned = keys.settings, keys.plan.batch("jobs", batch)
+    wanted = keys.items("predict", planned)
+    items = items_from(wanted, campaign.prediction, PREDICTIONS)
     before = unfinished(campaign.outcomes("featurise", batch))
     blocked = blocked_items(items, before)
     kinds = settings.predict.trunk_files
@@ -105,8 +102,9 @@ def predict_batch(campaign: Campaign, batch: str) -> None:
     )
     passages: dict[str, Passage[Item]] = {}
     if attempts.next_group(todo) is not None:
+        _require_planned_weights(keys)
         worker = start_worker(campaign, settings, planned.bucket, planned.msa_rows)
-        trust = trust_device(worker, settings, key)
+        trust = trust_device(worker, settings, keys.network)
         worker = replace(worker, trust=trust)
         timings = begin_timings(campaign.timings(batch), batch, planned.bucket, trust)
         try:
@@ -125,7 +123,19 @@ def predict_batch(campaign: Campaign, batch: str) -> None:
         seconds=seconds,
     )
     write_table(campaign.provenance(batch), PROVENANCE, provenance_of(items))
-    commit_outcomes(campaign, "predict", batch, rows)
+    commit_batch(campaign, keys, "predict", batch, rows)
+
+
+def _require_planned_weights(keys: Keys) -> None:
+    """The key of a prediction says that it is made of the weights of the plan.
+
+    Raises:
+        InputError: they are others now.
+    """
+    checkpoint = keys.settings.model.checkpoint
+    if weights_digest(checkpoint, Files()) != keys.plan.contents.weights:
+        allowed = "the weights that the campaign was planned with; start it again"
+        raise InputError(str(checkpoint), "model.checkpoint", "changed since", allowed)
 
 
 def _is_done(campaign: Campaign, item: Item, kinds: Sequence[TrunkFile]) -> bool:

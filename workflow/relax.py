@@ -20,16 +20,17 @@ from af3_core.structures.structure import chemistry_of, structure_of
 from workflow.campaign import Campaign, split_item
 from workflow.engine.items import (
     Item,
-    commit_outcomes,
     items_from,
     log,
     unfinished,
     work_through,
 )
+from workflow.keys import read_keys
 from workflow.results.batch_files import BatchFiles
 from workflow.results.features_file import read_features
-from workflow.settings import Relax, digest_of
-from workflow.step import parse_step, read_plan, read_planned_settings, run_step
+from workflow.settings import Relax
+from workflow.step import parse_step, run_step
+from workflow.survey import commit_batch
 from workflow.tables import read_rows_of
 
 
@@ -54,12 +55,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def relax_batch(campaign: Campaign, batch: str) -> None:
     """Relaxes what is missing and writes the batch's outcomes."""
-    settings = read_planned_settings(campaign).relax
-    planned = read_plan(campaign).jobs[batch]
-    key = digest_of(RELAXED.version, settings.model_dump())
-    items = items_from(
-        planned.items, campaign.prediction, campaign.relaxed, RELAXED, key
-    )
+    keys = read_keys(campaign)
+    settings, planned = keys.settings.relax, keys.plan.batch("jobs", batch)
+    items = items_from(keys.items("relax", planned), campaign.relaxed, RELAXED)
 
     def make(item: Item) -> pa.Table:
         return RELAXED.table(_relax_item(campaign, item, settings))
@@ -74,7 +72,7 @@ def relax_batch(campaign: Campaign, batch: str) -> None:
         patience=1.2 * settings.max_seconds * _MOST_SAMPLES[settings.samples] + 60,
     )
     files.join(batch, planned.items)
-    commit_outcomes(campaign, "relax", batch, rows)
+    commit_batch(campaign, keys, "relax", batch, rows)
 
 
 def _relax_item(campaign: Campaign, item: Item, settings: Relax) -> list[RelaxedRow]:

@@ -1,37 +1,40 @@
-"""Takes back the word of batches that have failed items, so that these are tried again.
+"""Asks for another try of what failed.
 
 A failure stands until its cause is removed: a larger partition, a free disk, another
-node. `foldmill retry` then starts such items at the bottom of their ladders again.
-Results that are there stay.
+node. `foldmill retry` notes in the journals of the batches concerned that such items
+start at the bottom of their ladders again; the run that follows finds the note
+(`workflow.survey`) and makes again what depends on them. Results that are there stay.
 """
 
 from collections.abc import Collection
 
+from af3_core.contracts import OUTCOMES
 from workflow.batches import Plan
 from workflow.campaign import Campaign
-from workflow.dag import withdraw
 from workflow.engine.failures import CAUSES, Cause
-from workflow.engine.items import unfinished
 from workflow.engine.journal import Journal
-from workflow.stages import JOB_STAGES, from_stage
+from workflow.stages import STAGES
+from workflow.tables import DamagedFile, read_rows
 
 RETRIABLE: tuple[Cause, ...] = tuple(c for c in CAUSES if c not in ("input",))
 """A wrong input has to be mended; it then is another input, and runs anyway."""
 
 
-def withdraw_failures(
+def ask_for_retry(
     campaign: Campaign, plan: Plan, causes: Collection[Cause] = RETRIABLE
 ) -> int:
-    """Makes Snakemake run the batches again in which items failed for these causes.
+    """Notes that items which failed for these causes are to be tried again.
 
     Returns:
-        How many items will be tried again.
+        How many items that are.
     """
     items: set[str] = set()
-    for stage in JOB_STAGES:
+    for stage in STAGES:
         for batch in plan.of_kind(stage.kind):
-            outcomes = campaign.outcomes(stage.name, batch)
-            rows = unfinished(outcomes).values() if outcomes.is_file() else ()
+            try:
+                rows = read_rows(campaign.outcomes(stage.name, batch), OUTCOMES)
+            except (FileNotFoundError, DamagedFile):
+                continue  # it is made again anyway
             failed = {
                 str(row.item)
                 for row in rows
@@ -40,5 +43,4 @@ def withdraw_failures(
             if failed:
                 items |= failed
                 Journal(campaign.journal(stage.name, batch)).write("reset")
-                withdraw(campaign, batch, from_stage(stage.name))
     return len(items)

@@ -5,8 +5,6 @@
 writes `results/score/ID.scores.parquet` and `results/score/ID.interfaces.parquet`.
 """
 
-from functools import partial
-
 import pyarrow as pa
 
 from af3_core.contracts import (
@@ -22,26 +20,21 @@ from af3_core.structures.structure import chemistry_of
 from workflow.campaign import Campaign, split_item
 from workflow.engine.items import (
     Item,
-    commit_outcomes,
-    find_item,
+    items_from,
     unfinished,
     work_through,
 )
+from workflow.keys import jobs_of, read_keys
 from workflow.results.batch_files import BatchFiles
 from workflow.results.features_file import read_features
-from workflow.results.references import find_reference, read_reference
-from workflow.settings import digest_of
+from workflow.results.references import read_reference
 from workflow.step import (
     parse_step,
-    read_job_names,
-    read_plan,
-    read_planned_settings,
     run_step,
 )
+from workflow.survey import commit_batch
 from workflow.tables import (
-    digest_file,
     is_current,
-    read_made_from,
     read_rows,
     write_table,
 )
@@ -55,35 +48,19 @@ def main(argv: list[str] | None = None) -> int:
 
 def score_batch(campaign: Campaign, batch: str) -> None:
     """Scores what is missing or was made from something else, and writes the tables."""
-    settings = read_planned_settings(campaign).score
-    planned = read_plan(campaign).jobs[batch]
-    names = read_job_names(campaign, {split_item(item)[0] for item in planned.items})
-    references = {
-        job_id: find_reference(settings.references, name)
-        for job_id, name in names.items()
-    }
+    keys = read_keys(campaign)
+    settings, planned = keys.settings.score, keys.plan.batch("jobs", batch)
+    known = keys.plan.contents.references
+    names = {job_id: keys.plan.about[job_id].name for job_id in jobs_of(planned.items)}
     relaxed = BatchFiles(RELAXED, campaign.relaxed)
     scores = BatchFiles(SAMPLE_SCORES, campaign.scores)
     interfaces = BatchFiles(INTERFACES, campaign.interfaces)
 
-    def key_of(name: str) -> str:
-        job_id, _ = split_item(name)
-        reference = references[job_id]
-        return digest_of(
-            SAMPLE_SCORES.version,
-            INTERFACES.version,
-            names[job_id],
-            read_made_from(campaign.prediction(name)),
-            relaxed.made_from(batch, name),
-            None if reference is None else digest_file(reference),
-        )
-
     def make(item: Item) -> pa.Table:
         job_id, _ = split_item(item.name)
-        reference = read_reference(references[job_id])
-        rows, pairs = _score_item(
-            campaign, batch, item.name, names[job_id], relaxed, reference
-        )
+        name = names[job_id]
+        reference = read_reference(settings.references, name, known.get(name))
+        rows, pairs = _score_item(campaign, batch, item.name, name, relaxed, reference)
         # First, because the item is done when its scores are there.
         path = campaign.interfaces(item.name)
         table = INTERFACES.table(pairs)
@@ -92,10 +69,7 @@ def score_batch(campaign: Campaign, batch: str) -> None:
 
     scores.part(batch)
     interfaces.part(batch)
-    items = [
-        find_item(name, campaign.scores(name), SAMPLE_SCORES, partial(key_of, name))
-        for name in planned.items
-    ]
+    items = items_from(keys.items("score", planned), campaign.scores, SAMPLE_SCORES)
     for item in items:
         path = campaign.interfaces(item.name)
         if not is_current(path, INTERFACES, made_from=item.made_from):
@@ -104,7 +78,7 @@ def score_batch(campaign: Campaign, batch: str) -> None:
     outcomes = work_through(campaign, "score", batch, items, make, blocked=blocked)
     scores.join(batch, planned.items)
     interfaces.join(batch, planned.items)
-    commit_outcomes(campaign, "score", batch, outcomes)
+    commit_batch(campaign, keys, "score", batch, outcomes)
 
 
 def _score_item(

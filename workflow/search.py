@@ -12,17 +12,17 @@ from af3_core.job import InputError
 from workflow.campaign import Campaign
 from workflow.databases.catalogue import Database, read_manifest
 from workflow.engine.guard import log
-from workflow.engine.items import Task, Together, commit_outcomes, work_together
+from workflow.engine.items import Task, Together, work_together
+from workflow.keys import read_keys
 from workflow.searching.sequences import hits_key, search_batch, staging_folder
 from workflow.settings import Settings
 from workflow.step import (
     parse_step,
-    read_plan,
-    read_planned_settings,
     read_sequences,
     run_step,
 )
 from workflow.store.entries import Store
+from workflow.survey import commit_batch
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,8 +35,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def search_sequences(campaign: Campaign, batch: str, threads: int) -> None:
     """Searches what the store lacks and writes the batch's outcomes."""
-    settings = read_planned_settings(campaign)
-    planned = read_plan(campaign).search[batch]
+    planned_keys = read_keys(campaign)
+    settings = planned_keys.settings
+    planned = planned_keys.plan.batch("search", batch)
     database = find_database(settings, planned.database)
     sequences = read_sequences(campaign, planned.items)
     store, profile = Store(settings.search.store), settings.search.profile
@@ -68,7 +69,7 @@ def search_sequences(campaign: Campaign, batch: str, threads: int) -> None:
     batch_tasks = list(tasks.values())
     rows = work_together(campaign, "search", batch, batch_tasks, is_done, search)
     log(f"{len(rows)} sequences in {database.name}: {time.monotonic() - began:.1f} s")
-    commit_outcomes(campaign, "search", batch, rows)
+    commit_batch(campaign, planned_keys, "search", batch, rows)
 
 
 def find_database(settings: Settings, name: str) -> Database:

@@ -3,20 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pyarrow.compute as pc
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from af3_core.contracts import JOBS, OUTCOMES, SCORES, ScoreRow
+from af3_core.contracts import OUTCOMES, SCORES, ScoreRow
 from workflow.batches import load_plan
 from workflow.campaign import Campaign
-from workflow.planning.costs import campaign_timings, find_costs
-from workflow.planning.forecast import forecast_path, read_forecast, with_costs
+from workflow.plan import make_plan
 from workflow.planning.forecast_view import print_forecast
 from workflow.pooling import mixtures
-from workflow.step import read_planned_settings
+from workflow.settings import Settings
 from workflow.tables import read_rows, read_table
 
 _SHOWN_ROWS = 20
@@ -57,8 +54,14 @@ def read_verdict(campaign: Campaign) -> Verdict:
     return Verdict(len(scored - failed), len(failed), path)
 
 
-def print_results(campaign: Campaign, console: Console) -> None:
-    """Shows the ranked results, what failed, and where the report is."""
+def print_results(
+    campaign: Campaign, console: Console, *, is_complete: bool = True
+) -> None:
+    """Shows the ranked results, what failed, and where the report is.
+
+    `is_complete`: whether the run came to its end. If not, the tables are those of an
+    earlier one, or say what failed.
+    """
     scores = campaign.tables / "scores.parquet"
     if not scores.is_file():
         _print_refusals(campaign, console)
@@ -72,24 +75,29 @@ def print_results(campaign: Campaign, console: Console) -> None:
         console.print(f"failed ({row.cause}): {row.evidence}", markup=False)
     for sentence in mixtures(campaign):
         console.print(f"Not comparable: {sentence}", style="yellow", soft_wrap=True)
-    console.print(read_verdict(campaign).sentence, soft_wrap=True)
+    verdict = read_verdict(campaign)
+    if is_complete or verdict.failed:
+        console.print(verdict.sentence, soft_wrap=True)
+    else:
+        console.print(
+            "This run did not come to its end; what is shown is of an earlier one.",
+            soft_wrap=True,
+        )
     console.print(f"Report: {campaign.report.resolve()}", soft_wrap=True)
 
 
-def print_plan(campaign: Campaign, console: Console) -> None:
-    """Shows what the plan comes to, and what it refused."""
-    plan, path = load_plan(campaign), forecast_path(campaign)
-    if plan is None or not path.is_file():
-        return
-    settings = read_planned_settings(campaign)
-    jobs = read_table(campaign.plan / "jobs.parquet", JOBS)
-    num_seeds = pc.call_function("list_value_length", [jobs["seeds"]]).to_numpy()
-    tokens = np.repeat(jobs["num_tokens"].to_numpy(), num_seeds).tolist()
-    # Batches may have been timed since the plan was made.
-    costs = find_costs(settings.plan, campaign_timings(campaign))
-    known = read_forecast(path)
-    print_forecast(with_costs(known, plan, tokens, costs, settings), console)
-    _print_refusals(campaign, console)
+def print_plan(campaign: Campaign, settings: Settings, console: Console) -> None:
+    """Shows what a plan of the inputs as they are comes to, and what it refuses.
+
+    Nothing is written.
+
+    Raises:
+        InputError: see `make_plan`.
+    """
+    made = make_plan(campaign, settings, load_plan(campaign))
+    print_forecast(made.forecast, console)
+    for refusal in made.refusals[:_SHOWN_ROWS]:
+        console.print(f"refused: {refusal.error}", markup=False, soft_wrap=True)
 
 
 def _print_refusals(campaign: Campaign, console: Console) -> None:

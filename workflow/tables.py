@@ -14,7 +14,7 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -200,33 +200,50 @@ def verify(path: Path) -> None:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _verify(path: Path, identity: Identity) -> None:
+    found = _read_seal(path, identity)
     with path.open("rb") as file:
-        start, digest = _read_seal(path, file, identity.size)
-        if _digest_of_first(file, start) != digest:
+        if _digest_of_first(file, found.num_bytes) != found.data:
             raise DamagedFile(path, "its data are not those that were written")
 
 
+def read_seal(path: Path) -> str:
+    """Names the content of a sealed table; only its end is read.
+
+    Raises:
+        DamagedFile: the footer is not as it was written.
+        FileNotFoundError: there is no such file.
+    """
+    found = _read_seal(path, identity_of(path))
+    return (found.data + found.footer).hex()
+
+
+class _Seal(NamedTuple):
+    num_bytes: int
+    """That come before it."""
+    data: bytes
+    """Their digest."""
+    footer: bytes
+    """That of all after it."""
+
+
 @functools.lru_cache(maxsize=1 << 16)
-def _verify_footer(path: Path, identity: Identity) -> None:
-    with path.open("rb") as file:
-        _read_seal(path, file, identity.size)
-
-
-def _read_seal(path: Path, file: BinaryIO, size: int) -> tuple[int, bytes]:
-    """How many bytes come before the seal, and their digest; the footer is whole."""
+def _read_seal(path: Path, identity: Identity) -> _Seal:
+    """The seal of a table whose footer is whole."""
+    size = identity.size
     if size < _TAIL.size:
         raise DamagedFile(path, f"it has {size} bytes")
-    file.seek(size - _TAIL.size)
-    length, magic = _TAIL.unpack(file.read(_TAIL.size))
-    start = size - _TAIL.size - length - _SEAL_BYTES
-    if magic != _MAGIC or start < 0:
-        raise DamagedFile(path, "it does not end as a table does")
-    file.seek(start)
-    found, footer = file.read(_SEAL_BYTES), file.read()
-    data, rest = found[len(_SEAL) : -32], found[-32:]
-    if not found.startswith(_SEAL) or hashlib.sha256(footer).digest() != rest:
+    with path.open("rb") as file:
+        file.seek(size - _TAIL.size)
+        length, magic = _TAIL.unpack(file.read(_TAIL.size))
+        start = size - _TAIL.size - length - _SEAL_BYTES
+        if magic != _MAGIC or start < 0:
+            raise DamagedFile(path, "it does not end as a table does")
+        file.seek(start)
+        found, footer = file.read(_SEAL_BYTES), file.read()
+    seal = _Seal(start, found[len(_SEAL) : -32], found[-32:])
+    if not found.startswith(_SEAL) or hashlib.sha256(footer).digest() != seal.footer:
         raise DamagedFile(path, "its footer is not the one that was written")
-    return start, data
+    return seal
 
 
 def read_table(path: Path, contract: Contract) -> pa.Table:
@@ -306,7 +323,7 @@ def open_table(path: Path) -> Iterator[pq.ParquetFile]:
         DamagedFile: the footer is not as it was written.
         FileNotFoundError: there is no such file.
     """
-    _verify_footer(path, identity_of(path))
+    _read_seal(path, identity_of(path))
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         yield file
 
@@ -319,7 +336,7 @@ def read_notes(path: Path) -> dict[str, str]:
         FileNotFoundError: there is no such file.
     """
     identity = identity_of(path)
-    _verify_footer(path, identity)
+    _read_seal(path, identity)
     return _read_notes(path, identity)
 
 
@@ -365,7 +382,7 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def concatenate(paths: Sequence[Path], contract: Contract) -> pa.Table:
+def concatenate(paths: Iterable[Path], contract: Contract) -> pa.Table:
     """All rows of several files of one contract."""
     tables = [read_table(path, contract) for path in paths]
     if not tables:
@@ -423,6 +440,7 @@ __all__ = [
     "read_notes",
     "read_rows",
     "read_rows_of",
+    "read_seal",
     "read_table",
     "replacing",
     "seal",

@@ -12,10 +12,10 @@ from workflow.campaign import Campaign
 from workflow.engine.items import (
     Task,
     Together,
-    commit_outcomes,
     outcome,
     work_together,
 )
+from workflow.keys import read_keys
 from workflow.needs import ChainNeeds, chain_needs
 from workflow.searching.again import with_searches
 from workflow.searching.evidence import (
@@ -33,11 +33,10 @@ from workflow.step import (
     job_of,
     parse_step,
     read_jobs_with_templates,
-    read_plan,
-    read_planned_settings,
     run_step,
 )
 from workflow.store.entries import Store
+from workflow.survey import commit_batch
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,13 +47,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def find_batch(campaign: Campaign, batch: str, threads: int) -> None:
     """Finds what the store lacks and writes the batch's outcomes."""
-    search = read_planned_settings(campaign).search
-    planned = read_plan(campaign).templates[batch]
+    keys = read_keys(campaign)
+    search, planned = keys.settings.search, keys.plan.batch("templates", batch)
     needs = _needs_of(campaign, set(planned.items))
     databases, store = template_databases(search), Store(search.store)
     if databases is None:
         rows = [outcome("templates", batch, name) for name in needs]
-        commit_outcomes(campaign, "templates", batch, rows)
+        commit_batch(campaign, keys, "templates", batch, rows)
         return
     max_date = max_template_date(search)
     made_from = digest_of(databases.digest, search.max_template_date)
@@ -90,7 +89,7 @@ def find_batch(campaign: Campaign, batch: str, threads: int) -> None:
     found = work_together(
         campaign, "templates", batch, list(tasks.values()), is_done, find
     )
-    commit_outcomes(campaign, "templates", batch, found)
+    commit_batch(campaign, keys, "templates", batch, found)
 
 
 def _needs_of(campaign: Campaign, template_ids: set[str]) -> dict[str, ChainNeeds]:

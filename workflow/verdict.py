@@ -9,6 +9,7 @@ from pathlib import Path
 
 from workflow.campaign import Campaign
 from workflow.summary import read_verdict
+from workflow.survey import verdict_marks
 from workflow.tables import replacing
 
 
@@ -17,13 +18,17 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="workflow.verdict", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    verdict = read_verdict(Campaign())
+    # What an earlier run wrote must not outlive a failure of this one.
+    arguments.out.unlink(missing_ok=True)
+    campaign = Campaign()
+    verdict = read_verdict(campaign)
     print(verdict.sentence)
     if verdict.failed:
         print(verdict.sentence, file=sys.stderr)
         return 1
+    lines = [verdict.sentence, *verdict_marks(campaign)]
     with replacing(arguments.out) as temporary:
-        temporary.write_text(f"{verdict.sentence}\n", encoding="utf-8")
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return 0
 
 

@@ -15,6 +15,7 @@ from af3_core.contracts import JOBS, SCREEN, SCREEN_CHAINS
 from af3_core.inputs.alphafold3 import read_alphafold3
 from af3_core.inputs.entities import Links
 from af3_core.inputs.entry import Entry, parse_json
+from af3_core.inputs.text import note_read
 from af3_core.job import FirstPass, Job, Ligand, Polymer, ScreenChain, ScreenPlace
 
 LOWER_IS_BETTER = frozenset({"pae_min"})
@@ -85,6 +86,7 @@ def read_best(
 
 
 def _read(entry: Entry, path: Path, contract: Contract[Any]) -> pa.Table:
+    note_read(path)
     try:
         return contract.check(pq.ParquetFile(path).read(), where=str(path))
     except (OSError, pa.ArrowException, ContractError) as error:

@@ -5,7 +5,9 @@ import gzip
 import lzma
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +29,29 @@ _CHUNK_BYTES = 2**20
 # One call returns all that its input expands to: four bytes may become 128 KiB.
 _ZSTD_INPUT_BYTES = 2**10
 _GZIP, _XZ, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
+
+
+_noted: ContextVar[Callable[[Path], None]] = ContextVar("_noted")
+
+
+@contextmanager
+def noting_reads(note: Callable[[Path], None]) -> Iterator[None]:
+    """Calls `note` with every file that is about to be read, linked ones included.
+
+    So it is with a file that is not there: what is made of the inputs may change when
+    it appears.
+    """
+    token = _noted.set(note)
+    try:
+        yield
+    finally:
+        _noted.reset(token)
+
+
+def note_read(path: Path) -> None:
+    """Says that a file is about to be read; see `noting_reads`."""
+    if (note := _noted.get(None)) is not None:
+        note(path)
 
 
 def read_file(
@@ -102,6 +127,7 @@ def read_linked_file(
 
 
 def _size_of_regular_file(entry: Entry, path: Path) -> int:
+    note_read(path)
     try:
         status = path.stat()
     except (OSError, ValueError) as error:

@@ -9,11 +9,10 @@ device was idle between items.
 import dataclasses
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from af3_core.contracts import PREDICTIONS
 from workflow.batches import load_plan
-from workflow.campaign import Campaign, split_item
+from workflow.campaign import Campaign
 from workflow.engine.items import Item, items_from
 from workflow.engine.stream import Passage, stream
 from workflow.inference.worker import start_worker
@@ -32,10 +31,8 @@ def main() -> None:
     settings = check_settings(raw, source="test")
     worker = start_worker(HERE, settings, batch.bucket, batch.msa_rows)
 
-    def features_of(item: str) -> Path:
-        return HERE.features(split_item(item)[0])
-
-    items = items_from(batch.items, features_of, HERE.prediction, PREDICTIONS, "")
+    keys = dict.fromkeys(batch.items, "")
+    items = items_from(keys, HERE.prediction, PREDICTIONS)
     list(stream(items[:1], worker.phases))
     spans = computed(list(stream(items[:4], worker.phases)))
     # Both take twice as long as the slowest, so that neighbours on the machine do not

@@ -138,7 +138,7 @@ def write_relaxed(results: Path, relaxed: dict[str, dict[str, object]]) -> None:
     for name, row in relaxed.items():
         write_table(files.path(name), RELAXED, filled(RELAXED, [row]))
     files.join("b0", list(relaxed))
-    plan = Plan("", jobs={"b0": Batch(tuple(relaxed))})
+    plan = Plan(jobs={"b0": Batch(tuple(relaxed))})
     write_plan_file(Campaign.of_results(results), plan)
 
 

@@ -16,7 +16,7 @@ from workflow.tables import write_table
 
 KEPT, GONE = "a" * 16, "b" * 16
 BATCH, OLD_BATCH = "0" * 12, "1" * 12
-PLAN = Plan("", jobs={BATCH: Batch((f"{KEPT}.1",))})
+PLAN = Plan(jobs={BATCH: Batch((f"{KEPT}.1",))})
 
 
 @pytest.fixture
@@ -101,6 +101,6 @@ def test_an_export_stays_only_if_its_job_was_exported_as_it_is_planned(
         "removed what was exported of gone before: 1 files" in capsys.readouterr().err
     )
     assert (campaign.folders / "kept").is_dir()
-    changed = Plan("", jobs={"2" * 12: Batch((f"{'c' * 16}.1",))})
+    changed = Plan(jobs={"2" * 12: Batch((f"{'c' * 16}.1",))})
     remove_stale_exports(campaign, changed, {"c" * 16: "kept"})
     assert not (campaign.folders / "kept").exists()

@@ -1,4 +1,4 @@
-"""What a failed item takes back, and what it leaves."""
+"""Which failures are asked to be tried again, and what is left as it is."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from workflow.campaign import Campaign
 from workflow.engine.failures import failure
 from workflow.engine.items import commit_outcomes, outcome
 from workflow.engine.journal import read_lines
-from workflow.retry import withdraw_failures
+from workflow.retry import ask_for_retry
 
 HERE = Campaign()
 """The campaign in the current folder."""
 
-BATCHES = Plan("digest", jobs={"good": Batch(("a.1",)), "bad": Batch(("b.1",))})
+BATCHES = Plan(jobs={"good": Batch(("a.1",)), "bad": Batch(("b.1",))})
 STAGES = ("featurise", "predict", "relax", "score", "export")
 
 
@@ -40,22 +40,22 @@ def there(batch: str) -> list[str]:
     return [stage for stage in STAGES if HERE.outcomes(stage, batch).is_file()]
 
 
-def test_the_stage_that_failed_and_those_after_it_run_again() -> None:
+def test_the_stage_that_failed_is_tried_again_and_nothing_is_removed() -> None:
     fail("predict", "gpu_memory")
-    assert withdraw_failures(HERE, BATCHES) == 1
-    assert there("bad") == ["featurise"]
+    assert ask_for_retry(HERE, BATCHES) == 1
+    assert there("bad") == there("good") == list(STAGES)
     (line,) = read_lines(HERE.journal("predict", "bad"))
     assert line.event == "reset"
-    assert there("good") == list(STAGES)
+    assert not HERE.journal("predict", "good").exists()
 
 
 def test_a_wrong_input_is_not_tried_again() -> None:
     fail("featurise", "input")
-    assert withdraw_failures(HERE, BATCHES) == 0
-    assert there("bad") == list(STAGES)
+    assert ask_for_retry(HERE, BATCHES) == 0
+    assert not HERE.journal("featurise", "bad").exists()
 
 
 def test_only_the_causes_asked_for_are_tried_again() -> None:
     fail("predict", "conformer")
-    assert withdraw_failures(HERE, BATCHES, ["disk"]) == 0
-    assert withdraw_failures(HERE, BATCHES, ["conformer"]) == 1
+    assert ask_for_retry(HERE, BATCHES, ["disk"]) == 0
+    assert ask_for_retry(HERE, BATCHES, ["conformer"]) == 1

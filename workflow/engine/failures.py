@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 from af3_core.columns import ContractError
 from af3_core.job import InputError
+from workflow.tables import DamagedFile
 
 Cause = Literal[
     "input",
@@ -28,6 +29,7 @@ Cause = Literal[
     "device",
     "backend",
     "disk",
+    "damaged",
     "defect",
     "unknown",
 ]
@@ -59,6 +61,7 @@ REMEDIES: dict[Cause, str] = {
     "device": "Exclude the node named in the evidence; then `foldmill retry`.",
     "backend": "Set `predict.attention` to xla; then `foldmill retry`.",
     "disk": "Free disk space or mend the file system; then `foldmill retry`.",
+    "damaged": "Start the campaign again: the file is made again.",
     "defect": "Report it, with the traceback in the step's log and the job's input.",
     "unknown": "See the step's log; if the input looks right, report it as a defect.",
 }
@@ -157,6 +160,7 @@ _DEFECTS = (
 
 # In this order: a CUDA error that says "out of memory" is one of memory.
 _SIGNS = (
+    _Sign("damaged", lambda error: isinstance(error, DamagedFile)),
     _Sign("template", _is_of_template),
     _Sign("input", lambda error: isinstance(error, InputError)),
     _Sign("device", lambda error: isinstance(error, DeviceError)),

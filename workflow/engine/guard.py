@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 
 from workflow.engine.failures import Failure, classify
+from workflow.tables import DamagedFile
 
 _ENDS_THE_STEP = (SystemExit, KeyboardInterrupt, GeneratorExit)
 
@@ -38,6 +39,9 @@ class Guard(AbstractContextManager["Guard"]):
         if error is None or isinstance(error, self._lets_through):
             return False
         self.failure, self.error = classify(error), error
+        if isinstance(error, DamagedFile):
+            # Absent is what it counts as, and the next start makes it again.
+            error.path.unlink(missing_ok=True)
         log(f"{self.name} failed: {self.failure.cause}: {self.failure.evidence}")
         if self.failure.cause in ("defect", "unknown"):
             traceback.print_exception(error)

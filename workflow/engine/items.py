@@ -17,7 +17,6 @@ from collections.abc import (
 )
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,14 +25,12 @@ import pyarrow as pa
 from af3_core.columns import Contract
 from af3_core.contracts import OUTCOMES, OutcomeRow
 from af3_core.job import InputError
-from workflow.campaign import Campaign
+from workflow.campaign import Campaign, split_item
 from workflow.engine.attempts import Attempts, Group, begin_attempts, close_journal
 from workflow.engine.failures import Failure
 from workflow.engine.guard import Guard, log
-from workflow.settings import digest_of
 from workflow.tables import (
     is_current,
-    read_made_from,
     read_rows,
     replacing,
     write_table,
@@ -66,32 +63,13 @@ class Item:
         return is_current(self.path, self.contract, made_from=self.made_from)
 
 
-def find_item(
-    name: str, path: Path, contract: Contract, key: Callable[[], str]
-) -> Item:
-    """An item of a job; whatever finding its key raises becomes its row."""
-    made_from = ""
-    with Guard(f"key of {name}") as guard:
-        made_from = key()
-    job_id = name.partition(".")[0]
-    return Item(name, job_id, path, contract, made_from, guard.error)
-
-
 def items_from(
-    names: Iterable[str],
-    source_of: Callable[[str], Path],
-    path_of: Callable[[str], Path],
-    contract: Contract,
-    key: str,
+    keys: Mapping[str, str], path_of: Callable[[str], Path], contract: Contract
 ) -> list[Item]:
-    """Items made from the tables of an earlier stage, and from what `key` names."""
-
-    def key_of(name: str) -> str:
-        return digest_of(key, read_made_from(source_of(name)))
-
+    """Items of (job, seed) with the keys of what they are made from."""
     return [
-        find_item(name, path_of(name), contract, partial(key_of, name))
-        for name in names
+        Item(name, split_item(name)[0], path_of(name), contract, made_from=key)
+        for name, key in keys.items()
     ]
 
 
@@ -389,11 +367,18 @@ def outcomes_of(
 
 
 def commit_outcomes(
-    campaign: Campaign, stage: str, batch: str, rows: Sequence[OutcomeRow]
+    campaign: Campaign,
+    stage: str,
+    batch: str,
+    rows: Sequence[OutcomeRow],
+    notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes what became of a batch; this is what the workflow waits for."""
+    """Writes what became of a batch; this is what the workflow waits for.
+
+    `notes` are kept in the metadata of the table.
+    """
     path = campaign.outcomes(stage, batch)
-    write_table(path, OUTCOMES, OUTCOMES.table(rows))
+    write_table(path, OUTCOMES, OUTCOMES.table(rows), notes=notes)
     close_journal(campaign, stage, batch)
 
 

@@ -19,12 +19,10 @@ from af3_core.job import InputError
 from af3_core.model.batch import MAX_MSA_ROWS, Batch, pad
 from af3_core.model.checkpoint import (
     Checkpoint,
-    find_parts,
     load_checkpoint,
-    read_config,
 )
 from af3_core.model.compilation import keep_compiled, watch_compilation
-from af3_core.model.config import Conventions, ModelConfig, Runtime, config_to_dict
+from af3_core.model.config import Conventions, ModelConfig, Runtime
 from af3_core.model.conventions import follow
 from af3_core.model.model import (
     Prediction,
@@ -50,8 +48,8 @@ from workflow.inference.provenance import provenance
 from workflow.planning.groups import items_at_once
 from workflow.results.features_file import read_job_arrays, read_search_facts
 from workflow.results.trunk_files import write_trunk_file
-from workflow.settings import Model, Settings, TrunkFile, digest_of
-from workflow.tables import digest_file, read_made_from, write_table
+from workflow.settings import Model, Settings, TrunkFile
+from workflow.tables import read_made_from, write_table
 
 
 @dataclass(frozen=True)
@@ -388,22 +386,6 @@ def start_worker(
         log(f"{at_once} items of {bucket} tokens are computed at once")
     worker = Worker(campaign, checkpoint, config, runtime, settings, bucket, msa_rows)
     return dataclasses.replace(worker, at_once=at_once)
-
-
-def prediction_key(settings: Settings) -> str:
-    """Names everything but the features that decides a prediction's numbers.
-
-    Raises:
-        InputError: there is no checkpoint.
-    """
-    checkpoint = settings.model.checkpoint
-    return digest_of(
-        [digest_file(part) for part in find_parts(checkpoint)],
-        config_to_dict(read_config(checkpoint)),
-        settings.model.model_dump(exclude={"checkpoint"}),
-        settings.predict.dtype,
-        PREDICTIONS.version,
-    )
 
 
 def configure(config: ModelConfig, overrides: Model) -> ModelConfig:

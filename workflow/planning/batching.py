@@ -13,7 +13,7 @@ from af3_core.chemistry.residues import query_sequence
 from af3_core.features.assembly import ChemistryError, is_unknown
 from af3_core.features.chains import chains_of
 from af3_core.job import InputError, Job, Ligand, Polymer, job_digest, sanitise_name
-from workflow.batches import Batch, Plan, batch_id
+from workflow.batches import About, Batch, Plan, batch_id
 from workflow.needs import (
     DEEP_ROWS,
     SHALLOW_ROWS,
@@ -92,12 +92,17 @@ class Aims:
 
 
 def plan_job(
-    source: str, job: Job, count_tokens: Callable[[Job], int], max_tokens: int
+    source: str,
+    job: Job,
+    count_tokens: Callable[[Job], int],
+    max_tokens: int,
+    limit: str = "predict.max_tokens",
 ) -> PlannedJob:
     """Gives a job its id, label, size and needs.
 
     Raises:
-        InputError: it is larger than `max_tokens`, or its chemistry is impossible.
+        InputError: it is larger than `max_tokens`, of the setting `limit`, or its
+            chemistry is impossible.
     """
     try:
         num_tokens = count_tokens(job)
@@ -105,7 +110,7 @@ def plan_job(
         allowed = "chains that AlphaFold 3 can build"
         raise InputError(source, "sequences", str(error), allowed) from error
     if num_tokens > max_tokens:
-        allowed = f"at most {max_tokens} tokens (predict.max_tokens)"
+        allowed = f"at most {max_tokens} tokens ({limit})"
         raise InputError(source, "sequences", f"{num_tokens} tokens", allowed)
     name = sanitise_name(job.name)
     job_id = job_digest(replace(job, name=name, seeds=()))[:16]
@@ -147,21 +152,20 @@ def plan_batches(
     settings: Settings,
     costs: CostModel,
     *,
-    inputs_digest: str,
     before: Plan | None = None,
 ) -> Plan:
     """Groups the work of all jobs into batches, keeping the batches there were.
 
     Batches grow where there would be more cluster jobs than the settings allow.
     """
-    before, growth = before or Plan(inputs_digest=""), 1.0
+    before, growth = before or Plan(), 1.0
     while True:
         aims = Aims(
             sequences=int(growth * settings.search.batch_size),
             seconds=growth * 60 * settings.predict.batch_minutes,
             buckets=settings.predict.buckets,
         )
-        plan = _group(jobs, targets, aims, costs, inputs_digest, before)
+        plan = _group(jobs, targets, aims, costs, before)
         is_small = count_cluster_jobs(plan) <= settings.plan.max_cluster_jobs
         if is_small or growth > _MOST_GROWTH:
             return plan
@@ -178,7 +182,6 @@ def _group(
     targets: Sequence[SearchTarget],
     aims: Aims,
     costs: CostModel,
-    inputs_digest: str,
     before: Plan,
 ) -> Plan:
     search = _search_batches(jobs, targets, aims, before.search)
@@ -186,11 +189,23 @@ def _group(
     unpaired = {n: batch for n, batch in search.items() if batch.database not in paired}
     templates = _template_batches(jobs, unpaired, aims, before.templates)
     return Plan(
-        inputs_digest=inputs_digest,
         search=search,
         templates=templates,
         jobs=_job_batches(jobs, search, templates, aims, costs, before.jobs),
+        about={job.job_id: _about(job) for job in jobs},
     )
+
+
+def _about(job: PlannedJob) -> About:
+    roles = set()
+    for need in job.needs:
+        if need.search_unpaired:
+            roles.add("rna" if need.polymer.kind == "rna" else "unpaired")
+        if need.search_paired:
+            roles.add("paired")
+        if need.search_templates:
+            roles.add("templates")
+    return About(job.name, tuple(sorted(roles)))
 
 
 def _keep(
@@ -200,7 +215,7 @@ def _keep(
     open_items = dict.fromkeys(wanted)
     kept = []
     for batch in before:
-        items = tuple(item for item in batch.items if item in open_items)
+        items = tuple(item for item in batch.members if item in open_items)
         for item in items:
             del open_items[item]
         if items:
@@ -238,12 +253,12 @@ def _search_batches(
         )
         new.sort(key=lambda name: (wanted[name], name))
         kept += [
-            Batch(items=items, database=target.name)
+            Batch(items=items, members=items, database=target.name)
             for items in _split(new, aims.sequences)
         ]
         for batch in kept:
             longest = max(wanted[item] for item in batch.items)
-            name = f"{target.name}.{batch_id(batch.items)}"
+            name = f"{target.name}.{batch_id(batch.members)}"
             batches[name] = replace(batch, longest=longest)
     return batches
 
@@ -261,7 +276,7 @@ def _template_batches(
             wanted[need.template_id] = need
     kept, new = _keep(list(wanted), before.values())
     new.sort(key=lambda name: (len(wanted[name].polymer.sequence), name))
-    kept += [Batch(items=items) for items in _split(new, aims.sequences)]
+    kept += [Batch(items=items, members=items) for items in _split(new, aims.sequences)]
     batches = {}
     for batch in kept:
         needs = dict.fromkeys(
@@ -271,7 +286,7 @@ def _template_batches(
             for name in found_in.get(wanted[item].sequence_id, ())
         )
         longest = max(len(wanted[item].polymer.sequence) for item in batch.items)
-        name = batch_id(batch.items, sorted(needs))
+        name = batch_id(batch.members)
         batches[name] = replace(batch, needs=tuple(needs), longest=longest)
     return batches
 
@@ -305,7 +320,7 @@ def _job_batches(
             )
         )
         longest = max(owner[item].num_tokens for item in batch.items)
-        name = batch_id(batch.items, batch.bucket, sorted(needs))
+        name = batch_id(batch.members, batch.bucket, batch.msa_rows)
         seconds = costs.batch_seconds(batch.bucket, len(batch.items))
         batches[name] = replace(
             batch, needs=tuple(needs), longest=longest, seconds=seconds
@@ -347,9 +362,9 @@ def _by_bucket(
         bucket = bucket_for(owner[item].num_tokens, sorted(buckets))
         by_bucket.setdefault(bucket, []).append(item)
     return [
-        Batch(items=part, bucket=bucket, msa_rows=msa_rows)
-        for bucket, members in sorted(by_bucket.items())
-        for part in _split(members, costs.batch_size(bucket, aims.seconds))
+        Batch(items=part, members=part, bucket=bucket, msa_rows=msa_rows)
+        for bucket, wanted in sorted(by_bucket.items())
+        for part in _split(wanted, costs.batch_size(bucket, aims.seconds))
     ]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from af3_core.job import InputError
 from af3_core.scores.comparison import superpose_reference
 from af3_core.structures.structure import Structure, moved, select
-from workflow.results.references import find_reference, read_reference
+from workflow.results.references import read_reference
 from workflow.tables import read_json
 
 BACKBONE = ("N", "CA", "C", "O")
@@ -43,7 +43,7 @@ def read_overlay(
     with the prediction: the scores have said so already.
     """
     try:
-        reference = read_reference(find_reference(folder, job_name))
+        reference = read_reference(folder, job_name)
     except InputError:
         return None
     if reference is None:

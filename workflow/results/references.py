@@ -1,34 +1,45 @@
 """Finds the known structure of a job in the folder that the user names."""
 
 import gzip
+from collections.abc import Mapping
 from pathlib import Path
 
 from af3_core.job import InputError
 from af3_core.scores.rows import Reference
 from af3_core.structures.structure import Structure
 from af3_core.structures.structure_file import parse_structure
+from workflow.tables import digest_file
 
 SUFFIXES = (".cif", ".mmcif", ".pdb", ".ent")
 
 
-def find_reference(folder: Path | None, name: str) -> Path | None:
-    """The file of a job's reference; None without a folder or a file of its name."""
-    if folder is None:
-        return None
-    paths = (
-        folder / f"{name}{suffix}{packed}"
-        for suffix in SUFFIXES
-        for packed in ("", ".gz")
-    )
-    return next((path for path in paths if path.is_file()), None)
+def list_references(folder: Path | None) -> dict[str, Path]:
+    """Files of a folder of references, by name; none without a folder."""
+    return {} if folder is None else {path.name: path for path in folder.iterdir()}
 
 
-def read_reference(path: Path | None) -> Reference | None:
-    """The structure in a job's reference, if it has one.
+def find_reference(present: Mapping[str, Path], name: str) -> Path | None:
+    """Which of these files is the reference of a job."""
+    names = (f"{name}{suffix}{packed}" for suffix in SUFFIXES for packed in ("", ".gz"))
+    return next((present[name] for name in names if name in present), None)
+
+
+def read_reference(
+    folder: Path | None, name: str, known: str | None = None
+) -> Reference | None:
+    """The reference of a job, or None if there is no folder or no file of its name.
+
+    `known`: its name and digest, where it has to be the one of the plan.
 
     Raises:
-        InputError: the file is neither mmCIF nor PDB, or holds no structure.
+        InputError: the file is neither mmCIF nor PDB, holds no structure, or has been
+            changed since.
     """
+    path = find_reference(list_references(folder), name)
+    found = None if path is None else f"{path.name} {digest_file(path)}"
+    if known is not None and found != known:
+        allowed = "the structure that the campaign was planned with; start it again"
+        raise InputError(str(path or folder), "references", f"{name}: changed", allowed)
     return None if path is None else Reference(path.name, _parse(path))
 
 

@@ -40,6 +40,6 @@ def is_trunk_file_current(path: Path, *, made_from: str) -> bool:
         return False
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.comment == made_from.encode()
+            return archive.comment == made_from.encode() and not archive.testzip()
     except zipfile.BadZipFile:
         return False

@@ -10,7 +10,7 @@ from af3_core.contracts import OUTCOMES
 from af3_core.job import InputError
 from workflow.campaign import Campaign
 from workflow.engine.failures import classify
-from workflow.engine.items import Item, find_item, outcome, work_through
+from workflow.engine.items import Item, outcome, work_through
 from workflow.tables import DamagedFile
 
 HERE = Campaign()
@@ -57,16 +57,21 @@ def test_what_is_committed_is_not_made_again(items: list[Item]) -> None:
     assert made == ["a", "b", "c", "c"]
 
 
-def test_an_item_whose_key_cannot_be_found_is_a_row_like_any_other(
+def test_an_item_that_meets_a_damaged_file_is_a_row_and_the_file_is_gone(
     items: list[Item], tmp_path: Path
 ) -> None:
-    def no_key() -> str:
-        raise DamagedFile(tmp_path / "features.parquet", "its footer")
+    path = tmp_path / "features.parquet"
+    path.write_bytes(b"damaged")
 
-    broken = find_item("b", tmp_path / "b.parquet", OUTCOMES, no_key)
-    rows = work_through(HERE, "test", "batch", [items[0], broken, items[2]], table_of)
-    assert [row.status for row in rows] == ["done", "failed", "done"]
+    def make(item: Item) -> pa.Table:
+        if item.name == "b":
+            raise DamagedFile(path, "its footer")
+        return table_of(item)
+
+    rows = work_through(HERE, "test", "batch", items, make)
+    assert [row.cause for row in rows] == [None, "damaged", None]
     assert "features.parquet is damaged" in str(rows[1].evidence)
+    assert not path.exists()
 
 
 def test_an_item_whose_job_failed_before_is_skipped(items: list[Item]) -> None:

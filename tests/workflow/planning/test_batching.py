@@ -44,9 +44,7 @@ def plan_of(
     before: Plan | None = None,
     settings: Settings = SETTINGS,
 ) -> Plan:
-    return plan_batches(
-        jobs, TARGETS, settings, COSTS, inputs_digest="x", before=before
-    )
+    return plan_batches(jobs, TARGETS, settings, COSTS, before=before)
 
 
 def test_a_sequence_is_searched_once_however_many_jobs_hold_it() -> None:
@@ -73,11 +71,20 @@ def test_an_added_job_leaves_every_earlier_batch_as_it_was() -> None:
 
 
 def test_a_removed_job_leaves_the_batches_of_others_as_they_were() -> None:
-    one = [planned(f"job{i}", "M" * (i + 10)) for i in range(4)]
-    before = plan_of(one, settings=SETTINGS)
-    after = plan_of(one[:2], before)
-    kept = [name for name in before.search if name in after.search]
-    assert kept
+    jobs = [planned(f"job{i}", "M" * (i + 10)) for i in range(4)]
+    before = plan_of(jobs)
+    after = plan_of(jobs[:2], before)
+    wanted = {item for job in jobs[:2] for item in job.items}
+    for name, batch in after.jobs.items():
+        assert batch.members == before.jobs[name].members
+        assert set(batch.items) == set(before.jobs[name].items) & wanted
+    assert {i for b in after.jobs.values() for i in b.items} == wanted
+
+
+def test_a_job_that_is_put_back_finds_its_batch() -> None:
+    jobs = [planned(f"job{i}", "M" * (i + 10)) for i in range(4)]
+    before = plan_of(jobs)
+    assert plan_of(jobs, plan_of(jobs[1:], before)) == before
 
 
 def test_a_job_needs_the_searches_of_its_own_chains_only() -> None:

@@ -30,7 +30,7 @@ DATABASES = [
 
 
 def cost_of(jobs: list[PlannedJob], settings: Settings = SETTINGS) -> Forecast:
-    plan = plan_batches(jobs, TARGETS, settings, COSTS, inputs_digest="x")
+    plan = plan_batches(jobs, TARGETS, settings, COSTS)
     return forecast(plan, jobs, [], DATABASES, DEVICE, settings)
 
 
@@ -65,7 +65,7 @@ def test_embeddings_and_distogram_take_room_for_every_pair_of_tokens() -> None:
 
 def test_other_costs_change_times_and_nothing_else() -> None:
     cost = cost_of(JOBS)
-    plan = plan_batches(JOBS, TARGETS, SETTINGS, COSTS, inputs_digest="x")
+    plan = plan_batches(JOBS, TARGETS, SETTINGS, COSTS)
     faster = Costs("fast", replace(COSTS, constant=0, cubic=1e-9), "measured")
     again = with_costs(cost, plan, [100, 100, 200], faster, SETTINGS)
     assert again.device_hours < cost.device_hours and again.costs.device == "fast"

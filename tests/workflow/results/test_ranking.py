@@ -13,7 +13,7 @@ from tests.workflow.synthetic_campaign import filled
 from workflow.campaign import Campaign
 from workflow.plan import make_plan
 from workflow.results.ranking import rank_rows
-from workflow.results.references import find_reference, read_reference
+from workflow.results.references import read_reference
 from workflow.settings import check_settings
 
 TEMPLATE = Path(__file__).parents[2] / "data" / "structures" / "4cup.cif"
@@ -57,18 +57,18 @@ def test_jobs_are_ranked_apart() -> None:
 def test_references_are_found_by_the_name_of_the_job(tmp_path: Path) -> None:
     shutil.copy(TEMPLATE, tmp_path / "one.cif")
     (tmp_path / "two.cif.gz").write_bytes(gzip.compress(TEMPLATE.read_bytes()))
-    one, two = (read_reference(find_reference(tmp_path, n)) for n in ("one", "two"))
+    one, two = (read_reference(tmp_path, n) for n in ("one", "two"))
     assert one is not None and two is not None
     assert (one.name, two.name) == ("one.cif", "two.cif.gz")
     assert one.structure.num_atoms == two.structure.num_atoms
-    assert find_reference(tmp_path, "three") is None
-    assert find_reference(None, "one") is None
+    assert read_reference(tmp_path, "three") is None
+    assert read_reference(None, "one") is None
 
 
 def test_a_broken_reference_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "one.pdb").write_text("no structure")
     with pytest.raises(InputError, match=r"one\.pdb.*mmCIF or PDB"):
-        read_reference(find_reference(tmp_path, "one"))
+        read_reference(tmp_path, "one")
 
 
 def test_a_folder_of_references_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,313 @@
+"""What is made again: exactly what depends on what has changed, or is damaged."""
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.finished import (
+    HERE,
+    JOBS,
+    changed,
+    finish,
+    made_again,
+    settings_here,
+    write_inputs,
+)
+from workflow.engine.journal import Journal
+from workflow.plan import write_plan
+from workflow.retry import ask_for_retry
+from workflow.step import read_plan
+from workflow.survey import make_room, survey
+
+OF_JOB = ("featurise", "predict", "relax", "score", "export")
+PROTEINS = ("uniref90", "small_bfd", "mgnify", "uniprot")
+
+
+def stages(first: str, *jobs: str) -> set[str]:
+    """A stage of these jobs, all that come after it, and the tables."""
+    late = OF_JOB[OF_JOB.index(first) :]
+    return {f"{stage} {job}" for stage in late for job in jobs} | {"tables"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A campaign of four jobs that is complete."""
+    folder = tmp_path_factory.mktemp("survey") / "c"
+    write_inputs(folder)
+    before = Path.cwd()
+    os.chdir(folder)
+    finish()
+    os.chdir(before)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(folder)
+    assert made_again()[0] == set()
+    yield
+    assert made_again()[0] == set(), "changed back, and no run between"
+
+
+def swapped(old: str, new: str) -> Callable[[bytes], bytes]:
+    def swap(content: bytes) -> bytes:
+        assert old.encode() in content
+        return content.replace(old.encode(), new.encode(), 1)
+
+    return swap
+
+
+def digest_of_row(name: str) -> Callable[[bytes], bytes]:
+    """The table of databases with another digest of one of them."""
+
+    def change(content: bytes) -> bytes:
+        lines = content.decode().splitlines()
+        column = lines[0].split("\t").index("database_digest")
+        for number, line in enumerate(lines):
+            values = line.split("\t")
+            if values[0] == name:
+                values[column] = values[column][::-1]
+                lines[number] = "\t".join(values)
+        return ("\n".join(lines) + "\n").encode()
+
+    return change
+
+
+OF_VILLIN = stages("featurise", "villin")
+CHANGES: dict[str, tuple[str, Callable[[bytes], bytes] | None, set[str]]] = {
+    "an input": (
+        "inputs/given.json",
+        swapped("GSHMKNVTWY", "GSHMKNVTWW"),
+        stages("featurise", "given"),
+    ),
+    "a linked alignment": (
+        "a.a3m",
+        swapped("MLSDEDFR", "MLSDEDFQ"),
+        stages("featurise", "linked"),
+    ),
+    "weights": ("toy.bin.zst", lambda _: b"WEIGHTS", stages("predict", *JOBS)),
+    "their configuration": (
+        "toy.config.json",
+        lambda _: b'{"num_blocks": 1}',
+        stages("predict", *JOBS),
+    ),
+    "no configuration": ("toy.config.json", None, stages("predict", *JOBS)),
+    "a reference": (
+        "references/given.pdb",
+        swapped("given", "other"),
+        stages("score", "given"),
+    ),
+    "no reference": ("references/villin.pdb", None, stages("score", "villin")),
+    "a new reference": (
+        "references/linked.pdb",
+        lambda _: b"REMARK\n",
+        stages("score", "linked"),
+    ),
+    "a database of alignments": (
+        "databases.tsv",
+        digest_of_row("uniref90"),
+        {"search uniref90", "templates", *OF_VILLIN},
+    ),
+    "a database of paired alignments": (
+        "databases.tsv",
+        digest_of_row("uniprot"),
+        {"search uniprot", *OF_VILLIN},
+    ),
+    "a database of RNA": (
+        "databases.tsv",
+        digest_of_row("rfam"),
+        {"search rfam", *stages("featurise", "riboswitch")},
+    ),
+    "a database of templates": (
+        "databases.tsv",
+        digest_of_row("pdb_seqres"),
+        {"templates", *OF_VILLIN},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_depends_on_a_changed_file_is_made_again_and_no_more(what: str) -> None:
+    name, change, expected = CHANGES[what]
+    path = Path(name)
+    before = path.read_bytes() if path.is_file() else b""
+    with changed(path, None if change is None else change(before)):
+        assert made_again()[0] == expected
+
+
+@pytest.mark.parametrize("what", ["an input", "weights", "a reference"])
+def test_a_file_that_has_only_another_date_changes_nothing(what: str) -> None:
+    path = Path(CHANGES[what][0])
+    with changed(path, path.read_bytes()):
+        assert made_again()[0] == set()
+
+
+SEARCHES = {f"search {name}" for name in (*PROTEINS, "rfam", "nt_rna", "rnacentral")}
+SETTINGS: dict[str, tuple[dict[str, object], set[str]]] = {
+    "relax.samples": ({"relax": {"samples": "none"}}, stages("relax", *JOBS)),
+    "relax.keep_hydrogens": (
+        {"relax": {"keep_hydrogens": True}},
+        stages("relax", *JOBS),
+    ),
+    "predict.dtype": ({"predict": {"dtype": "bfloat16"}}, stages("predict", *JOBS)),
+    "model.num_recycles": ({"model": {"num_recycles": 7}}, stages("predict", *JOBS)),
+    "model.num_samples": ({"model": {"num_samples": 7}}, stages("predict", *JOBS)),
+    "features": (
+        {"features": {"resolve_msa_overlaps": False}},
+        stages("featurise", *JOBS),
+    ),
+    "score.rank_by": ({"score": {"rank_by": "ptm"}}, stages("export", *JOBS)),
+    "export.zip": ({"export": {"zip": True}}, stages("export", *JOBS) - {"tables"}),
+    "predict.batch_minutes": ({"predict": {"batch_minutes": 9}}, set()),
+    "search.threads": ({"search": {"threads": 7}}, set()),
+    "predict.attention": ({"predict": {"attention": "xla"}}, set()),
+}
+
+
+@pytest.mark.parametrize("what", SETTINGS)
+def test_what_a_setting_bears_on_is_made_again_and_no_more(what: str) -> None:
+    change, expected = SETTINGS[what]
+    assert made_again(settings_here(**change))[0] == expected
+
+
+def test_another_profile_of_searching_makes_what_was_searched_again() -> None:
+    found, _ = made_again(settings_here(search={"profile": "server"}))
+    jobs = stages("featurise", "villin", "riboswitch")
+    assert found & SEARCHES == {name for name in found if name.startswith("search")}
+    assert found - SEARCHES == {"templates", *jobs}
+
+
+def test_a_job_that_is_taken_out_changes_the_tables_alone() -> None:
+    with changed(Path("inputs/given.json"), None):
+        assert made_again()[0] == {"tables"}
+
+
+def test_an_input_that_cannot_be_read_any_more_is_refused_and_in_the_tables() -> None:
+    with changed(Path("inputs/given.json"), b"{"):
+        assert made_again()[0] == {"tables"}
+
+
+def test_another_seed_makes_its_own_prediction_only() -> None:
+    change = swapped('"modelSeeds": [1]', '"modelSeeds": [1, 2]')
+    path = Path("inputs/given.json")
+    with changed(path, change(path.read_bytes())):
+        found, seen = made_again()
+        predicted = {batch for stage, batch in seen.stale if stage == "predict"}
+        assert not predicted
+    assert "featurise given" in found and "predict given" in found
+
+
+def results() -> list[Path]:
+    """Files that hold something, but for what only says so."""
+    return sorted(
+        path
+        for path in Path("results").rglob("*")
+        if path.is_file() and path.stat().st_size and path.suffix != ".planned"
+    )
+
+
+def test_no_byte_of_a_result_can_change_unnoticed() -> None:
+    chosen = random.Random(1)
+    for _ in range(60):
+        path = chosen.choice(results())
+        content = bytearray(path.read_bytes())
+        place = chosen.randrange(len(content))
+        content[place] ^= 1 << chosen.randrange(8)
+        if path.suffix == ".json":
+            continue  # a digit of a date may be the same number: see test_tables
+        before = path.read_bytes()
+        path.write_bytes(content)
+        found, seen = made_again()
+        is_plan = path.parent.name == "plan"
+        assert is_plan or (path in seen.damaged and found), path
+        path.write_bytes(before)
+
+
+@pytest.mark.parametrize("stage", ["featurise", "predict", "relax", "score", "export"])
+def test_outcomes_that_are_gone_are_made_again_and_nothing_after_them(
+    stage: str,
+) -> None:
+    path = next(Path("results", stage).glob("*.parquet"))
+    with changed(path, None):
+        found, _ = made_again()
+        assert len(found - {"tables"}) == 1
+
+
+def test_looking_changes_no_file() -> None:
+    def tree() -> dict[str, tuple[int, bytes]]:
+        return {
+            str(path): (path.stat().st_mtime_ns, path.read_bytes())
+            for path in Path().rglob("*")
+            if path.is_file()
+        }
+
+    before = tree()
+    made_again(settings_here(relax={"samples": "none"}))
+    with changed(Path("inputs/given.json"), None):
+        made_again()
+    after = tree()
+    assert after.keys() == before.keys()
+    assert all(after[name][1] == before[name][1] for name in before)
+
+
+def test_room_is_made_for_what_is_stale_and_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = next(Path("results/predictions").glob("*"))
+    (batch,) = (
+        name for name, b in read_plan(HERE).jobs.items() if path.stem in b.items
+    )
+    path.write_bytes(b"")
+    seen = survey(HERE, read_plan(HERE), settings_here())
+    make_room(HERE, seen)
+    assert not path.exists() and not HERE.outcomes("predict", batch).exists()
+    said = capsys.readouterr().err
+    assert "predictions: a file is damaged" in said and str(path) in said
+    finish()
+
+
+def test_what_failed_stands_until_another_try_is_asked_for(tmp_path: Path) -> None:
+    write_inputs(tmp_path / "c")
+    os.chdir(tmp_path / "c")
+    finish(failed={("predict", "given"): "gpu_memory"})
+    assert made_again()[0] == set()
+    assert ask_for_retry(HERE, read_plan(HERE)) == 1
+    again = {"predict given", "relax given", "score given", "export given"}
+    assert made_again()[0] == again
+    plan = read_plan(HERE)
+    (batch,) = (
+        name
+        for name, b in plan.jobs.items()
+        if any(plan.about[i.partition(".")[0]].name == "given" for i in b.items)
+    )
+    Journal(HERE.journal("predict", batch)).write("closed")
+    assert made_again()[0] == set()
+
+
+def test_a_batch_that_was_never_begun_is_planned_anew(tmp_path: Path) -> None:
+    write_inputs(tmp_path / "c")
+    os.chdir(tmp_path / "c")
+    write_plan(HERE, settings_here())
+    first = set(read_plan(HERE).jobs)
+    write_plan(HERE, settings_here(predict={"batch_minutes": 600}))
+    assert len(read_plan(HERE).jobs) == 1 < len(first)
+    finish()
+    begun = set(read_plan(HERE).jobs)
+    write_plan(HERE, settings_here(predict={"batch_minutes": 600}))
+    assert set(read_plan(HERE).jobs) == begun
+
+
+def test_a_plan_that_comes_out_otherwise_than_the_rules_were_made_of_stops() -> None:
+    settings = settings_here()
+    before = Path("results/plan/plan.json").read_bytes()
+    with pytest.raises(ValueError, match="edited while the campaign was being planned"):
+        write_plan(HERE, settings, "another")
+    assert Path("results/plan/plan.json").read_bytes() == before
+
+
+def test_a_job_larger_than_every_bucket_is_one_refused_row() -> None:
+    found, _ = made_again(settings_here(predict={"buckets": [32]}))
+    assert "tables" in found and not any("villin" in name for name in found)
