@@ -7,6 +7,7 @@ uses them for equal sequences in place of a search, as if its inputs had brought
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from af3_core.inputs.a3m import find_a3m_problem
 from af3_core.inputs.files import iterate_jobs
 from af3_core.job import InputError, Job, Polymer, PolymerKind, Template
 from workflow.store.entries import Key, Store, make_key
+from workflow.tables import replacing
 
 _DATA = ("*_data.json", "*_data.json.gz", "*_data.json.xz", "*_data.json.zst")
 _PICKLES = (".pkl", ".pickle")
@@ -51,8 +53,10 @@ def import_folder(folder: Path, store: Store, label: str) -> Imported:
     Of two files about one sequence the later, by name, counts.
 
     Raises:
-        InputError: no such folder, or nothing in it that can be read.
+        InputError: no such folder, or nothing in it that can be read; or the label
+            cannot be one.
     """
+    label_path(store, label)
     if not folder.exists():
         allowed = "a folder of AlphaFold 3's or ColabFold's results"
         raise InputError(str(folder), "folder", "no such folder", allowed)
@@ -68,7 +72,22 @@ def import_folder(folder: Path, store: Store, label: str) -> Imported:
     if not (found or problems):
         allowed = "files named *_data.json or *.a3m, somewhere below"
         raise InputError(str(folder), "folder", "nothing to import", allowed)
+    with replacing(label_path(store, label)) as temporary:
+        # Plans that used the label know by this file that there is more.
+        temporary.write_text(f"{len(found)} from {folder}\n", encoding="utf-8")
     return Imported(len(found), tuple(problems))
+
+
+def label_path(store: Store, label: str) -> Path:
+    """The file that says what was last imported under a label.
+
+    Raises:
+        InputError: the label cannot be a file's name.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", label):
+        allowed = "letters, digits, '_', '-' and '.'"
+        raise InputError("foldmill import", "--label", label, allowed)
+    return store.folder / "imported" / f"{label}.label"
 
 
 def imported_key(kind: PolymerKind, sequence: str, label: str) -> Key:

@@ -55,6 +55,7 @@ from workflow.databases.catalogue import SEARCHED, Database, read_manifest
 from workflow.digests import Files, find_identity
 from workflow.engine.failures import Failure, classify
 from workflow.engine.items import commit_outcomes, outcome
+from workflow.imports import label_path, with_imported
 from workflow.planning.batching import (
     PlannedJob,
     Refusal,
@@ -70,6 +71,7 @@ from workflow.results.screen import chain_rows
 from workflow.settings import Settings, check_settings, digest_of
 from workflow.stages import STAGES
 from workflow.step import run_step
+from workflow.store.entries import Store
 from workflow.tables import (
     DamagedFile,
     read_json,
@@ -166,13 +168,16 @@ def make_plan(
     options = settings.feature_options()
     count = functools.partial(_count, options=options)
     screens: list[str] = []
-    inputs = _list_inputs(settings)
+    inputs, store = _list_inputs(settings), Store(settings.search.store)
+    for label in settings.search.imported:
+        files.note(label_path(store, label))
     with noting_reads(files.note):
         for path, read in _read_inputs(settings, steady, screens.append):
             try:
                 if isinstance(read, InputError):
                     raise read
                 read = _with_seeds(read, str(path), settings.predict.num_seeds)
+                read = with_imported(read, store, settings.search.imported)
                 planned = plan_job(str(path), read, count, *_most_tokens(settings))
                 job = replace(planned, notes=_notes(read, options))
                 _claim_name(job, jobs)

@@ -53,6 +53,7 @@ class Search(_Block):
 
     databases: Path
     store: Path = Path("store")
+    imported: tuple[str, ...] = ()
     profile: Literal["paper", "server"] = "paper"
     batch_size: Positive = 200
     threads: Positive = 2

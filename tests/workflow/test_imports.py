@@ -6,11 +6,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from af3_core.inputs.files import read_jobs
 from af3_core.job import InputError, Job, Ligand, Polymer
-from tests.workflow.campaigns import ROOT, job, protein
+from tests.workflow.campaigns import NEVER_RUN, ROOT, job, make_campaign, protein
+from workflow.campaign import Campaign
 from workflow.imports import import_folder, with_imported
+from workflow.plan import make_plan
+from workflow.settings import check_settings
 from workflow.store.entries import Store
 
 SEARCHED = ROOT / "tests/data/search_jobs"
@@ -131,3 +135,22 @@ def test_a_folder_with_nothing_is_refused(
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError):
         import_folder(tmp_path / name, store, "x")
+
+
+def test_a_campaign_that_names_the_label_searches_nothing(tmp_path: Path) -> None:
+    text = (SEARCHED / "villin_gb1.json").read_text("utf-8")
+    folder = make_campaign(tmp_path / "c", {"v.json": text}, network=NEVER_RUN)
+    raw = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
+    store = Store(folder / "store")
+
+    def searches(labels: list[str]) -> int:
+        raw["search"] |= {"store": str(store.folder), "imported": labels}
+        raw["inputs"] = [str(folder / "inputs")]
+        raw["model"]["checkpoint"] = str(folder / "toy.bin.zst")
+        settings = check_settings(raw, source="config.yaml")
+        return len(make_plan(Campaign(folder), settings, None).plan.search)
+
+    assert searches([]) == searches(["af3"]) > 0
+    import_folder(SEARCHED / "villin_gb1_data.json", store, "af3")
+    assert searches(["af3"]) == 0
+    assert searches([]) > 0
