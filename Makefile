@@ -1,7 +1,8 @@
-# make setup | demo | clean-demo | train-demo | test | test-long | test-slurm | check | fmt
-#      pins | docs | bench
+# make setup | demo | clean-demo | train-demo | test | test-long | test-matrix | test-slurm
+#      check | fmt | pins | docs | bench
 SHELL := /bin/sh
-.PHONY: setup demo test test-long test-slurm check fmt pins docs bench clean-demo train-demo
+.PHONY: setup demo test test-long test-matrix test-slurm check fmt pins docs bench
+.PHONY: clean-demo train-demo
 
 BIN := .venv/bin
 
@@ -23,11 +24,14 @@ train-demo: setup ## Train the demo's checkpoint again, from scratch: up to thre
 	    --examples config/demo/training.json --out models/training
 
 test: setup ## All tests but the longest; those that measure time run alone
-	@$(BIN)/python -m pytest -n 2 --dist loadscope -m "not timed and not slurm and not long"
+	@$(BIN)/python -m pytest -n 2 --dist loadscope -m "not timed and not slurm and not long and not matrix"
 	@$(BIN)/python -m pytest -m timed
 
 test-long: setup ## Training, bad jobs under real limits, the demo from a warm cache
 	@$(BIN)/python -m pytest -m long
+
+test-matrix: setup ## Every kernel and the whole network, compiled for every card
+	@$(BIN)/python -m pytest -m matrix
 
 test-slurm: setup ## Jobs of the demo on a one-node Slurm, disturbed; needs root and slurm-wlm
 	@$(BIN)/python -m pytest -m slurm -rs tests/slurm

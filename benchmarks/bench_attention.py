@@ -4,8 +4,8 @@
 
 writes Markdown to benchmarks/results. Counted: bytes and operations of each backend
 against the floor, the roofline time that follows, and the machine code of our
-kernels. Measured on a CPU: the chunked XLA backend against the definition. Measured
-on a GPU, where there is one: every backend that does not refuse.
+kernels. Measured on a CPU: the chunked XLA backend against the definition. A GPU is
+measured by `python -m benchmarks.gpu_acceptance`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import jax
 
 from benchmarks import traffic
-from benchmarks.measure import measure_cpu, measure_gpu
+from benchmarks.measure import measure_cpu
 from benchmarks.shapes import AttentionShape, af3_shapes, spec_for
 from benchmarks.traffic import MACHINES, Work
 from kernels import current_device, explain
@@ -83,7 +83,7 @@ def refusals(num_tokens: int) -> Iterator[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Prints all tables and keeps them under benchmarks/results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--quick", action="store_true", help="small sizes, one card; keeps nothing"
     )
@@ -104,11 +104,7 @@ def main(argv: list[str] | None = None) -> None:
         traffic.second_kernel_table(),
         keep,
     )
-    if jax.default_backend() == "gpu":
-        title, note = "Attention, measured", f"On {jax.devices()[0].device_kind}."
-        lines = list(measure_gpu((256,) if quick else NUM_TOKENS))
-        publish("gpu", title, note, lines, keep)
-    else:
+    if jax.default_backend() == "cpu":
         title = "Chunked attention against the definition on a CPU, measured"
         note = f"Triangle attention on {os.cpu_count()} cores: benchmarks/measure.py."
         lines = list(measure_cpu((128,) if quick else (512, 1024)))

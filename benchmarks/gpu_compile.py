@@ -13,10 +13,12 @@ its first import, so nothing here imports JAX before `start`.
 
 import argparse
 import functools
+import importlib
 import json
 import os
 import re
 import sys
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,7 +77,7 @@ def start() -> None:
 
 @functools.cache
 def _sharding(card: Card) -> Any:
-    from jax._src.lib import gpu_triton  # noqa: F401  (registers the call of kernels)
+    importlib.import_module("jaxlib.gpu_triton")  # registers the call
     from jax.experimental import topologies
     from jax.sharding import SingleDeviceSharding
 
@@ -104,6 +106,26 @@ def lower_for(card: Card, function: Callable[..., Any], *arguments: Any) -> Any:
 def compile_for(card: Card, function: Callable[..., Any], *arguments: Any) -> Any:
     """The program that XLA makes of `function` for `card`."""
     return lower_for(card, function, *arguments).compile()
+
+
+def compile_here(card: Card, function: Callable[..., Any], *arguments: Any) -> Any:
+    """As `compile_for`, of a function that no longer depends on what it runs on."""
+    import jax
+
+    shapes = [
+        jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=_sharding(card))
+        for x in arguments
+    ]
+    traced = jax.jit(lambda *xs: function(*xs)).trace(*shapes)
+    return traced.lower(lowering_platforms=("cuda",)).compile()
+
+
+def without_cudnn() -> None:
+    """Answers JAX's question for the version of cuDNN, which is not here."""
+    from jax._src.cudnn import fused_attention_stablehlo
+
+    versions = types.SimpleNamespace(cudnn_get_version=lambda: 91_100)
+    setattr(fused_attention_stablehlo, "cuda_versions", versions)  # noqa: B010
 
 
 def network(
@@ -187,7 +209,7 @@ def table(rows: Sequence[dict]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Compiles the network for each size and keeps what was found."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--card", choices=sorted(cards()), default="h100")
     parser.add_argument("--tokens", type=int, nargs="+", default=[1024, 2048, 5120])
     parser.add_argument("--rows", type=int, default=16384, help="of the alignment")

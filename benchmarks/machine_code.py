@@ -77,7 +77,7 @@ def compile_attention(spec: AttentionSpec) -> MachineCode:
 def compile_transition(spec: TransitionSpec) -> MachineCode:
     """The transition kernel as it would run `spec` on its device."""
     names = ("x_ptr", "expand_ptr", "contract_ptr", "output_ptr")
-    pointers = dict.fromkeys(names, _POINTERS[spec.dtype])
+    pointers: dict[str, str] = dict.fromkeys(names, _POINTERS[spec.dtype])
     pointers |= dict.fromkeys(("scale_ptr", "offset_ptr"), "*fp32")
     launch = transition.plan_launch(spec)
     return _compile(gated_transition, pointers, launch, spec.device)
@@ -132,7 +132,7 @@ def _compile(
             if name in pointers
         },
     )
-    major, minor = device.compute_capability
+    major, minor = device.capability
     compiled = triton.compile(
         source,
         target=GPUTarget("cuda", 10 * major + minor, 32),
@@ -145,7 +145,7 @@ def _compile(
     blocks += ("BLOCK_OUTPUT",) if is_update else ("BLOCK_HIDDEN",)
     return MachineCode(
         kernel=kernel.__name__,
-        num_registers=int(re.search(r"REG:(\d+)", usage)[1]),
+        num_registers=max(map(int, re.findall(r"REG:(\d+)", usage))),
         num_spills=len(SPILL.findall(assembly)),
         shared_bytes=compiled.metadata.shared,
         num_tensor_core=len(TENSOR_CORE.findall(assembly)),

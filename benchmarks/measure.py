@@ -1,14 +1,14 @@
-"""Measured times and memory of attention, on whatever this runs on.
+"""Measured times and memory of attention on a CPU.
 
 What makes timings lie: compilation (done before), one slow first call (discarded),
 asynchronous results (waited for), neighbours on the machine (the minimum of several
-runs on a CPU, interleaved between backends; the median on a GPU, with the spread).
+runs, interleaved between backends). GPUs are measured by benchmarks/gpu_acceptance.py,
+in loops inside one program: a launch from outside takes longer than many a kernel.
 """
 
 import math
 import multiprocessing
 import re
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,24 +16,22 @@ from typing import Any
 
 import jax
 
-from benchmarks import traffic
 from benchmarks.shapes import (
     AttentionShape,
     af3_shapes,
     input_shapes,
     random_inputs,
-    spec_for,
 )
-from kernels import attention, current_device, explain
+from kernels import attention
 
 # Rows of triangle attention that are timed on a CPU; they are independent.
 TIMED_ROWS = 32
-CPU_REPEATS, GPU_REPEATS = 7, 30
+CPU_REPEATS = 7
 # Bytes of temporary buffers that are still computed with, not only counted.
 LARGEST_RUN = 6e9
 
 
-def compile_backend(shape: AttentionShape, backend: str) -> Any:
+def compile_backend(shape: AttentionShape, backend: Any) -> Any:
     """Attention of one shape, compiled ahead of time."""
     function = jax.jit(lambda arguments: attention(**arguments, backend=backend))
     return function.lower(input_shapes(shape)).compile()
@@ -63,7 +61,8 @@ def _peak_memory(shape: AttentionShape, backend: str) -> tuple[float, float]:
 
 def _resident_bytes(field: str) -> int:
     status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(rf"{field}:\s+(\d+) kB", status)[1])
+    (kilobytes,) = re.findall(rf"{field}:\s+(\d+) kB", status)
+    return 1024 * int(kilobytes)
 
 
 def fastest(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
@@ -107,41 +106,3 @@ def measure_cpu(num_tokens: tuple[int, ...]) -> Iterator[str]:
                     f" | {temporary / memory['naive'][0]:.4f}"
                     f" | {1e3 * times[name]:.0f} | {times[name] / times['naive']:.2f} |"
                 )
-
-
-def measure_gpu(num_tokens: tuple[int, ...]) -> Iterator[str]:
-    """Times of every backend that does not refuse, on this GPU."""
-    device = current_device()
-    yield (
-        "| attention | tokens | backend | median ms | spread | GB/s of the floor |"
-        " TFLOP/s |"
-    )
-    yield "| --- | --: | --- | --: | --: | --: | --: |"
-    for count in num_tokens:
-        for shape in af3_shapes(count):
-            spec = spec_for(shape, device)
-            floor = traffic.floor(spec)
-            for backend, refusal in explain(spec).items():
-                row = f"| {shape.name} {shape.dtype} | {count:,} | {backend} |"
-                # The definition's logits alone would fill the card.
-                if refusal is not None or (backend == "naive" and count > 512):
-                    yield f"{row} {refusal or 'too large'} | | | |"
-                    continue
-                median, spread = _time_on_gpu(shape, backend)
-                yield (
-                    f"{row} {1e3 * median:.3g} | {100 * spread:.0f} %"
-                    f" | {floor.memory_bytes / median / 1e9:.0f}"
-                    f" | {floor.flops / median / 1e12:.1f} |"
-                )
-
-
-def _time_on_gpu(shape: AttentionShape, backend: str) -> tuple[float, float]:
-    """Median seconds, and interquartile range as a part of it."""
-    compiled, arguments = compile_backend(shape, backend), random_inputs(shape)
-    times = []
-    for _ in range(GPU_REPEATS + 3):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(arguments))
-        times.append(time.perf_counter() - start)
-    lower, median, upper = statistics.quantiles(times[3:], n=4)
-    return median, (upper - lower) / median

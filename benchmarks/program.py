@@ -10,7 +10,7 @@ import functools
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 _BYTES = {"pred": 1, "bf16": 2, "token": 0}
@@ -210,7 +210,7 @@ def size_of(type_: str) -> int:
     return total
 
 
-def kernels_of(instructions: Iterator[Instruction] | list[Instruction]) -> list[str]:
+def kernels_of(instructions: Iterable[Instruction]) -> list[str]:
     """Names of the Triton kernels that are called."""
     return [
         entry[1].decode()

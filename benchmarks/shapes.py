@@ -50,7 +50,11 @@ def spec_for(shape: AttentionShape, device: Device, dtype: str = "") -> Attentio
     """The spec of a gated attention of this shape, as a bfloat16 model calls it."""
     dtype = dtype or shape.dtype
     entry = (shape.num_heads, shape.num_queries, shape.num_keys)
-    has_bias, has_mask = shape.bias_batch is not None, shape.mask_batch is not None
+    bias, key_mask = None, None
+    if shape.bias_batch is not None:
+        bias = (*shape.bias_batch, *entry)
+    if shape.mask_batch is not None:
+        key_mask = (*shape.mask_batch, shape.num_keys)
     return AttentionSpec(
         batch=shape.batch,
         num_queries=shape.num_queries,
@@ -60,9 +64,9 @@ def spec_for(shape: AttentionShape, device: Device, dtype: str = "") -> Attentio
         num_channels=shape.num_channels,
         dtype=dtype,
         device=device,
-        bias=(*shape.bias_batch, *entry) if has_bias else None,
-        bias_dtype=dtype if has_bias else None,
-        key_mask=(*shape.mask_batch, shape.num_keys) if has_mask else None,
+        bias=bias,
+        bias_dtype=None if bias is None else dtype,
+        key_mask=key_mask,
         has_gate=True,
         products=products_of(dtype, device),
     )
@@ -86,9 +90,8 @@ def input_shapes(shape: AttentionShape, dtype: str = "") -> dict[str, Any]:
             *shape.bias_batch, shape.num_heads, shape.num_queries, shape.num_keys
         )
     if shape.mask_batch is not None:
-        arguments["mask"] = Mask(
-            keys=array(*shape.mask_batch, shape.num_keys, dtype="bool")
-        )
+        keys: Any = array(*shape.mask_batch, shape.num_keys, dtype="bool")
+        arguments["mask"] = Mask(keys=keys)
     return arguments
 
 

@@ -7,7 +7,7 @@ compiler's: fusion on a GPU differs); for our kernels it is derived here.
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -88,7 +88,7 @@ def array_bytes(spec: AttentionSpec) -> dict[str, int]:
     if spec.has_gate:
         sizes["gate"] = queries
     if spec.bias is not None:
-        sizes["bias"] = math.prod(spec.bias) * BYTES[spec.bias_dtype]
+        sizes["bias"] = math.prod(spec.bias) * BYTES[spec.bias_dtype or spec.dtype]
     if spec.key_mask is not None:
         sizes["key_mask"] = math.prod(spec.key_mask)
     return sizes
@@ -109,7 +109,8 @@ def flash(spec: AttentionSpec) -> Work:
     sizes = array_bytes(spec)
     one = 2 * spec.num_keys * spec.num_channels * BYTES[spec.dtype]
     if one > card_of(spec.device).l2_cache_mib * 2**20:
-        blocks = math.ceil(spec.num_queries / choose_tile(spec).queries)
+        tile = choose_tile(spec)
+        blocks = math.ceil(spec.num_queries / tile.queries) if tile else 1
         sizes["k"], sizes["v"] = sizes["k"] * blocks, sizes["v"] * blocks
     if spec.bias is not None:
         sharing = math.prod(spec.batch) // math.prod(spec.bias[: len(spec.batch)])
@@ -160,12 +161,12 @@ def _one_block(shape: AttentionShape, batch: tuple[int, ...]) -> AttentionShape:
 
 
 @functools.cache
-def _xla_cost(shape: AttentionShape, backend: str) -> dict[str, float]:
+def _xla_cost(shape: AttentionShape, backend: str) -> Any:
     function = jax.jit(lambda arguments: _in_one_block(arguments, backend))
     return function.lower(input_shapes(shape)).compile().cost_analysis()
 
 
-def _in_one_block(arguments: dict, backend: str) -> jax.Array:
+def _in_one_block(arguments: dict, backend: Any) -> jax.Array:
     # On an accelerator the budget of one block is large enough for the whole block.
     from kernels import lowering_for
 

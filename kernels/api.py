@@ -72,13 +72,13 @@ def self_attention(
 
 def _attend(operands: Operands, scale: float | None, backend: Preference) -> Array:
     q = operands.q
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    if not 0.0 < scale < float("inf"):
+    factor = float(q.shape[-1] ** -0.5 if scale is None else scale)
+    if not 0.0 < factor < float("inf"):
         raise ValueError(f"scale must be positive and finite, got {scale}")
     if 0 in (*q.shape, *operands.k.shape):
         return jnp.zeros_like(q)
     spec = spec_of(operands, current_device())
-    return dispatch(spec, backend).run(operands, scale=scale, spec=spec)
+    return dispatch(spec, backend).run(operands, scale=factor, spec=spec)
 
 
 def gated_transition(

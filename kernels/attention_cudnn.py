@@ -40,7 +40,7 @@ def unsupported(spec: AttentionSpec) -> str | None:
     refusal = why_no_dtype(device, spec.dtype)
     if refusal is not None:
         return refusal
-    if device.compute_capability < OLDEST_CAPABILITY:
+    if device.capability < OLDEST_CAPABILITY:
         return (
             "cuDNN's flash attention needs compute capability 8.0 or newer;"
             f" this card has {device.capability_name}"
@@ -49,7 +49,7 @@ def unsupported(spec: AttentionSpec) -> str | None:
         return (
             f"cuDNN's flash attention reads {' and '.join(DTYPES)}; q is {spec.dtype}"
         )
-    most = 256 if device.compute_capability >= (9, 0) else 128
+    most = 256 if device.capability >= (9, 0) else 128
     if spec.num_channels % CHANNEL_MULTIPLE or spec.num_channels > most:
         return (
             f"cuDNN takes heads of a multiple of {CHANNEL_MULTIPLE} channels up to"
@@ -114,7 +114,7 @@ def _call(operands: Operands, scale: float, spec: AttentionSpec) -> Array:
             in_bias = in_bias._replace(key_mask=None)
         bias = _additive_bias(in_bias, array)
         bias = bias.reshape(-1, *array[-3:])
-    if rides_on_channels(spec):
+    if operands.key_mask is not None and rides_on_channels(spec):
         q, k, v = _with_mask_channels(q, k, v, operands.key_mask)
     output = jax.nn.dot_product_attention(
         *(x.reshape(-1, *x.shape[-3:]) for x in (q, k, v)),
@@ -175,7 +175,7 @@ def _bias_shape(spec: AttentionSpec) -> Shape | None:
 
 def _array_shapes(spec: AttentionSpec) -> list[Shape]:
     shapes = [shape for shape in (spec.bias, spec.dense_mask) if shape is not None]
-    if spec.query_segments is not None:
+    if spec.query_segments is not None and spec.key_segments is not None:
         segments = np.broadcast_shapes(spec.query_segments[:-1], spec.key_segments[:-1])
         shapes.append((*segments, 1, spec.num_queries, spec.num_keys))
     return shapes

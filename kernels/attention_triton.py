@@ -7,7 +7,7 @@ a GPU, so the whole decision is tested on a CPU.
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +89,7 @@ def _candidates(spec: AttentionSpec) -> list[Tile]:
         if spec.products == "float32" or has_mask_tile or spec.num_queries <= 32:
             return [Tile(32, 32, 4, 2)]
         # Where products read their operands from shared memory, registers are left.
-        has_wgmma = (9, 0) <= spec.device.compute_capability < (12, 0)
+        has_wgmma = (9, 0) <= spec.device.capability < (12, 0)
         return [Tile(64, 64, 4, 2)] * has_wgmma + [Tile(64, 32, 4, 2)]
     if spec.num_queries <= 32:
         return [Tile(32, 64, 4, 3) if channels <= 32 else Tile(32, 32, 4, 2)]
@@ -145,6 +145,8 @@ def batch_groups(spec: AttentionSpec) -> list[tuple[int, tuple[bool, ...]]]:
 def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
     """Grid, strides and compile-time constants of the kernel for `spec`."""
     tile = choose_tile(spec)
+    if tile is None:
+        raise ValueError(f"no tile fits {spec}")
     (_, _), (inner, _) = outer_and_inner(spec)
     num_batch = math.prod(spec.batch)
     group = batch_group(spec)
@@ -321,14 +323,14 @@ def _batchable(scale: float, spec: AttentionSpec) -> Callable[[Operands], Array]
     def batched_call(
         axis_size: int, is_batched: list[Operands], operands: Operands
     ) -> tuple[Array, bool]:
-        def lead(name: str, x: Array | None, batched: bool | None) -> Array | None:
+        def lead(name: str, x: Array | None, batched: Any) -> Array | None:
             if x is None or batched:
                 return x
             size = axis_size if name in ("q", "k", "v", "gate", "packed") else 1
             return jnp.broadcast_to(x[None], (size, *x.shape))
 
-        with_axis = map(lead, Operands._fields, operands, is_batched[0])
-        return call(Operands(*with_axis)), True
+        named = zip(Operands._fields, operands, is_batched[0], strict=True)
+        return call(Operands._make(lead(*one) for one in named)), True
 
     return call
 
@@ -337,9 +339,11 @@ def _call_kernel(operands: Operands, scale: float, spec: AttentionSpec) -> Array
     # Imported here: a machine without Triton imports this module to be told so.
     from kernels.flash import flash_attention
 
-    arrays = kernel_arrays(operands)
     # An absent operand is never read: any pointer will do.
-    arrays = {k: arrays["q_ptr"] if x is None else x for k, x in arrays.items()}
+    arrays = {
+        name: operands.q if x is None else x
+        for name, x in kernel_arrays(operands).items()
+    }
     return call_triton(
         flash_attention,
         plan_launch(spec, scale),

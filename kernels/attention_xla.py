@@ -70,11 +70,12 @@ def run(
     blocks, precision = plan_blocks(spec), precision_of(spec)
     num_batch_axes = len(spec.batch)
 
-    def attend(block: Operands) -> Array:
+    def attend_block(block: Operands) -> Array:
         if blocks.keys < spec.num_keys:
             return _attend_online(block, scale, blocks.keys, precision)
         return _attend(block, scale, precision)
 
+    attend: Callable[[Operands], Array] = attend_block
     if blocks.queries < spec.num_queries:
         attend = _in_blocks(attend, QUERY_AXES, blocks.queries)
     for axis in reversed(range(num_batch_axes)):
@@ -96,7 +97,7 @@ def _in_blocks(
     function = jax.checkpoint(function)
 
     def blocked(operands: Operands) -> Array:
-        axis, q = axes.q, operands.q
+        axis, q = axes.q or 0, operands.q
         length = q.shape[axis]
 
         def step(i: Array, output: Array) -> Array:

@@ -25,9 +25,14 @@ class Device(NamedTuple):
     """Which of the optional Python packages are installed."""
 
     @property
+    def capability(self) -> tuple[int, int]:
+        """The compute capability; (0, 0) where there is none."""
+        return self.compute_capability or (0, 0)
+
+    @property
     def capability_name(self) -> str:
         """The compute capability as NVIDIA writes it, such as 8.6."""
-        major, minor = self.compute_capability or (0, 0)
+        major, minor = self.capability
         return f"{major}.{minor}"
 
     def __str__(self) -> str:
@@ -69,12 +74,12 @@ _TARGET: contextvars.ContextVar[Device | None] = contextvars.ContextVar(
 
 def card_of(device: Device) -> Card:
     """The table's row for a CUDA device."""
-    return CARDS.get(device.compute_capability, UNLISTED)
+    return CARDS.get(device.capability, UNLISTED)
 
 
 def why_no_dtype(device: Device, dtype: str) -> str | None:
     """Why a CUDA device's tensor cores do not take `dtype`; None when they do."""
-    if dtype == "bfloat16" and device.compute_capability < (8, 0):
+    if dtype == "bfloat16" and device.capability < (8, 0):
         return f"compute capability {device.capability_name} has no bfloat16"
     return None
 

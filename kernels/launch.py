@@ -43,12 +43,12 @@ def why_no_triton(device: Device, dtype: str) -> str | None:
     refusal = why_no_dtype(device, dtype)
     if refusal is not None:
         return refusal
-    if not OLDEST_CAPABILITY <= device.compute_capability <= NEWEST_CAPABILITY:
+    if not OLDEST_CAPABILITY <= device.capability <= NEWEST_CAPABILITY:
         return (
             "Triton compiles for compute capability 8.0 to 12.1;"
             f" this card has {device.capability_name}"
         )
-    if device.compute_capability in UNASSEMBLED:
+    if device.capability in UNASSEMBLED:
         return (
             "the newest PTX that XLA's assembler of CUDA 12.9 takes does not know"
             f" compute capability {device.capability_name}"
@@ -81,7 +81,7 @@ def call_triton(
     # Imported here: a machine without Triton imports this module to be told so.
     import jax_triton
 
-    major, minor = device.compute_capability
+    major, minor = device.capability
     return jax_triton.triton_call(
         kernel=kernel,
         out_type=output,

@@ -102,7 +102,7 @@ def take_block(
         return jax.lax.dynamic_slice_in_dim(x, start, size, axis=axis)
 
     # A block of queries or keys is no longer one array with the others.
-    return Operands(*map(cut, operands, axes))._replace(packed=None)
+    return Operands._make(map(cut, operands, axes))._replace(packed=None)
 
 
 def allowed(operands: Operands) -> Bool[Array, "*#batch #h #q #k"] | None:
@@ -112,13 +112,13 @@ def allowed(operands: Operands) -> Bool[Array, "*#batch #h #q #k"] | None:
         parts.append(operands.dense_mask)
     if operands.key_mask is not None:
         parts.append(operands.key_mask[..., None, None, :])
-    if operands.query_segments is not None:
+    if operands.query_segments is not None and operands.key_segments is not None:
         same = (
             operands.query_segments[..., :, None]
             == (operands.key_segments[..., None, :])
         )
         parts.append(same[..., None, :, :])
-    if operands.query_index is not None:
+    if operands.query_index is not None and operands.key_index is not None:
         past = operands.key_index[..., None, :] <= operands.query_index[..., :, None]
         parts.append(past[..., None, :, :])
     if not parts:
@@ -172,7 +172,8 @@ def gather_operands(
     if dense_mask is not None and dense_mask.shape[-3:-1] == (1, 1):
         # A mask without heads and queries is key padding, however it was written.
         padding = _vector("mask", dense_mask[..., 0, 0, :], per_key)
-        key_mask = padding if key_mask is None else key_mask & padding
+        if padding is not None:
+            key_mask = padding if key_mask is None else key_mask & padding
         dense_mask = None
     return Operands(
         q=q,

@@ -78,6 +78,8 @@ def shared_memory(spec: TransitionSpec, tile: Tile) -> int:
 def plan_launch(spec: TransitionSpec) -> Launch:
     """Grid and compile-time constants of the kernel for `spec`."""
     tile = choose_tile(spec)
+    if tile is None:
+        raise ValueError(f"no tile fits {spec}")
     constants = {
         "HAS_NORM": spec.has_norm,
         "NUM_CHANNELS": spec.num_channels,

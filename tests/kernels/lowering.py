@@ -13,13 +13,12 @@ import re
 import subprocess
 import sys
 import tempfile
-import types
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_compile import COMPILER, PTXAS
+from benchmarks.gpu_compile import COMPILER, PTXAS, without_cudnn
 from benchmarks.program import ptx_of, triton_calls
 
 _TENSOR = re.compile(r"tensor<((?:\d+x)+)(bf16|f16|f32)>")
@@ -168,12 +167,7 @@ def _lower(
 def main() -> None:
     """Prints the findings of one of the functions above."""
     sys.path.append(str(COMPILER))
-    from jax._src.cudnn import fused_attention_stablehlo
-
-    # JAX asks cuDNN, which is not here, for its version.
-    fused_attention_stablehlo.cuda_versions = types.SimpleNamespace(
-        cudnn_get_version=lambda: 91_100
-    )
+    without_cudnn()
     functions = {
         "attentions": lower_attentions,
         "kernels": assemble_kernels,
