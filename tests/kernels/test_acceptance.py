@@ -27,18 +27,16 @@ prepare(
     Path({folder!r}),
     agreeing=(32,),
     timed=(),
-    contest=((32, 2, 128), (32, 1, 384)),
-    models=(Network("reference-32", 32, 16, TINY, Runtime(dtype="float32"), True),),
+    contest=((32, 2, 128),),
+    models=(Network("model-32", 32, 16, TINY, Runtime()),),
     wanted={wanted!r}.__contains__,
 )
 """
 WANTED = (
     "agree-triangle-bfloat16-32-triton",
     "agree-triangle-bfloat16-32-cudnn",
-    "agree-transition-32-triton",
     "agree-triangle-outgoing-32-triton",
     "time-contest-128-x2-32-auto",
-    "time-contest-384-x1-32-auto",
 )
 # What a machine for acceptance has not is not to be had here either.
 CHECK = """
@@ -73,8 +71,8 @@ def test_what_is_prepared_compiles_for_an_h100_with_nothing_but_jax(prepared) ->
     compiled = python(CHECK.format(folder=str(prepared), card="h100")).split()
     plan = json.loads((prepared / "plan.json").read_text())
     programs = {step["program"] for step in plan}
-    assert programs == {*WANTED, "reference-32"}
-    assert set(compiled) == programs | {"reference-32-parameters"}
+    assert programs == {*WANTED, "model-32"}
+    assert set(compiled) == programs | {"model-32-parameters"}
 
 
 @needs_compiler

@@ -50,12 +50,13 @@ def test_the_page_of_results_is_made_of_its_rows() -> None:
     assert (RESULTS / "gpu_compile.md").read_text() == table(kept())
 
 
-@pytest.mark.parametrize("num_tokens", ALPHAFOLD3_GB)
-def test_the_table_says_what_became_of_memory(num_tokens) -> None:
-    totals = {
-        row["code"]: row["total_gb"]
-        for row in kept()
-        if (row["card"], row["tokens"]) == ("h100", num_tokens)
-    }
-    assert totals["now"] < totals["before"]
-    assert totals["now"] < ALPHAFOLD3_GB[num_tokens]
+def test_the_table_says_what_became_of_memory() -> None:
+    totals: dict[int, dict[str, float]] = {}
+    for row in kept():
+        if row["card"] == "h100":
+            totals.setdefault(row["tokens"], {})[row["code"]] = row["total_gb"]
+    both = {n: found for n, found in totals.items() if {"before", "now"} <= set(found)}
+    assert {1024, 2048} <= set(both)
+    for num_tokens, found in both.items():
+        assert found["now"] < found["before"]
+        assert found["now"] < ALPHAFOLD3_GB.get(num_tokens, float("inf"))
