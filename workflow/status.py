@@ -8,18 +8,20 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from af3_core.columns import Contract
 from af3_core.contracts import OUTCOMES, TIMINGS
 from workflow.batches import Plan, load_plan
 from workflow.campaign import Campaign
 from workflow.planning.forecast import forecast_path, read_forecast
 from workflow.progress import stage_counts
 from workflow.stages import STAGES
-from workflow.tables import read_rows
+from workflow.tables import DamagedFile, read_rows
 
 _SHOWN_FAILURES = 10
 _PATIENCE = 20.0
@@ -96,16 +98,24 @@ def _failures(campaign: Campaign, plan: Plan) -> Iterator[tuple[str, str, str]]:
         names = plan.of_kind(stage.kind)
         files += [(stage.name, campaign.outcomes(stage.name, name)) for name in names]
     for stage, file in files:
-        for row in read_rows(file, OUTCOMES) if file.is_file() else ():
+        for row in _rows(file, OUTCOMES):
             if row.status == "failed":
                 yield stage, str(row.cause), str(row.evidence)
+
+
+def _rows[T](file: Path, contract: Contract[T]) -> list[T]:
+    """A table's rows; none where it is not there yet, or damaged and made again."""
+    try:
+        return read_rows(file, contract)
+    except (FileNotFoundError, DamagedFile):
+        return []
 
 
 def _hours_used(campaign: Campaign, plan: Plan) -> float:
     seconds = 0.0
     for name in plan.jobs:
         file = campaign.timings(name)
-        for row in read_rows(file, TIMINGS) if file.is_file() else ():
+        for row in _rows(file, TIMINGS):
             if row.phase == "compute":
                 seconds += row.end - row.start
     return seconds / 3600
