@@ -5,6 +5,7 @@ those of the PDB and of AlphaFold 3 do, need not be read atom by atom.
 """
 
 import re
+from functools import lru_cache
 
 import gemmi
 
@@ -23,9 +24,7 @@ def count_template_residues(mmcif: str) -> int:
     Raises:
         ValueError: a sentence saying why the text is no usable template.
     """
-    if plain := _plain_block(mmcif):
-        return len(set(plain.find_values("_pdbx_poly_seq_scheme.seq_id")))
-    return len(read_template_chain(mmcif).residues)
+    return _count(mmcif)[0]
 
 
 def count_residues_before(mmcif: str) -> int:
@@ -34,17 +33,21 @@ def count_residues_before(mmcif: str) -> int:
     Raises:
         ValueError: it is no usable template.
     """
-    return 0 if _plain_block(mmcif) else len(read_template_chain(mmcif).before)
+    return _count(mmcif)[1]
 
 
-def _plain_block(mmcif: str) -> gemmi.cif.Block | None:
-    """The file's data block if it holds one well described chain and nothing else."""
+@lru_cache(maxsize=64)
+def _count(mmcif: str) -> tuple[int, int]:
+    """Both counts; those of a job's templates are asked for twice."""
     try:
         document = gemmi.cif.read_string(mmcif)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"it is not mmCIF: {str(error)[:160]}") from error
-    is_plain = len(document) == 1 and _is_plain(document[0])
-    return document[0] if is_plain else None
+    if len(document) == 1 and _is_plain(document[0]):
+        labels = document[0].find_values("_pdbx_poly_seq_scheme.seq_id")
+        return len(set(labels)), 0
+    chain = read_template_chain(mmcif)
+    return len(chain.residues), len(chain.before)
 
 
 def _is_plain(block: gemmi.cif.Block) -> bool:

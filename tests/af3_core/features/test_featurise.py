@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from af3_core.chemistry.dictionary import Components
 from af3_core.features.assembly import ChemistryError
 from af3_core.features.featurise import count_tokens, featurise, reference_positions
+from af3_core.features.options import AS_PUBLISHED
 from af3_core.features.values import Features
 from af3_core.job import write_job
 from tests.af3_core.features.feature_examples import (
@@ -172,3 +173,24 @@ def test_a_chain_without_alignment_is_refused() -> None:
 def test_impossible_chemistry_is_refused(broken, complaint) -> None:
     with pytest.raises(ChemistryError, match=complaint):
         count_tokens(broken, Components())
+
+
+FREE_SUGARS = replace(AS_PUBLISHED, fix_standalone_glycans=True)
+
+
+@pytest.mark.parametrize(
+    ("bonds", "published", "fixed"),
+    [
+        ("", (14, 14), (15, 15)),
+        ("A.1.ND2-L.1.C1", (14, 14), (14, 15)),
+        ("A.1.ND2-L.1.C1 L.1.O4-M.1.C1", (14, 14), (14, 14)),
+        ("L.1.O1-M.1.C1", (15, 14), (15, 14)),
+    ],
+)
+def test_sugars_that_are_bonded_to_nothing_may_keep_o1(bonds, published, fixed) -> None:
+    sugars = job(protein("NG"), ligand("NAG", ids="LM"), bonds=bonds)
+    for options, wanted in ((AS_PUBLISHED, published), (FREE_SUGARS, fixed)):
+        tokens = featurise(sugars, Components(), options).tokens
+        found = tuple(int((tokens.asym_id == i).sum()) for i in (2, 3))
+        assert found == wanted
+        assert count_tokens(sugars, Components(), options) == 2 + sum(wanted)
