@@ -95,6 +95,24 @@ class Templates:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class TemplatePairs:
+    """Templates as they are embedded: a batch may hold this instead of atoms."""
+
+    residue_type: Int[AnyArray, "t n"]
+    """AlphaFold 3's classes."""
+    distances: Float[AnyArray, "t n n bins"]
+    """One-hot."""
+    pseudo_beta_mask: Bool[AnyArray, "t n"]
+    directions: Float[AnyArray, "t n n 3"]
+    """From the frame of the row to that of the column."""
+    frame_mask: Bool[AnyArray, "t n"]
+
+
+type AnyTemplates = Templates | TemplatePairs
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class ReferenceConformers:
     """One conformer per residue or ligand (SI 2.8); positions depend on the seed."""
 
@@ -148,7 +166,7 @@ class Batch:
 
     tokens: Tokens
     msa: Msa
-    templates: Templates
+    templates: AnyTemplates
     reference: ReferenceConformers
     windows: AtomWindows
     bonds: Bonds

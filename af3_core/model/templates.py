@@ -1,7 +1,6 @@
 """The template embedder. SI Algorithm 16."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import haiku as hk
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from af3_core.model import config as settings
-from af3_core.model.batch import AnyArray, Templates
+from af3_core.model.batch import AnyTemplates, TemplatePairs, Templates
 from af3_core.model.config import Conventions, DistanceBins, Runtime
 from af3_core.model.conventions import residue_classes
 from af3_core.model.pairformer import PairUpdate
@@ -34,24 +33,6 @@ _PSEUDO_BETA_SLOT = np.array(
 _FRAME_SLOTS = np.array(
     [[0, 1, 2]] * 20 + [[0, 0, 0]] * 2 + [[6, 8, 12]] * 8 + [[0, 0, 0]]
 )
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class TemplatePairs:
-    """Templates as they are embedded: a batch may hold this instead of atoms."""
-
-    residue_type: Int[AnyArray, "t n"]
-    """AlphaFold 3's classes."""
-    distances: Float[AnyArray, "t n n bins"]
-    """One-hot."""
-    pseudo_beta_mask: Bool[AnyArray, "t n"]
-    directions: Float[AnyArray, "t n n 3"]
-    """From the frame of the row to that of the column."""
-    frame_mask: Bool[AnyArray, "t n"]
-
-
-type AnyTemplates = Templates | TemplatePairs
 
 
 def one_hot_distances(

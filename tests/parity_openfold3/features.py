@@ -17,11 +17,11 @@ from af3_core.chemistry.dictionary import Components
 from af3_core.features.featurise import featurise
 from af3_core.features.tokens import NUM_ATOM_SLOTS
 from af3_core.features.values import Features
-from af3_core.model.batch import Batch, Msa, pad
+from af3_core.model.batch import Batch, Msa, TemplatePairs, pad
 from af3_core.model.config import ModelConfig
 from af3_core.model.conventions import displace_unknown_nucleotides, follow
 from af3_core.model.embedding import token_bond_matrix
-from af3_core.model.templates import TemplatePairs, measure, read_template
+from af3_core.model.templates import measure, read_template
 from tests.parity.comparison import Comparison, compare_exactly, compare_relative
 from tests.parity_openfold3.recorded import Case
 
@@ -201,15 +201,17 @@ class OwnFeatures:
                 return jnp.where(both[..., None], values, 0.0)
 
             return TemplatePairs(
-                one.residue_type[0],
-                masked(distances, read.has_pseudo_beta),
-                read.has_pseudo_beta,
-                masked(directions, read.has_frame),
-                read.has_frame,
+                one.residue_type,
+                masked(distances, read.has_pseudo_beta)[None],
+                read.has_pseudo_beta[None],
+                masked(directions, read.has_frame)[None],
+                read.has_frame[None],
             )
 
         described = [describe(i) for i in range(count)]
-        return jax.tree.map(lambda *x: np.stack([np.asarray(y) for y in x]), *described)
+        return jax.tree.map(
+            lambda *x: np.concatenate([np.asarray(y) for y in x]), *described
+        )
 
     def _compare_atoms(self) -> Found:
         """Conformers are taken from the record: they are random."""

@@ -17,10 +17,10 @@ from af3_core.model.batch import (
     Gather,
     Msa,
     ReferenceConformers,
+    TemplatePairs,
     Tokens,
     windows_of,
 )
-from af3_core.model.templates import TemplatePairs
 
 # Residue classes there: 20 amino acids, unknown, A G C U N, DA DG DC DT DN, gap.
 CLASSES = np.array([*range(21), 22, 23, 24, 25, 30, 26, 27, 28, 29, 30, 21], np.int32)
