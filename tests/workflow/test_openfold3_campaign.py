@@ -8,7 +8,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from af3_core.contracts import PREDICTIONS, SCORES
+from af3_core.contracts import PREDICTIONS, SCORES, PredictionRow
 from af3_core.model.checkpoint import write_checkpoint
 from tests.af3_core.model.tiny import TINY, random_params
 from tests.workflow.campaigns import (
@@ -48,7 +48,7 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def predictions(folder: Path) -> list[dict[str, object]]:
+def predictions(folder: Path) -> list[PredictionRow]:
     (path,) = (folder / "results/predictions").glob("*")
     return read_rows(path, PREDICTIONS)
 
@@ -59,10 +59,10 @@ def exported(folder: Path) -> Path:
 
 def test_predictions_say_whose_weights_made_them(campaign) -> None:
     for row in predictions(campaign):
-        facts = json.loads(str(row["provenance"]))
+        facts = json.loads(row.provenance)
         assert facts["weights_origin"] == "openfold3"
         assert facts["weights_licence"] == "Apache-2.0"
-        assert np.isfinite(row["positions"]).all()
+        assert np.isfinite(row.positions).all()
 
 
 def test_every_sample_has_scores(campaign) -> None:
@@ -108,7 +108,7 @@ def test_another_network_in_the_same_store_predicts_anew_and_is_told_apart(
         b"a release" * 7 + b"!",
     )
     run(second)
-    facts = json.loads(str(predictions(second)[0]["provenance"]))
+    facts = json.loads(predictions(second)[0].provenance)
     assert facts["weights_origin"] == "alphafold3"
     assert "non-commercial" in (exported(second) / "TERMS_OF_USE.md").read_text("utf-8")
     warnings = mixtures(Campaign(campaign), Campaign(second))
