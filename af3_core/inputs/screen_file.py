@@ -108,21 +108,36 @@ def _schema_error(document: YamlDocument, error: ValidationError) -> InputError:
             is_known = key in known or any(re.search(p, key) for p in patterns)
             if not is_known:
                 where = f"{path}.{key}" if path else key
-                allowed = suggest(key, known) if known else schema["description"]
+                allowed = suggest(key, known) if known else _sentence(error)
                 return document.entry(where, key).refuse(allowed)
     if error.validator == "required":
         missing = [key for key in wanted if key not in error.instance]
         sentence = _describe(schema["properties"][missing[0]])
         where = f"{path}.{missing[0]}" if path else missing[0]
         return document.entry(where, "(missing)").refuse(sentence)
-    return document.entry(path, error.instance).refuse(_describe(schema))
+    return document.entry(path, error.instance).refuse(_sentence(error))
 
 
 def _describe(schema: Mapping[str, Any]) -> str:
-    """The sentence of a place in the schema, or of what it refers to."""
+    """The sentence of a field in the schema, or of what it refers to."""
     if "description" in schema:
         return schema["description"]
     return _describe(SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]])
+
+
+def _sentence(error: ValidationError) -> str:
+    """The nearest sentence on the way to the part of the schema that was not met."""
+    part: Any = SCHEMA
+    found = SCHEMA["description"]
+    for step in [*error.absolute_schema_path, None]:
+        # The path leaves out that a part stands elsewhere.
+        if isinstance(part, dict) and "$ref" in part and step not in part:
+            part = SCHEMA["$defs"][part["$ref"].rsplit("/", 1)[1]]
+            found = part["description"]
+        part = part if step is None else part[step]
+        if isinstance(part, dict):
+            found = part.get("description", found)
+    return found
 
 
 class _Reader:

@@ -1,12 +1,15 @@
 """Screens: what a few lines of YAML stand for."""
 
 import random
+import tempfile
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from af3_core.chemistry.dictionary import Components
 from af3_core.features.featurise import count_tokens
@@ -373,3 +376,28 @@ def test_a_screen_is_an_input_like_the_others(folder) -> None:
     assert [job.name for job in jobs] == [f"P0A001__alcohol{n}" for n in range(5)]
     assert [error.field for error in errors] == ["line 6, smiles"]
     assert path in find_inputs([folder])[0]
+
+
+_PIECES = st.sampled_from(
+    ["*", "-", ": ", "[", "]", "{", "}", '"', "\n", "  ", "0", "1-6", "99999999", "~",
+     "!x", "&a", "*a", "ccd:", "smiles:", " + ", "P0A001", "folds.txt", "é", "1e10",
+     "?", "P0A001:0-1", "0*ccd:ATP", "seeds: 5-1", "mode: pooled", "with_self: true",
+     "best: {of: ., top: 1}", "combine: [[],[]]", "define: {a: {of: a}}", "\0", "\t"]
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    name=st.sampled_from(sorted(requests())),
+    edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 6), _PIECES), max_size=4),
+)
+def test_broken_screens_never_crash_the_reader(name, edits) -> None:
+    text = requests()[name]
+    for place, cut, piece in edits:
+        at = round(place * len(text))
+        text = text[:at] + piece + text[at + cut :]
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_folder(Path(folder)) / "screen.yaml"
+        path.write_text(text, encoding="utf-8")
+        jobs, errors = read_jobs(path)
+    assert jobs or errors
