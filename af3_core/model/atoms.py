@@ -232,26 +232,33 @@ class AtomAttention(hk.Module):
         heads = (self.num_heads, num_channels // self.num_heads)
         x_queries = adaptive_norm(x, condition, name="query_norm")
         x_keys = adaptive_norm(x, condition, name="key_norm")
-        q = Linear(heads, name="q", use_bias=True)(x_queries)
-        k, v = (Linear(heads, name=name)(x_keys) for name in ("k", "v"))
-        gate = Linear(num_channels, name="gate", init="zeros")(x_queries)
+        query = Linear(heads, name="q", use_bias=True)
+        key, value = (Linear(heads, name=name) for name in ("k", "v"))
+        gate = Linear(num_channels, name="gate", init="zeros")
 
-        def attend(q: Array, k: Array, v: Array, gate: Array) -> Array:
+        def attend(x_queries: Array, x_keys: Array) -> Array:
+            q = query(x_queries)
             # Projected before the move to keys, where each atom appears four times.
-            k, v = (gather(queries_to_keys, y, axis=1, num_axes=2) for y in (k, v))
+            k, v = (
+                gather(queries_to_keys, project(x_keys), axis=1, num_axes=2)
+                for project in (key, value)
+            )
             return attention(
                 q,
                 k,
                 v,
                 bias=bias[None],
                 mask=None if keys is None else Mask(keys=keys[None]),
-                gate=gate.reshape(q.shape),
+                gate=gate(x_queries).reshape(q.shape),
                 backend=self.runtime.attention_backend,
             )
 
-        samples_at_once = max(1, WINDOWS_AT_ONCE // x.shape[1])
-        attended = map_rows(attend, samples_at_once, q, k, v, gate)
+        attended = map_rows(attend, _samples_at_once(x), x_queries, x_keys)
         return gated_output(attended.reshape(x.shape), condition, num_channels)
+
+
+def _samples_at_once(x: Float[Array, "b w q c"]) -> int:
+    return max(1, WINDOWS_AT_ONCE // x.shape[1])
 
 
 class AtomTransformer(hk.Module):
@@ -277,7 +284,9 @@ class AtomTransformer(hk.Module):
                 x, single, bias, queries_to_keys, condition.keys
             )
             transition = ConditionedTransition(
-                config.transition_factor, name="transition"
+                config.transition_factor,
+                samples_at_once=_samples_at_once(x),
+                name="transition",
             )
             return x + transition(x, single), None
 
@@ -313,11 +322,15 @@ class AtomEncoder(hk.Module):
         transformer = AtomTransformer(self.config, self.runtime, name="transformer")
         x = transformer(x, condition, bias, windows.queries_to_keys)  # line 15
         skip = jnp.where(condition.mask[None, ..., None], x, 0.0)
-        atoms = Linear(self.num_token_channels, name="to_tokens")(skip)
-        atoms = gather(windows.queries_to_token_atoms, atoms, axis=1, num_axes=2)
+        to_tokens = Linear(self.num_token_channels, name="to_tokens")
         mask = jnp.asarray(batch.predicted_atom_mask)[None, ..., None]
-        tokens = mean_where(mask, jax.nn.relu(atoms), axis=-2)  # line 16
-        return EncodedAtoms(tokens, skip)
+
+        def aggregate(skip: Array) -> Float[Array, "b n c"]:
+            atoms = to_tokens(skip)
+            atoms = gather(windows.queries_to_token_atoms, atoms, axis=1, num_axes=2)
+            return mean_where(mask, jax.nn.relu(atoms), axis=-2)  # line 16
+
+        return EncodedAtoms(map_rows(aggregate, _samples_at_once(skip), skip), skip)
 
 
 class AtomDecoder(hk.Module):

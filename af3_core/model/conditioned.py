@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from af3_core.model.config import DiffusionTransformer, Runtime
-from af3_core.model.primitives import LayerNorm, Linear, head_projection
+from af3_core.model.primitives import LayerNorm, Linear, head_projection, map_rows
 from kernels import Mask, gated_transition, self_attention
 
 
@@ -54,11 +54,13 @@ def gate_output(
 
 
 class ConditionedTransition(hk.Module):
-    """SI Algorithm 25."""
+    """SI Algorithm 25, expanded for so many samples at a time (default: all)."""
 
-    def __init__(self, factor: int, *, name: str) -> None:
+    def __init__(
+        self, factor: int, *, samples_at_once: int | None = None, name: str
+    ) -> None:
         super().__init__(name=name)
-        self.factor = factor
+        self.factor, self.samples_at_once = factor, samples_at_once
 
     def __call__(
         self, x: Float[Array, "b *n c"], condition: Float[Array, "1 *n cs"]
@@ -68,10 +70,14 @@ class ConditionedTransition(hk.Module):
         x = adaptive_norm(x, condition, name="norm")  # line 1
         expand = Linear(2 * num_hidden, name="expand", init="relu")
         output = Linear(num_channels, name="output")
-        update = gated_transition(
-            x,
+        weights = (
             expand.weights(num_channels, x.dtype),
             output.weights(num_hidden, x.dtype),
+        )
+        update = map_rows(
+            lambda samples: gated_transition(samples, *weights),
+            self.samples_at_once or len(x),
+            x,
         )  # line 2
         return gate_output(update, condition)  # line 3
 

@@ -151,8 +151,8 @@ def condition(
             project_pair_bias(normed, bias_weights) if is_cached else normed,
         )
 
-    # Wide and float32: an eighth of the rows that the trunk computes at once.
-    chunk = runtime.rows_at_once(num_tokens, share=8)
+    # Wide and float32: a part of the rows that the trunk computes at once.
+    chunk = runtime.rows_at_once(num_tokens, share=32)
     for_atoms, for_tokens = map_rows(
         condition_rows,
         chunk,

@@ -174,7 +174,7 @@ class ConfidenceModule(hk.Module):
             tmscore_adjusted_pae_global=errors.tm_global,
             tmscore_adjusted_pae_interface=errors.tm_interface,
             logits=(
-                ConfidenceLogits(lddt, *errors.logits, resolved)
+                ConfidenceLogits(lddt, errors.logits[0], errors.logits[1], resolved)
                 if errors.logits is not None
                 else None
             ),
