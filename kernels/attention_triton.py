@@ -330,7 +330,19 @@ def _batchable(scale: float, spec: AttentionSpec) -> Callable[[Operands], Array]
             return jnp.broadcast_to(x[None], (size, *x.shape))
 
         named = zip(Operands._fields, operands, is_batched[0], strict=True)
-        return call(Operands._make(lead(*one) for one in named)), True
+        grown = Operands._make(lead(*one) for one in named)
+        if len(batch_groups(spec_of(grown, spec.device))) <= 2:
+            return call(grown), True
+        # The kernel cannot count with the new axis: a bias of items' windows, shared by
+        # the samples between.
+        pairs = zip(operands, is_batched[0], strict=True)
+        own = [x if batched else None for x, batched in pairs]
+
+        def one_item(own: list[Array | None]) -> Array:
+            pairs = zip(own, operands, strict=True)
+            return call(Operands._make(y if x is None else x for x, y in pairs))
+
+        return jax.lax.map(one_item, own), True
 
     return call
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from benchmarks.shapes import random_inputs
-from kernels import Mask, attention, attention_xla, self_attention
+from kernels import (
+    Device,
+    Mask,
+    attention,
+    attention_xla,
+    lowering_for,
+    self_attention,
+)
 from tests.kernels.examples import (
     BIASES,
     DTYPES,
@@ -212,3 +219,15 @@ def test_self_attention_is_attention_of_the_four_parts(backend) -> None:
 def test_self_attention_needs_four_parts() -> None:
     with pytest.raises(ValueError, match=r"must have shape \[\*batch n 4 h c\]"):
         self_attention(normal(20, 3, 3, 16))
+
+
+def test_items_can_be_added_around_samples_that_share_their_windows_biases() -> None:
+    # Three groups of batch axes: the kernel counts with two.
+    q = jax.ShapeDtypeStruct((2, 3, 4, 32, 4, 32), jnp.float32)
+    bias = jax.ShapeDtypeStruct((2, 1, 4, 4, 32, 32), jnp.float32)
+
+    def attend(q, k, v, bias) -> jax.Array:
+        return attention(q, k, v, bias=bias, backend="triton")
+
+    with lowering_for(Device("cuda", (9, 0))):
+        assert jax.eval_shape(jax.vmap(attend), q, q, q, bias).shape == q.shape
