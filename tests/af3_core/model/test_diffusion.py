@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from af3_core.features.buckets import RELEASE_BUCKETS, bucket_for
+from af3_core.model import atoms
 from af3_core.model.config import Sampler
 from af3_core.model.diffusion import (
     SIGMA_DATA,
@@ -124,6 +125,15 @@ def test_samples_are_denoised_independently(conditioning) -> None:
     together = run(noisy)
     np.testing.assert_allclose(run(noisy[order]), together[order], atol=1e-4)
     np.testing.assert_allclose(run(noisy[1:2]), together[1:2], atol=1e-4)
+
+
+def test_atoms_of_a_sample_at_a_time_are_as_of_all(conditioning, monkeypatch) -> None:
+    arguments = random_params(), small_batch(), conditioning
+    noisy, level = 10 * random_array(3, 3, *MASK.shape, 3), jnp.float32(20.0)
+    together = denoise_tiny(*arguments, noisy, level)
+    monkeypatch.setattr(atoms, "WINDOWS_AT_ONCE", 1)
+    alone = jax.jit(partial(apply, denoise, config=TINY, runtime=FLOAT32))
+    np.testing.assert_allclose(alone(*arguments, noisy, level), together, atol=1e-4)
 
 
 def test_at_little_noise_the_positions_stay(conditioning) -> None:
