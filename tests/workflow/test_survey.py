@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from af3_core.job import Job
 from tests.workflow.finished import (
     HERE,
     JOBS,
@@ -17,7 +19,8 @@ from tests.workflow.finished import (
     write_inputs,
 )
 from workflow.engine.journal import Journal
-from workflow.plan import write_plan
+from workflow.plan import main, make_plan, write_plan
+from workflow.planning.batching import PlannedJob
 from workflow.retry import ask_for_retry
 from workflow.step import read_plan
 from workflow.survey import make_room, survey
@@ -49,6 +52,7 @@ def _here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(folder)
     assert made_again()[0] == set()
     yield
+    os.chdir(folder)
     assert made_again()[0] == set(), "changed back, and no run between"
 
 
@@ -306,6 +310,33 @@ def test_a_plan_that_comes_out_otherwise_than_the_rules_were_made_of_stops() -> 
     with pytest.raises(ValueError, match="edited while the campaign was being planned"):
         write_plan(HERE, settings, "another")
     assert Path("results/plan/plan.json").read_bytes() == before
+
+
+def test_an_input_that_is_edited_while_another_is_read_is_seen_by_the_next_plan(
+    tmp_path: Path,
+) -> None:
+    write_inputs(tmp_path / "c")
+    os.chdir(tmp_path / "c")
+    path = Path("inputs/given.json")
+
+    def edit(planned: PlannedJob, job: Job) -> None:
+        if planned.name == "linked":
+            path.write_text(path.read_text().replace("GSHMKNVTWY", "GSHMKNVTWW"))
+
+    made = make_plan(HERE, settings_here(), None, edit)
+    assert {job.name for job in made.jobs} == set(JOBS)
+    assert not made.files.are_unchanged()
+
+
+def test_settings_may_be_longer_than_a_command_line(tmp_path: Path) -> None:
+    write_inputs(tmp_path / "c")
+    os.chdir(tmp_path / "c")
+    config = yaml.safe_load(Path("config.yaml").read_text())
+    config["inputs"] += [f"inputs/{number:050}.json" for number in range(2600)]
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    assert Path("config.yaml").stat().st_size > 128 * 1024
+    assert main(["--configfile", "config.yaml"]) == 0
+    assert len(read_plan(HERE).about) == len(JOBS)
 
 
 def test_a_job_larger_than_every_bucket_is_one_refused_row() -> None:
