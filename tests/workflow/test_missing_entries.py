@@ -8,7 +8,7 @@ import pytest
 
 from af3_core.contracts import OUTCOMES
 from tests.workflow.campaigns import (
-    NEVER_RUN,
+    TINY,
     job,
     make_campaign,
     protein,
@@ -41,7 +41,7 @@ def features_in(folder: Path) -> dict[str, list[dict[str, object]]]:
 def test_a_purged_store_is_filled_again_by_the_features_that_need_it(
     tmp_path: Path,
 ) -> None:
-    folder = make_campaign(tmp_path / "c", INPUTS, network=NEVER_RUN)
+    folder = make_campaign(tmp_path / "c", INPUTS, network=TINY)
     causes = featurise(folder)
     assert set(causes.values()) == {None} and len(causes) == 2
     before = features_in(folder)
