@@ -30,7 +30,7 @@ from af3_core.model.renames import IDENTIFIER, RENAMES
 from af3_core.model.state_dict import Tensor, open_state_dict
 from af3_core.structures.mmcif_origin import RELEASES
 
-_FLOATS = tuple(map(np.dtype, ("f4", "f2", ml_dtypes.bfloat16)))
+_FLOATS = np.dtype("f4"), np.dtype("f2"), np.dtype(ml_dtypes.bfloat16)
 _PREFIX = "model."
 _MAX_SHOWN = 10
 _OUR_IDENTIFIER = b"openfold3"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickletools import genops
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -187,7 +187,7 @@ class _Archive:
         self.prefix = found[0].removesuffix("data.pkl")
         order = f"{self.prefix}byteorder"
         is_big = order in archive.namelist() and self._bytes(order) == b"big"
-        self.byte_order = ">" if is_big else "<"
+        self.byte_order: Literal["<", ">"] = ">" if is_big else "<"
 
     def describe(self) -> Any:
         """What the file holds: dicts, tuples, numbers, text and tensors."""

@@ -36,7 +36,8 @@ def predicted_frames(
         alone = members[sizes[token_index[members]] == 1]
         if len(members) < 3:
             continue
-        _, nearest = KDTree(positions[members]).query(positions[alone], k=3)
+        _, found = KDTree(positions[members]).query(positions[alone], k=3)
+        nearest = np.asarray(found)
         first, second = (
             positions[members[nearest[:, i]]] - positions[alone] for i in (1, 2)
         )

@@ -42,7 +42,8 @@ class TerminalAtoms:
         for atom, centre, others, length in zip(
             self.atoms, self.bound_to, self.neighbours, self.length, strict=True
         ):
-            away = -sum(_unit(positions[o] - positions[centre]) for o in others)
+            towards = [_unit(positions[o] - positions[centre]) for o in others]
+            away = -np.sum(towards, axis=0)
             built[atom] = positions[centre] + length * _unit(away)
         return built
 
