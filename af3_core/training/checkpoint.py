@@ -7,8 +7,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from af3_core.job import InputError
 from af3_core.model.checkpoint import FROM_SCRATCH, load_checkpoint, write_checkpoint
-from af3_core.model.config import ModelConfig
+from af3_core.model.config import Conventions, ModelConfig
 from af3_core.model.parameters import init_parameters
 from af3_core.training.state import State, Tree
 from af3_core.training.step import Setup
@@ -18,8 +19,12 @@ def start_parameters(setup: Setup, checkpoint: Path | None) -> Tree:
     """The weights of a checkpoint, float32, or random ones where there is none.
 
     Raises:
-        InputError: the checkpoint does not fit the configuration.
+        InputError: the checkpoint does not fit the configuration, or the network does
+            not follow AlphaFold 3's conventions.
     """
+    if setup.config.conventions != Conventions():
+        allowed = "AlphaFold 3's alone: examples for training follow no others"
+        raise InputError("network", "conventions", "OpenFold3's", allowed)
     if checkpoint is not None:
         params = load_checkpoint(checkpoint, setup.config).params
         return jax.tree.map(lambda x: x.astype(np.float32), dict(params))
