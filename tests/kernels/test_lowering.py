@@ -71,6 +71,8 @@ NUM_FLOAT32 = 3 + 1
 # Transitions of pair (templates, MSA, pairformer, confidence) and MSA, at bfloat16 and
 # few enough channels for the fused kernel.
 NUM_TRANSITIONS = 4 + 1
+# Triangle multiplications of the same stacks, each twice; both sides are projected.
+NUM_TRIANGLES = 4 * 2
 
 
 @pytest.mark.slow
@@ -79,6 +81,8 @@ def test_the_whole_model_lowers_with_the_flash_kernel() -> None:
     assert found["calls"] == {
         "flash_attention": NUM_ATTENTIONS,
         "gated_transition": NUM_TRANSITIONS,
+        "project_edges": 2 * NUM_TRIANGLES,
+        "update_edges": NUM_TRIANGLES,
     }
     attentions = [name for key, name in found["choices"].items() if "attention" in key]
     assert set(attentions) == {"triton"}
