@@ -104,6 +104,9 @@ class _Surveyor:
         return self.found
 
     def _why_stale(self, stage: Stage, name: str, batch: Batch) -> str:
+        if stage.name == "predict" and self.campaign.timings(name).exists():
+            # Nobody can measure them again: damaged ones are only removed.
+            self._why_file(self.campaign.timings(name), self._noted_files(name))
         path = self.campaign.outcomes(stage.name, name)
         try:
             notes = read_notes(path)
@@ -119,6 +122,14 @@ class _Surveyor:
             self._make_again(stage, batch.items)
             return "it was made by another version"
         return self._why_items(stage, name, batch, notes)
+
+    def _noted_files(self, name: str) -> dict[str, list[int]]:
+        """Files that the outcomes of a predict batch speak of, as they were."""
+        try:
+            notes = read_notes(self.campaign.outcomes("predict", name))
+        except (FileNotFoundError, DamagedFile):
+            return self.known
+        return {**self.known, **json.loads(notes.get("files", "{}"))}
 
     def _why_items(
         self, stage: Stage, name: str, batch: Batch, notes: Mapping[str, str]
@@ -144,9 +155,6 @@ class _Surveyor:
         for file in _files_of_batch(self.campaign, stage, name):
             if why := self._why_file(file, known):
                 reasons.setdefault(why, []).extend(batch.items)
-        if stage.name == "predict" and self.campaign.timings(name).exists():
-            # Nobody can measure them again: damaged ones are only removed.
-            self._why_file(self.campaign.timings(name), known)
         self._make_again(stage, [i for items in reasons.values() for i in items])
         return "; ".join(reasons)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from af3_core.contracts import TIMINGS
 from af3_core.job import Job
 from tests.workflow.finished import (
     HERE,
@@ -24,6 +25,7 @@ from workflow.planning.batching import PlannedJob
 from workflow.retry import ask_for_retry
 from workflow.step import read_plan
 from workflow.survey import make_room, survey
+from workflow.tables import write_table
 
 OF_JOB = ("featurise", "predict", "relax", "score", "export")
 PROTEINS = ("uniref90", "small_bfd", "mgnify", "uniprot")
@@ -342,3 +344,18 @@ def test_settings_may_be_longer_than_a_command_line(tmp_path: Path) -> None:
 def test_a_job_larger_than_every_bucket_is_one_refused_row() -> None:
     found, _ = made_again(settings_here(predict={"buckets": [32]}))
     assert "tables" in found and not any("villin" in name for name in found)
+
+
+def test_times_that_are_damaged_are_removed_even_if_all_else_is_too() -> None:
+    (name, *_) = read_plan(HERE).jobs
+    path = HERE.timings(name)
+    write_table(path, TIMINGS, TIMINGS.table([]))
+    content = path.read_bytes()
+    path.write_bytes(content[:50] + b"x" + content[51:])
+    outcomes = HERE.outcomes("predict", name)
+    before = outcomes.read_bytes()
+    outcomes.write_bytes(before[:50] + b"x" + before[51:])
+    _, seen = made_again()
+    assert {path, outcomes} <= set(seen.damaged)
+    outcomes.write_bytes(before)
+    path.unlink()
