@@ -87,8 +87,11 @@ def collect_tables(campaign: Campaign) -> None:
 def _of_items(table: pa.Table, wanted: pa.Array) -> pa.Table:
     """Rows of these (job, seed): a batch may hold some of jobs taken out since."""
     seeds = pc.cast(table["seed"], pa.string())
-    items = pc.binary_join_element_wise(table["job_id"], seeds, ".")
-    return table.filter(pc.is_in(items, wanted.cast(pa.string())))
+    parts = [table["job_id"], seeds, pa.scalar(".")]
+    items = pc.call_function("binary_join_element_wise", parts)
+    items = table.append_column("item", items)
+    kept = items.filter(pc.field("item").isin(wanted.cast(pa.string())))
+    return kept.drop_columns(["item"])
 
 
 def _wanted_outcomes(keys: Keys, outcomes: pa.Table) -> pa.Table:

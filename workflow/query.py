@@ -69,7 +69,8 @@ def ask(
 
 def _tables_in(sql: str, connection: duckdb.DuckDBPyConnection) -> set[str]:
     """Tables that a SELECT names; DuckDB takes apart nothing else."""
-    (tree,) = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    found = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
+    ((tree,),) = found
     return set(re.findall(r'"table_name":"(\w+)"', tree)) or set(_POOLED)
 
 

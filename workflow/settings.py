@@ -109,8 +109,8 @@ class Predict(_Block):
     @property
     def trunk_files(self) -> tuple[TrunkFile, ...]:
         """What is kept of the trunk beside every prediction."""
-        asked = {"embeddings": self.save_embeddings, "distogram": self.save_distogram}
-        return tuple(kind for kind, is_asked in asked.items() if is_asked)
+        embeddings: tuple[TrunkFile, ...] = ("embeddings",) * self.save_embeddings
+        return embeddings + ("distogram",) * self.save_distogram
 
 
 class Relax(_Block):
@@ -126,8 +126,17 @@ class Score(_Block):
     """What predictions are compared with, and which is the best of a job."""
 
     rank_by: Literal[
-        *("ranking_score", "ptm", "iptm", "mean_plddt", "ipsae", "pdockq2", "ilis"),
-        *("lddt", "lddt_ca", "tm_score", "dockq"),
+        "ranking_score",
+        "ptm",
+        "iptm",
+        "mean_plddt",
+        "ipsae",
+        "pdockq2",
+        "ilis",
+        "lddt",
+        "lddt_ca",
+        "tm_score",
+        "dockq",
     ] = "ranking_score"
     references: Path | None = None
 

@@ -30,6 +30,8 @@ _LIST_ENCODINGS = {
     pa.float32(): "BYTE_STREAM_SPLIT",
     pa.uint16(): "DELTA_BINARY_PACKED",
 }
+_NO_PARTITIONS: Any = None
+"""A folder named a=b is no column; PyArrow's own type does not say that None may be."""
 _SEAL = b"FMSEAL01"
 """Begins the seal: this, SHA-256 of all before it, SHA-256 of all after it."""
 _SEAL_BYTES = len(_SEAL) + 2 * hashlib.sha256().digest_size
@@ -255,7 +257,9 @@ def read_table(path: Path, contract: Contract) -> pa.Table:
         FileNotFoundError: there is no such file.
     """
     verify(path)
-    return contract.check(pq.read_table(path, partitioning=None), where=str(path))
+    return contract.check(
+        pq.read_table(path, partitioning=_NO_PARTITIONS), where=str(path)
+    )
 
 
 def read_rows[T](path: Path, contract: Contract[T]) -> list[T]:
@@ -303,7 +307,7 @@ def read_columns(
             path,
             columns=names,
             filters=where,
-            partitioning=None,
+            partitioning=_NO_PARTITIONS,
             page_checksum_verification=True,
         )
     except (pa.ArrowException, OSError) as error:

@@ -8,6 +8,7 @@ encoder and decoder run on samples of noisy positions, the leading axis `b`.
 from dataclasses import dataclass
 
 import haiku as hk
+import haiku.experimental as hk_experimental
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -88,7 +89,7 @@ class AtomConditioning(hk.Module):
         """`for_atoms` is what `embed_trunk_pair` makes of the pair representation."""
         windows = batch.windows
         to_queries = windows.token_atoms_to_queries
-        mask = gather(to_queries, batch.predicted_atom_mask, num_axes=2)
+        mask = gather(to_queries, jnp.asarray(batch.predicted_atom_mask), num_axes=2)
         single = gather(to_queries, self._embed_conformers(batch), num_axes=2)
         if trunk_single is not None:
             embed = Linear(
@@ -177,7 +178,9 @@ def same_conformer(batch: Batch, conventions: Conventions) -> Bool[Array, "w q k
         return queries[:, :, None] == keys[:, None, :]
     keys = gather(windows.queries_to_keys, queries, num_axes=2)
     is_atom = gather(
-        windows.token_atoms_to_queries, batch.predicted_atom_mask, num_axes=2
+        windows.token_atoms_to_queries,
+        jnp.asarray(batch.predicted_atom_mask),
+        num_axes=2,
     )
     is_key = gather(windows.queries_to_keys, is_atom, num_axes=2)
     return (queries[:, :, None] == keys[:, None, :]) & is_key[:, None, :]
@@ -290,7 +293,7 @@ class AtomTransformer(hk.Module):
             )
             return x + transition(x, single), None
 
-        stack = hk.experimental.layer_stack(
+        stack = hk_experimental.layer_stack(
             config.num_blocks, with_per_layer_inputs=True, name="blocks"
         )
         return stack(block)(x, bias)[0]

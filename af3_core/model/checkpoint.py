@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple, cast
 
 import jax
 import ml_dtypes
@@ -312,7 +312,9 @@ def _open_parts(parts: list[Path]) -> Iterator[_Stream]:
             yield io.BufferedReader(raw, 1 << 20)
             return
         decompressor = zstandard.ZstdDecompressor()
-        with decompressor.stream_reader(raw, read_across_frames=True) as stream:
+        with decompressor.stream_reader(
+            cast(IO[bytes], raw), read_across_frames=True
+        ) as stream:
             yield stream
 
 
@@ -384,7 +386,7 @@ def _rename(
                 f"{scope}:{name} ({path}) has shape {values.shape}, not {wanted.shape}"
             )
         else:
-            params.setdefault(path, {})[name] = values
+            params.setdefault(str(path), {})[name] = values
     scopes = {path: scope for scope, path in RENAMES.items()}
     problems += [
         f"missing {scopes[path]}:{name} ({path})"

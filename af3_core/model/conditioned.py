@@ -3,6 +3,7 @@
 import functools
 
 import haiku as hk
+import haiku.experimental as hk_experimental
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -181,13 +182,13 @@ class TokenTransformer(hk.Module):
                 )
                 return x + transition(x, condition), None
 
-            stack = hk.experimental.layer_stack(
+            stack = hk_experimental.layer_stack(
                 size, with_per_layer_inputs=True, name="blocks"
             )
             return stack(block)(x, jnp.arange(size))[0], None
 
         num_super_blocks = config.num_blocks // size
-        stack = hk.experimental.layer_stack(
+        stack = hk_experimental.layer_stack(
             num_super_blocks, with_per_layer_inputs=True, name="super_blocks"
         )
         return stack(super_block)(x, jnp.arange(num_super_blocks))[0]

@@ -349,7 +349,9 @@ def sample_positions(
     key, first_key = jax.random.split(key)
     num_samples = sampler.num_samples
     buckets = sampler.noise_buckets
-    first = draw_noise(first_key, num_samples, mask.shape, drawn_tokens, buckets)
+    first = draw_noise(
+        first_key, num_samples, (len(mask), mask.shape[1]), drawn_tokens, buckets
+    )
     positions = levels[0] * first
 
     def step(carry: tuple[Array, Array], level_pair: Array) -> tuple[tuple, None]:

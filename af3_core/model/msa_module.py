@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import haiku as hk
+import haiku.experimental as hk_experimental
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -186,5 +187,5 @@ class MsaModule(hk.Module):
             )(pair, pair_mask)  # lines 9-13
             return rows, pair
 
-        stack = hk.experimental.layer_stack(config.num_blocks, name="blocks")
+        stack = hk_experimental.layer_stack(config.num_blocks, name="blocks")
         return stack(block)(embedded, pair)[1]

@@ -3,6 +3,7 @@
 import math
 
 import haiku as hk
+import haiku.experimental as hk_experimental
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -202,5 +203,5 @@ class PairformerStack(hk.Module):
             )  # line 8
             return single, pair
 
-        stack = hk.experimental.layer_stack(config.num_blocks, name="blocks")
+        stack = hk_experimental.layer_stack(config.num_blocks, name="blocks")
         return stack(block)(single, pair)

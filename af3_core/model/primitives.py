@@ -44,7 +44,8 @@ class Linear(hk.Module):
     ) -> None:
         super().__init__(name=name)
         self.output = (output,) if isinstance(output, int) else output
-        self.use_bias, self.bias_init, self.init = use_bias, bias_init, init
+        self.use_bias, self.bias_init = use_bias, bias_init
+        self.init: Initialiser = init
         self.output_first, self.precision = output_first, precision
 
     def weights(self, fan_in: int, dtype: jnp.dtype) -> Float[Array, "..."]:

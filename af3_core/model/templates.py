@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import haiku as hk
+import haiku.experimental as hk_experimental
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from af3_core.model import config as settings
-from af3_core.model.batch import AnyTemplates, TemplatePairs, Templates
+from af3_core.model.batch import AnyTemplates, TemplatePairs
 from af3_core.model.config import Conventions, DistanceBins, Runtime
 from af3_core.model.conventions import residue_classes
 from af3_core.model.pairformer import PairUpdate
@@ -67,14 +68,16 @@ def backbone_frames(
     points to the third, the first lies in the half plane of positive y.
     """
     pick = jax.vmap(lambda row, slot: row[slot])
-    first, origin, last = (
-        tuple(pick(positions[..., axis], slots[:, atom]) for axis in range(3))
-        for atom in range(3)
-    )
+
+    def place(atom: int) -> Vector:
+        x, y, z = (pick(positions[..., axis], slots[:, atom]) for axis in range(3))
+        return x, y, z
+
+    first, origin, last = place(0), place(1), place(2)
     x_axis = _normalise(_subtract(last, origin))
     to_first = _subtract(first, origin)
     along = _dot(to_first, x_axis)
-    y_axis = _normalise(_subtract(to_first, tuple(x * along for x in x_axis)))
+    y_axis = _normalise(_subtract(to_first, _each(lambda x: x * along, x_axis)))
     return Frames((x_axis, y_axis, _cross(x_axis, y_axis)), origin)
 
 
@@ -87,11 +90,16 @@ def backbone_directions(rows: Frames, columns: Frames) -> Float[Array, "r n 3"]:
     """
     directions = []
     for axis in rows.axes:
-        row = tuple(x[:, None] for x in axis)
-        column = tuple(x[None] for x in columns.origin)
-        shift = _dot(row, tuple(-x[:, None] for x in rows.origin))
+        row = _each(lambda x: x[:, None], axis)
+        column = _each(lambda x: x[None], columns.origin)
+        shift = _dot(row, _each(lambda x: -x[:, None], rows.origin))
         directions.append(_dot(row, column) + shift)
     return jnp.stack(_normalise(tuple(directions)), axis=-1)
+
+
+def _each(function: Callable[[Array], Array], vector: Vector) -> Vector:
+    x, y, z = vector
+    return function(x), function(y), function(z)
 
 
 def _dot(a: Vector, b: Vector) -> Array:
@@ -132,7 +140,7 @@ class MeasuredRows(NamedTuple):
 class TemplateTokens(NamedTuple):
     """What one template says of each token."""
 
-    index: Int[Array, "n"]
+    place: Int[Array, "n"]
     asym_id: Int[Array, "n"]
     """Of the query: pairs of chains see nothing of a template."""
     classes: Float[Array, "n c"]
@@ -152,7 +160,7 @@ def read_template(
     # No template has DNA.
     classes = residue_classes(residue_type, jnp.zeros(num_tokens, bool), conventions)
     described = {
-        "index": jnp.arange(num_tokens),
+        "place": jnp.arange(num_tokens),
         "asym_id": asym_id,
         "classes": jax.nn.one_hot(
             classes, conventions.num_residue_classes, dtype=dtype
@@ -192,12 +200,13 @@ def measure(
 ) -> MeasuredRows:
     """Distances and directions of pairs of tokens, where or not there is a template."""
     here, there = rows.places, columns.places
-    if isinstance(here, MeasuredRows) or isinstance(there, MeasuredRows):
+    if isinstance(here, MeasuredRows):
         return here
+    assert isinstance(there, Places), "both are measured or both are places"
     distances = one_hot_distances(here.pseudo_beta, there.pseudo_beta, bins)
     directions = backbone_directions(here.frames, there.frames)
     if conventions.self_directions == "zero":
-        is_self = rows.index[:, None] == columns.index[None, :]
+        is_self = rows.place[:, None] == columns.place[None, :]
         directions = jnp.where(is_self[..., None], 0.0, directions)
     return MeasuredRows(distances, directions)
 
@@ -239,7 +248,7 @@ class SingleTemplateEmbedder(hk.Module):
             )(pair, pair_mask)
 
         if config.num_blocks:
-            stack = hk.experimental.layer_stack(config.num_blocks, name="blocks")
+            stack = hk_experimental.layer_stack(config.num_blocks, name="blocks")
             embedded = stack(block)(embedded)  # lines 9-10
         return LayerNorm(name="output_norm")(embedded)  # line 11
 
@@ -327,7 +336,7 @@ class TemplateEmbedder(hk.Module):
         return update_rows(add, chunk, pair, total)
 
 
-def _template[T: (Templates, TemplatePairs)](templates: T, index: Array | int) -> T:
+def _template(templates: AnyTemplates, index: Array | int) -> AnyTemplates:
     """One template, its axis kept."""
     return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, index, 1), templates)
 

@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import jax
 import pytest
@@ -218,7 +219,7 @@ def test_the_table_of_refusals_is_the_one_in_the_readme() -> None:
 
 
 @pytest.fixture
-def fresh_demotions(monkeypatch) -> None:
+def fresh_demotions(monkeypatch) -> Iterator[None]:
     """Whatever a test demotes is back after it."""
     monkeypatch.setattr(dispatch, "_DEMOTED", {})
     dispatch._choose_automatically.cache_clear()

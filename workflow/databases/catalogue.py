@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import Literal, cast, get_args
 
 from af3_core.job import InputError
 from af3_core.search.settings import Profile, Role, SearchSettings, Tool, settings_for
@@ -62,7 +62,7 @@ class Database:
     later may be others, so they are read before a search begins."""
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal["protein", "rna"]:
         """Molecule type of its sequences: protein or rna."""
         return "rna" if self.role == "rna" else "protein"
 

@@ -46,10 +46,12 @@ class Work(Protocol):
     @property
     def name(self) -> str:
         """Of the item."""
+        ...
 
     @property
     def made_from(self) -> str:
         """A digest of everything it is made from."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ class Attempts:
         if not together:
             alone = sorted(runs, key=self._num_interrupted)[:1]
             return Group(tuple(alone), runs[alone[0]].rung, True) if alone else None
-        rung = min((runs[item].rung for item in together), key=RUNGS.index)
+        found: list[Rung] = [runs[item].rung for item in together]
+        rung = min(found, key=RUNGS.index)
         on_rung = [item for item in together if runs[item].rung == rung]
         most = max(on_rung, key=lambda item: runs[item].together or math.inf)
         limit = runs[most].together

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from af3_core.columns import ContractError
 from af3_core.job import InputError
@@ -181,13 +181,14 @@ def classify(error: BaseException) -> Failure:
 
     The evidence of what nobody foresaw ends with the line of ours that raised it.
     """
-    cause = next((sign.cause for sign in _SIGNS if sign.matches(error)), "unknown")
+    found = (sign.cause for sign in _SIGNS if sign.matches(error))
+    cause = next(found, "unknown")
     evidence = f"{type(error).__name__}: {error}"
     if cause in ("defect", "unknown"):
         frames = traceback.extract_tb(error.__traceback__)
         places = [(frame.filename, str(frame.lineno)) for frame in reversed(frames)]
         evidence = f"{evidence[:400]}{_where(places)}"
-    return failure(cause, evidence)
+    return failure(cast(Cause, cause), evidence)
 
 
 _LAST_WORDS: tuple[tuple[Cause, str], ...] = (

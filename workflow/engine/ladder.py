@@ -155,4 +155,5 @@ def _known(rung: Rung, rungs: Sequence[Rung]) -> Rung:
 
 def _gentlest(rungs: Sequence[Rung]) -> Rung:
     """What needs least of all memory; unified memory takes from the host's."""
-    return [rung for rung in rungs if rung != "unified_memory"][-1]
+    own: list[Rung] = [rung for rung in rungs if rung != "unified_memory"]
+    return own[-1]

@@ -420,8 +420,9 @@ def _device_gb() -> float | None:
     """The memory that XLA may use of the device; None where it has none of its own."""
     found = jax.devices()[0].memory_stats() or {}
     limit = found.get("bytes_limit")
-    is_own = jax.default_backend() != "cpu" and limit is not None
-    return limit / 1e9 if is_own else None
+    if limit is None or jax.default_backend() == "cpu":
+        return None
+    return limit / 1e9
 
 
 def _sample_columns(computed: Computed, sample: int) -> dict[str, Any]:

@@ -118,7 +118,10 @@ def plan_job(
         replace(need, polymer=_without_evidence(need.polymer))
         for need in chain_needs(job)
     )
-    entities = tuple(_without_evidence(entity) for entity in job.entities)
+    entities = tuple(
+        entity if isinstance(entity, Ligand) else _without_evidence(entity)
+        for entity in job.entities
+    )
     light = replace(job, entities=entities, user_ccd=None)
     return PlannedJob(
         *(job_id, name, source, light, num_tokens, needs),
@@ -139,11 +142,9 @@ def _is_monotonous(polymer: Polymer) -> bool:
     return bool(polymer.modifications) or len(set(query_sequence(polymer))) == 1
 
 
-def _without_evidence[Entity: (Polymer, Ligand)](entity: Entity) -> Entity:
-    """An entity without alignments and templates, which may take megabytes."""
-    if isinstance(entity, Ligand):
-        return entity
-    return replace(entity, unpaired_msa=None, paired_msa=None, templates=None)
+def _without_evidence(polymer: Polymer) -> Polymer:
+    """A chain without alignments and templates, which may take megabytes."""
+    return replace(polymer, unpaired_msa=None, paired_msa=None, templates=None)
 
 
 def plan_batches(

@@ -117,7 +117,7 @@ def choose_buckets(
             batch_seconds=batch_seconds,
             is_compiled=size in existing,
         )
-        options = [(cost_of(below[j]), (size,))]
+        options: list[tuple[float, tuple[int, ...]]] = [(cost_of(below[j]), (size,))]
         for i in range(j):
             smaller, chosen = best[i]
             if below[j] > below[i]:

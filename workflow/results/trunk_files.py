@@ -29,7 +29,7 @@ def write_trunk_file(
     """
     with replacing(path) as temporary:
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.comment = made_from.encode()
 

@@ -10,10 +10,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
-import pyhmmer
 
 from af3_core.contracts import MSA_HITS, SHARD_HITS
 from af3_core.job import InputError
@@ -43,7 +43,7 @@ from workflow.store.entries import (
 )
 from workflow.tables import replacing
 
-HMMER = f"HMMER 3.4, pyhmmer {pyhmmer.__version__}"
+HMMER = f"HMMER 3.4, pyhmmer {version('pyhmmer')}"
 
 
 def engine_name(database: Database) -> str:
