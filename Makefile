@@ -1,7 +1,7 @@
 # make setup | demo | clean-demo | train-demo | test | test-long | test-matrix | test-slurm
 #      check | fmt | pins | docs | bench
 SHELL := /bin/sh
-.PHONY: setup demo test test-long test-matrix test-slurm check fmt pins docs bench
+.PHONY: setup demo coverage test test-long test-matrix test-slurm check fmt pins docs bench
 .PHONY: clean-demo train-demo
 
 BIN := .venv/bin
@@ -24,7 +24,7 @@ train-demo: setup ## Train the demo's checkpoint again, from scratch: up to thre
 	    --examples config/demo/training.json --out models/training
 
 test: setup ## All tests but the longest; those that measure time run alone
-	@$(BIN)/python -m pytest -n 2 --dist loadscope -m "not timed and not slurm and not long and not matrix"
+	@$(BIN)/python -m pytest -rs -n 2 --dist loadscope -m "not timed and not slurm and not long and not matrix"
 	@$(BIN)/python -m pytest -m timed
 
 test-long: setup ## Training, bad jobs under real limits, the demo from a warm cache
@@ -32,6 +32,10 @@ test-long: setup ## Training, bad jobs under real limits, the demo from a warm c
 
 test-matrix: setup ## Every kernel and the whole network, compiled for every card
 	@$(BIN)/python -m pytest -m matrix
+
+coverage: setup ## All tests but the longest, and how much of each package they run
+	@$(BIN)/python -m pytest -m "not timed and not slurm and not long" -rs \
+	    --cov=af3_core --cov=kernels --cov=workflow --cov-report=term:skip-covered
 
 test-slurm: setup ## Jobs of the demo on a one-node Slurm, disturbed; needs root and slurm-wlm
 	@$(BIN)/python -m pytest -m slurm -rs tests/slurm
