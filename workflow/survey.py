@@ -306,6 +306,19 @@ def _files_of_batch(campaign: Campaign, stage: Stage, name: str) -> Iterator[Pat
         yield campaign.interfaces(name)
 
 
+def _whole_timings(campaign: Campaign, name: str) -> Iterator[Path]:
+    """The times of a batch; this step may have had nothing to add to damaged ones."""
+    path = campaign.timings(name)
+    try:
+        verify(path)
+    except FileNotFoundError:
+        return
+    except DamagedFile:
+        path.unlink(missing_ok=True)
+        return
+    yield path
+
+
 def commit_batch(
     campaign: Campaign,
     keys: Keys,
@@ -334,7 +347,7 @@ def commit_batch(
             for file in _files_of_item(campaign, stage, item, keys.settings)
         ),
         *_files_of_batch(campaign, stage, name),
-        *([campaign.timings(name)] if stage_name == "predict" else []),
+        *(_whole_timings(campaign, name) if stage_name == "predict" else ()),
     ]
     identities = {_name(campaign, file): find_identity(file) for file in files}
     undone = {

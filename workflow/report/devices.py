@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from af3_core.contracts import TIMINGS
-from workflow.tables import read_columns
+from workflow.tables import DamagedFile, read_columns
 
 MAX_LANES = 40
 """Batches that are drawn, the longest first; all are counted."""
@@ -26,7 +26,7 @@ def describe_devices(results: Path) -> dict[str, Any] | None:
         ContractError: a table of timings is not of the version this report reads.
     """
     lanes = [_lane(path) for path in sorted((results / "timings").glob("*.parquet"))]
-    lanes = [lane for lane in lanes if lane["seconds"] > 0]
+    lanes = [lane for lane in lanes if lane is not None and lane["seconds"] > 0]
     if not lanes:
         return None
     longest = sorted(lanes, key=lambda lane: -lane["seconds"])[:MAX_LANES]
@@ -38,8 +38,12 @@ def describe_devices(results: Path) -> dict[str, Any] | None:
     return {**totals, "batches": len(lanes), "devices": devices, "lanes": longest}
 
 
-def _lane(path: Path) -> dict[str, Any]:
-    rows = read_columns(path, TIMINGS).to_pylist()
+def _lane(path: Path) -> dict[str, Any] | None:
+    """One batch; None if its times are damaged: nobody can measure them again."""
+    try:
+        rows = read_columns(path, TIMINGS).to_pylist()
+    except DamagedFile:
+        return None
     seconds = max((row["end"] for row in rows), default=0.0)
     computed = [row for row in rows if row["phase"] == "compute"]
     spans = [(row["start"], row["end"], row["compiled"]) for row in computed]
