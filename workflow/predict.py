@@ -227,7 +227,6 @@ def _noted[Loaded, Computed](
 
     def load(item: Item) -> Loaded:
         attempts.began(item, group, together=together)
-        item.require_key()
         return phases.load(item)
 
     def finish(item: Item, computed: Computed) -> None:

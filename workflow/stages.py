@@ -39,8 +39,6 @@ class Stage:
     """Which batches of the plan it works through."""
     contracts: tuple[Contract[Any], ...]
     """Tables that it makes."""
-    settings: tuple[str, ...]
-    """Keys of the configuration that its results depend on by themselves."""
     memory: Amount
     """Host memory of a batch, MB."""
     minutes: Amount
@@ -53,7 +51,6 @@ STAGES: tuple[Stage, ...] = (
         label="searching sequences",
         kind="search",
         contracts=(MSA_HITS,),
-        settings=("search.databases", "search.profile"),
         memory=resources.search_mem_mb,
         minutes=resources.search_minutes,
     ),
@@ -62,7 +59,6 @@ STAGES: tuple[Stage, ...] = (
         label="finding templates",
         kind="templates",
         contracts=(TEMPLATES,),
-        settings=("search.databases", "search.max_template_date"),
         memory=resources.search_mem_mb,
         minutes=resources.search_minutes,
     ),
@@ -71,7 +67,6 @@ STAGES: tuple[Stage, ...] = (
         label="making features",
         kind="jobs",
         contracts=(FEATURES,),
-        settings=(),
         memory=resources.featurise_mem_mb,
         minutes=resources.featurise_minutes,
     ),
@@ -80,7 +75,6 @@ STAGES: tuple[Stage, ...] = (
         label="predicting structures",
         kind="jobs",
         contracts=(PREDICTIONS,),
-        settings=("model", "predict.dtype"),
         memory=resources.predict_mem_mb,
         minutes=resources.predict_minutes,
     ),
@@ -89,7 +83,6 @@ STAGES: tuple[Stage, ...] = (
         label="relaxing",
         kind="jobs",
         contracts=(RELAXED,),
-        settings=("relax",),
         memory=resources.relax_mem_mb,
         minutes=resources.relax_minutes,
     ),
@@ -98,7 +91,6 @@ STAGES: tuple[Stage, ...] = (
         label="scoring",
         kind="jobs",
         contracts=(SAMPLE_SCORES, INTERFACES),
-        settings=("score",),
         memory=resources.featurise_mem_mb,
         minutes=resources.featurise_minutes,
     ),
@@ -107,7 +99,6 @@ STAGES: tuple[Stage, ...] = (
         label="exporting",
         kind="jobs",
         contracts=(),
-        settings=("export", "score.rank_by"),
         memory=resources.featurise_mem_mb,
         minutes=resources.featurise_minutes,
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from af3_core.contracts import JOBS, OUTCOMES, SCORES
+from af3_core.contracts import JOBS, OUTCOMES, SCORES, OutcomeRow
 from tests.workflow.campaigns import (
     QUICK_COMPILE,
     TINY,
@@ -127,7 +127,7 @@ def finished(
         culprit.join()
 
 
-def failures(folder: Path) -> dict[str, dict[str, object]]:
+def failures(folder: Path) -> dict[str, OutcomeRow]:
     """Rows of failures.parquet by the name of the job or its file."""
     jobs = read_rows(folder / "results/plan/jobs.parquet", JOBS)
     names = {row.job_id: row.name for row in jobs}
@@ -156,7 +156,7 @@ def test_the_exit_status_and_one_line_say_so(finished) -> None:
 
 
 def test_memory_was_saved_and_more_asked_for_before_giving_up(finished) -> None:
-    evidence = str(failures(finished[0])["no_memory"]["evidence"])
+    evidence = str(failures(finished[0])["no_memory"].evidence)
     assert "one_sample" in evidence and "submission 3" in evidence
     assert "Out of memory allocating" in evidence
 

@@ -46,16 +46,9 @@ class Item:
     path: Path
     contract: Contract
     made_from: str
-    error: BaseException | None = None
-    """Why it cannot even be said what it is made from, if so."""
 
     def __str__(self) -> str:
         return self.name
-
-    def require_key(self) -> None:
-        """Raises what finding the key raised, if it did."""
-        if self.error is not None:
-            raise self.error
 
     @property
     def is_done(self) -> bool:
@@ -107,9 +100,6 @@ class Task:
 
     def __str__(self) -> str:
         return self.name
-
-    def require_key(self) -> None:
-        """There is nothing that could have failed."""
 
 
 def work_through(
@@ -191,7 +181,6 @@ def _go_through[Work: (Item, Task)](
             began = time.monotonic()
             attempts.began(item, group, patience=patience)
             with Guard(f"{stage} {item}") as guard:
-                item.require_key()
                 work(item)
             if guard.failure is not None:
                 attempts.failed(item, group, guard.failure)
@@ -215,7 +204,7 @@ def find_done(items: Iterable[Item]) -> set[str]:
     done = set()
     for item in items:
         with Guard(f"looking for {item}"):
-            if item.error is None and item.is_done:
+            if item.is_done:
                 done.add(item.name)
     return done
 
