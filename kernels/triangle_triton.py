@@ -79,7 +79,7 @@ def shared_memory(spec: TriangleSpec, tile: Tile) -> int:
     hidden = padded_channels(spec.num_hidden)
     rows = 2 * tile.edges * (channels + hidden)
     weights = 2 * 2 * tile.columns * max(channels, hidden)
-    return rows + tile.num_stages * weights + 4096
+    return rows + tile.num_stages * weights + 8192
 
 
 def plan_project(spec: TriangleSpec, num_edges: int) -> Launch:
