@@ -141,7 +141,9 @@ def test_the_best_pairs_are_shown_by_any_score(campaign: Path, capsys) -> None:
     assert "iptm" in capsys.readouterr().err
 
 
-def test_each_chain_of_a_screen_is_searched_once(tmp_path: Path) -> None:
+def test_each_chain_of_a_screen_is_searched_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """300 pairs of 25 chains: 25 sequences, whatever they meet."""
     letters = "ACDEFGHIKLMNPQRSTVWY"
     records = "".join(
@@ -149,9 +151,8 @@ def test_each_chain_of_a_screen_is_searched_once(tmp_path: Path) -> None:
     )
     text = f"define:\n{records}all_against_all: '*'\n"
     folder = make_campaign(tmp_path / "c", {"all.yaml": text}, network=NEVER_RUN)
-    settings = read_settings(folder / "config.yaml")
-    settings = settings.model_copy(update={"inputs": (folder / "inputs",)})
-    made = make_plan(Campaign(folder), settings, None)
+    monkeypatch.chdir(folder)
+    made = make_plan(Campaign(), read_settings(Path("config.yaml")), None)
     assert len(made.jobs) == 300
     searched = [item for batch in made.plan.search.values() for item in batch.items]
     databases = {batch.database for batch in made.plan.search.values()}
