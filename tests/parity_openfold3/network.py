@@ -15,6 +15,7 @@ from af3_core.model.batch import Batch
 from af3_core.model.config import ModelConfig, Runtime
 from af3_core.model.diffusion import (
     Embeddings,
+    PairConditioning,
     condition,
     denoise,
     noise_schedule,
@@ -44,6 +45,14 @@ def initialise_pairs(
     pair = initialise(batch.tokens, start.single_inputs, start.pair, jnp.zeros_like)
     bonds = BondEmbedding(config, runtime, name="bond_embedding")
     return pair, bonds(batch.bonds, pair)
+
+
+def condition_pairs(
+    batch: Batch, embeddings: Embeddings, config: ModelConfig, runtime: Runtime
+) -> jax.Array:
+    """The pair conditioning of the diffusion module, all rows at once."""
+    module = PairConditioning(config, name="diffusion_pair_conditioning")
+    return module(embeddings.pair, batch.tokens, batch.tokens)
 
 
 def tapped(stage: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
@@ -164,9 +173,7 @@ class NetworkComparison:
 
     def _compare_diffusion(self, embeddings: Embeddings) -> Iterator[Comparison]:
         arrays = self.case.arrays
-        conditioning, made = self._run(condition, ("diffusion_pair_conditioning",))(
-            self.batch, embeddings
-        )
+        conditioning = self._run(condition)(self.batch, embeddings)
         names = ("noise_conditioning", "atom_encoder", "transformer")
         run = self._denoise(tuple(f"diffusion/{name}" for name in names))
         denoised, taps = [], []
@@ -180,7 +187,8 @@ class NetworkComparison:
         yield self._compare("out.denoised", np.stack(denoised))
         first = taps[0]
         yield self._tokens("out.diffusion_s", first["diffusion/noise_conditioning"][0])
-        yield self._pairs("out.diffusion_z", made["diffusion_pair_conditioning"])
+        pair = self._run(condition_pairs)(self.batch, embeddings)
+        yield self._pairs("out.diffusion_z", pair)
         encoded = first["diffusion/atom_encoder"].tokens[0]
         yield self._tokens("out.diffusion_tokens_in", encoded)
         tokens = first["diffusion/transformer"][0]
@@ -253,7 +261,12 @@ class NetworkComparison:
             name = f"derived.has_frame{suffix}"
             yield compare_exactly(name, has_frame, arrays[name])
             for score, value in derive_scores(
-                self.case, confidence, contacts, positions, has_frame
+                self.case,
+                confidence,
+                self._layout.flat(confidence.predicted_lddt),
+                contacts,
+                positions,
+                has_frame,
             ):
                 yield self._compare(f"score{suffix}.{score}", value)
 

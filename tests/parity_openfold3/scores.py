@@ -32,6 +32,7 @@ _UNKNOWN_ACCESSIBILITY = 113.0
 def derive_scores(
     case: Case,
     confidence: Confidence,
+    atom_plddt: ndarray,
     contact_probs: ndarray,
     positions: ndarray,
     has_frame: ndarray,
@@ -39,6 +40,7 @@ def derive_scores(
     """Names without their prefix, and values, in the order of the record.
 
     Args:
+        atom_plddt: [a]
         contact_probs: [n n]
         positions: [a 3], Å.
         has_frame: [n]
@@ -46,7 +48,7 @@ def derive_scores(
     n = case.num_tokens
     asym_id = case.feature("asym_id")
     pde = np.asarray(confidence.full_pde)[:n, :n]
-    yield "plddt", case.layout.flat(confidence.predicted_lddt)
+    yield "plddt", atom_plddt
     yield "pde", pde
     yield "gpde", (contact_probs * pde).sum() / (contact_probs.sum() + 1e-8)
     yield "pae", np.asarray(confidence.full_pae)[:n, :n]
