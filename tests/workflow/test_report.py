@@ -12,6 +12,7 @@ import pytest
 
 from af3_core.columns import Contract, ContractError
 from af3_core.contracts import SCORES
+from tests.workflow.campaigns import ROOT
 from tests.workflow.report_page import (
     head_of,
     head_of_page,
@@ -259,3 +260,12 @@ def test_the_vendored_viewer_is_the_file_its_note_names() -> None:
     vendor = files("workflow.report") / "assets" / "vendor"
     digest = hashlib.sha256(vendor.joinpath("3Dmol-min.js").read_bytes()).hexdigest()
     assert digest in vendor.joinpath("README.md").read_text()
+
+
+def test_no_two_scripts_of_the_page_define_one_name() -> None:
+    """They share one scope, where the later would take the place of the earlier."""
+    seen: dict[str, str] = {}
+    for script in sorted((ROOT / "workflow/report/assets/js").glob("*.js")):
+        names = re.findall(r"^(?:async )?function (\w+)", script.read_text(), re.M)
+        for name in names:
+            assert seen.setdefault(name, script.name) == script.name

@@ -76,7 +76,7 @@ function scaleOf(screen, field) {
 }
 
 // Pale to dark blue, readable without colour: lightness falls evenly.
-function shade(part) {
+function shareColour(part) {
   const stops = [[238, 243, 247], [158, 197, 226], [66, 134, 190], [12, 58, 110]];
   const at = Math.min(0.9999, Math.max(0, part)) * (stops.length - 1);
   const index = Math.floor(at), rest = at - index;
@@ -122,7 +122,7 @@ function matrixCard(screen, field, order, onPick) {
     const pair = pairAt(row, column);
     const value = pair === undefined ? null : values[pair];
     const at = 4 * (row * columns.length + column);
-    const colour = value === null ? [0, 0, 0, 0] : [...shade(part(value)), 255];
+    const colour = value === null ? [0, 0, 0, 0] : [...shareColour(part(value)), 255];
     image.data.set(colour, at);
   }));
   const size = Math.max(1, Math.min(24, Math.floor(Math.min(
