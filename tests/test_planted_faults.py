@@ -52,8 +52,8 @@ FAULTS = {
     ),
     "templates placed one residue off": Fault(
         "af3_core/features/templates.py",
-        "_place_atoms(arrays, query, source, index)",
-        "_place_atoms(arrays, query, source, index - 1)",
+        "_place_atoms(arrays, query, source.atoms(index, positions))",
+        "_place_atoms(arrays, query, source.atoms(index - 1, positions))",
         "tests/af3_core/features/test_templates.py"
         "::test_features_equal_those_of_alphafold3[villin_gb1]",
     ),
