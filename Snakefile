@@ -34,9 +34,7 @@ os.environ["PYTHONPATH"] = f"{PACKAGES}:{os.environ.get('PYTHONPATH', '')}"
 
 SETTINGS = check_settings(config, source="config")
 LIMITS = resources.read_limits(workflow.resource_settings)
-BATCHES = look(
-    Campaign(), SETTINGS, LIMITS, is_main_process=workflow.is_main_process
-)
+BATCHES = look(Campaign(), SETTINGS, LIMITS, is_main_process=workflow.is_main_process)
 # Settings are too long for a command line: the rule `plan` reads the files again.
 CONFIG_FILES = workflow.configfiles
 CONFIG_OVERRIDES = json.dumps(dict(workflow.config_settings.config))
