@@ -8,16 +8,13 @@ NAME is a path, or the name of a checkpoint in the folder `models`. Whose weight
 are, on what terms, and what they were checked against: docs/weights.md.
 """
 
-import base64
 import hashlib
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import requests
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -39,6 +36,7 @@ from af3_core.model.config import ModelConfig, config_to_dict
 from af3_core.model.imports import import_openfold3
 from af3_core.model.renames import IDENTIFIER
 from af3_core.structures.mmcif_origin import RELEASES, USAGE
+from workflow.download import Download
 
 MODELS = Path("models")
 """Where checkpoints are kept, from the folder that a campaign runs in."""
@@ -79,11 +77,6 @@ VENDORS: Mapping[Published, Vendor] = {
         ),
     )
 }
-
-_TRIES = 3
-_PATIENCE = 60.0
-"""Seconds without a byte before a connection counts as broken."""
-_PIECE = 1 << 20
 
 
 def vendor_of(name: str) -> Vendor:
@@ -198,9 +191,10 @@ def fetch_weights(
         allowed = f"acceptance of the terms at {vendor.terms_address}"
         raise InputError(vendor.name, "terms of use", "not accepted", allowed)
     wish.folder.mkdir(parents=True, exist_ok=True)
-    download = Download(wish.url, wish.folder / f".{Path(wish.url).name}.part")
-    download.load(report)
-    download.check(wish.sha256)
+    part = wish.folder / f".{Path(wish.url).name}.part"
+    download = Download(wish.url, part, sha256=wish.sha256, report=report)
+    download.load()
+    download.check()
     # A file that is no checkpoint must not get a checkpoint's name.
     name = Path(wish.url).name
     trial = wish.folder / (f".new.{name}" if vendor.name == "alphafold3" else name)
@@ -229,122 +223,6 @@ def _require_alphafold3(path: Path) -> None:
         shown = f"{len(different)} records that do not fit"
         allowed = f"those of AlphaFold 3's network; see {':'.join(different[0])}"
         raise InputError(str(path), "records", shown, allowed)
-
-
-class Download:
-    """One file that is loaded, as far as it is there."""
-
-    def __init__(self, url: str, path: Path) -> None:
-        self.url, self.path = url, path
-        self.size, self.md5 = 0, ""
-
-    @property
-    def tag(self) -> Path:
-        """Says which version of the file the part is of."""
-        return self.path.with_suffix(".tag")
-
-    def load(self, report: Callable[[int, int], None]) -> None:
-        """Loads what is missing, however often the connection breaks on the way.
-
-        Raises:
-            InputError: there is no such file, or nothing more comes.
-        """
-        failures = 0
-        while not self.size or self._have() < self.size:
-            before = self._have()
-            try:
-                self._receive(before, report)
-            except requests.RequestException as error:
-                failures = 0 if self._have() > before else failures + 1
-                if failures >= _TRIES or not _may_pass(error):
-                    reason = _reason(error)
-                    allowed = "a file to load; the same command goes on from here"
-                    raise InputError(self.url, "address", reason, allowed) from error
-                time.sleep(0.1 * 2**failures)
-
-    def _have(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def _receive(self, start: int, report: Callable[[int, int], None]) -> None:
-        """Appends what the server sends from a position on."""
-        headers = {"Accept-Encoding": "identity"}
-        if start and self.tag.is_file():
-            headers |= {
-                "Range": f"bytes={start}-",
-                "If-Range": self.tag.read_text("utf-8"),
-            }
-        with requests.get(
-            self.url, headers=headers, stream=True, timeout=_PATIENCE
-        ) as reply:
-            if reply.status_code == requests.codes.requested_range_not_satisfiable:
-                whole = reply.headers.get("Content-Range", "").rpartition("/")[2]
-                if whole == str(start):
-                    self.size = start  # nothing is missing
-                else:
-                    self.forget()
-                return
-            reply.raise_for_status()
-            is_rest = reply.status_code == requests.codes.partial_content
-            if not is_rest:
-                start = 0  # another version, or a server that knows no ranges
-            self.tag.write_text(reply.headers.get("ETag", ""), "utf-8")
-            length = reply.headers.get("Content-Length")
-            self.size = start + int(length or 0)
-            self.md5 = _md5_of(reply.headers)
-            with self.path.open("ab" if is_rest else "wb") as file:
-                for piece in reply.iter_content(_PIECE):
-                    file.write(piece)
-                    report(file.tell(), self.size)
-        if length is None:
-            self.size = self._have()
-        if not self.size:
-            allowed = "a file with something in it"
-            raise InputError(self.url, "size", "0 bytes", allowed)
-
-    def check(self, sha256: str) -> None:
-        """Compares the file with what is known of it.
-
-        Raises:
-            InputError: size or a checksum differ; the part is removed.
-        """
-        sums = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
-        with self.path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                for one in sums.values():
-                    one.update(piece)
-        found = {
-            "size": str(self._have()),
-            "MD5": base64.b64encode(sums["md5"].digest()).decode(),
-            "SHA-256": sums["sha256"].hexdigest(),
-        }
-        wanted = {"size": str(self.size), "MD5": self.md5, "SHA-256": sha256.lower()}
-        for name, value in wanted.items():
-            if value not in ("", found[name]):
-                self.forget()
-                raise InputError(self.url, name, found[name], value)
-
-    def forget(self) -> None:
-        """Removes the part: it is imported, or useless."""
-        self.path.unlink(missing_ok=True)
-        self.tag.unlink(missing_ok=True)
-        self.size = 0
-
-
-def _may_pass(error: requests.RequestException) -> bool:
-    """Whether trying again may help: not where the server has said no."""
-    return error.response is None or error.response.status_code >= 500
-
-
-def _reason(error: requests.RequestException) -> str:
-    if error.response is not None:
-        return f"{error.response.status_code} {error.response.reason}"
-    return f"{type(error).__name__}: no connection, or it broke"
-
-
-def _md5_of(headers: Mapping[str, str]) -> str:
-    """Base64, as Google's storage states it; empty where it is not."""
-    parts = (p.strip() for p in headers.get("x-goog-hash", "").split(","))
-    return next((p.removeprefix("md5=") for p in parts if p.startswith("md5=")), "")
 
 
 def show_weights(path: Path, console: Console) -> None:

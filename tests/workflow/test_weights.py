@@ -17,7 +17,7 @@ from af3_core.model.config import ModelConfig
 from tests.af3_core.model.state_dicts import write_torch
 from tests.af3_core.model.test_imports import SMALL, tensors
 from tests.af3_core.model.tiny import TINY
-from workflow import weights
+from workflow import download, weights
 from workflow.cli import main
 from workflow.weights import VENDORS, Wish, describe_weights, fetch_weights
 
@@ -123,7 +123,7 @@ def test_weights_are_loaded_checked_and_imported(site, tmp_path) -> None:
 def test_a_broken_connection_is_taken_up_where_it_broke(
     site, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(weights, "_PIECE", 250)
+    monkeypatch.setattr(download, "PIECE", 250)
     site.content, site.breaks_after = openfold3_file(tmp_path), 1000
     assert fetch_weights(wish(site, tmp_path), lambda _: True).is_file()
     assert site.asked == ["", "bytes=1000-"]
@@ -214,7 +214,8 @@ def test_an_address_without_a_file_is_said_to_have_none(site, tmp_path) -> None:
     assert len(site.asked) == 1  # asking again would not help
 
 
-def test_without_a_network_the_reason_is_the_connection(tmp_path) -> None:
+def test_without_a_network_the_reason_is_the_connection(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(download, "TRIES", 2)
     wanted = wish(Site(b"", address="http://127.0.0.1:9"), tmp_path)
     assert "no connection" in refusal(wanted)
 
