@@ -16,7 +16,7 @@ SCIENCE = (
 """Modules and packages of `af3_core`: each imports from those before it only."""
 PARTS = (
     *("settings", "tables", "campaign", "batches", "resources", "stages"),
-    *("needs", "step", "digests"),
+    *("needs", "step", "digests", "download"),
     *("databases", "planning", "store", "engine", "searching", "results", "inference"),
     "report",
 )
