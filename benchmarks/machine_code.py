@@ -19,18 +19,22 @@ from triton.compiler import ASTSource
 from benchmarks.shapes import af3_shapes, spec_for
 from kernels import AttentionSpec, Device, Spec, TransitionSpec, TriangleSpec
 from kernels import attention_triton as attention
+from kernels import segments_triton as segments
 from kernels import transition_triton as transition
 from kernels import triangle_triton as triangle
 from kernels.devices import card_of
 from kernels.edges import project_edges, update_edges
 from kernels.flash import flash_attention
 from kernels.launch import COMPILER_OPTIONS, Launch
+from kernels.sweep import sweep_segments
 from kernels.swiglu import gated_transition
 
 CAPABILITIES = ((8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
 
 # The instructions that multiply matrices, by generation: mma.sync, wgmma, tcgen05.
 TENSOR_CORE = re.compile(r"\b(HMMA|HGMMA|UTCHMMA)\b")
+# Maxima of two half-precision numbers at once, which `best_segments` is made of.
+HALF_MAXIMUM = re.compile(r"\bV?HM?NMX")
 SPILL = re.compile(r"\b(STL|LDL)\b")
 _LABEL = re.compile(r"^(\.L_x_\d+):")
 _BRANCH = re.compile(r"\bBRA\S* .*`\((\.L_x_\d+)\)")
@@ -51,7 +55,8 @@ class MachineCode(NamedTuple):
     num_tensor_core: int
     """Instructions that multiply matrices on tensor cores."""
     num_loop: int
-    """Instructions of a thread for one turn of the shortest loop with such products."""
+    """Instructions of a thread for one turn of the shortest loop with such products,
+    or with the instructions that a kernel without them is known by."""
     tile: tuple[int, ...]
     num_warps: int
     num_stages: int
@@ -113,8 +118,26 @@ def compile_triangle(spec: TriangleSpec) -> tuple[MachineCode, MachineCode]:
     return codes[0], codes[1]
 
 
+def compile_segments(layout: segments.Layout, device: Device) -> MachineCode:
+    """The kernel of `best_segments` for so many queries side by side."""
+    pointers = {
+        "scores_ptr": "*fp16",
+        "letters_ptr": "*u32",
+        "starts_ptr": "*i32",
+        "groups_ptr": "*i32",
+        "rows_ptr": "*i32",
+        "best_ptr": "*u8",
+    }
+    launch = segments.plan_launch(layout, 16, 100_000)
+    return _compile(sweep_segments, pointers, launch, device, of_loop=HALF_MAXIMUM)
+
+
 def _compile(
-    kernel: Any, pointers: dict[str, str], launch: Launch, device: Device
+    kernel: Any,
+    pointers: dict[str, str],
+    launch: Launch,
+    device: Device,
+    of_loop: re.Pattern[str] = TENSOR_CORE,
 ) -> MachineCode:
     scalars = {name: _type_of(value) for name, value in launch.scalars.items()}
     # As jax-triton does: an integer 1 is compiled in.
@@ -140,7 +163,15 @@ def _compile(
         | {"num_warps": launch.num_warps, "num_stages": launch.num_stages},
     )
     usage, assembly = _disassemble(assemble(compiled.asm["ptx"]))
-    blocks = ("BLOCK_QUERIES", "BLOCK_KEYS", "BLOCK_ROWS", "BLOCK_EDGES")
+    blocks = (
+        "LANES",
+        "QUERIES",
+        "PER_WORD",
+        "BLOCK_QUERIES",
+        "BLOCK_KEYS",
+        "BLOCK_ROWS",
+        "BLOCK_EDGES",
+    )
     is_update = kernel.__name__ == "update_edges"
     blocks += ("BLOCK_OUTPUT",) if is_update else ("BLOCK_HIDDEN",)
     return MachineCode(
@@ -149,7 +180,7 @@ def _compile(
         num_spills=len(SPILL.findall(assembly)),
         shared_bytes=compiled.metadata.shared,
         num_tensor_core=len(TENSOR_CORE.findall(assembly)),
-        num_loop=min(loop_lengths(assembly), default=0),
+        num_loop=min(loop_lengths(assembly, of_loop), default=0),
         tile=tuple(constants[name] for name in blocks if name in constants),
         num_warps=launch.num_warps,
         num_stages=launch.num_stages,
@@ -169,8 +200,8 @@ def assemble(ptx: str) -> bytes:
         return cubin.read_bytes()
 
 
-def loop_lengths(assembly: str) -> list[int]:
-    """Instructions in each innermost loop that multiplies on tensor cores."""
+def loop_lengths(assembly: str, marked_by: re.Pattern[str] = TENSOR_CORE) -> list[int]:
+    """Instructions in each innermost loop with a mark: that it multiplies matrices."""
     lines = assembly.splitlines()
     labels = {found[1]: i for i, x in enumerate(lines) if (found := _LABEL.match(x))}
     loops = []
@@ -179,7 +210,7 @@ def loop_lengths(assembly: str) -> list[int]:
         start = labels.get(found[1]) if found else None
         if start is not None and start < end:
             body = [x for x in lines[start : end + 1] if _COMMAND.match(x)]
-            if any(map(TENSOR_CORE.search, body)):
+            if any(map(marked_by.search, body)):
                 loops.append((start, end, len(body)))
     return [
         length

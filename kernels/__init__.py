@@ -1,67 +1,22 @@
-"""Fused operations of the model. Knows nothing of proteins; needs JAX only.
+"""Fused operations of the model and of the search. Knows nothing of proteins.
 
-Backends that need more (CUDA, Triton) say so when they are asked for.
+Backends that need more than JAX (CUDA, Triton) say so when they are asked for. A search
+on a CPU needs not even JAX, and starts in half the time without it: so what
+`kernels.public` lists is imported when one of its names is first used.
 """
 
-from kernels.api import (
-    attention,
-    gated_transition,
-    self_attention,
-    triangle_multiplication,
-)
-from kernels.devices import Device, current_device, lowering_for
-from kernels.dispatch import (
-    BACKENDS,
-    TRANSITION_BACKENDS,
-    TRIANGLE_BACKENDS,
-    Backend,
-    FusedBackend,
-    Preference,
-    Spec,
-    backends_used,
-    choose_backend,
-    demote,
-    demoted,
-    explain,
-    record_choices,
-)
-from kernels.environment import GPU_ENVIRONMENT, gpu_environment
-from kernels.hazards import Hazard, hazards_of, require_safe
-from kernels.norms import Norm
-from kernels.operands import Mask
-from kernels.spec import AttentionSpec, TransitionSpec, TriangleSpec
-from kernels.triangle import TriangleWeights
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "BACKENDS",
-    "GPU_ENVIRONMENT",
-    "TRANSITION_BACKENDS",
-    "TRIANGLE_BACKENDS",
-    "AttentionSpec",
-    "Backend",
-    "Device",
-    "FusedBackend",
-    "Hazard",
-    "Mask",
-    "Norm",
-    "Preference",
-    "Spec",
-    "TransitionSpec",
-    "TriangleSpec",
-    "TriangleWeights",
-    "attention",
-    "backends_used",
-    "choose_backend",
-    "current_device",
-    "demote",
-    "demoted",
-    "explain",
-    "gated_transition",
-    "gpu_environment",
-    "hazards_of",
-    "lowering_for",
-    "record_choices",
-    "require_safe",
-    "self_attention",
-    "triangle_multiplication",
-]
+if TYPE_CHECKING:
+    from kernels.public import *  # noqa: F403
+
+
+def __getattr__(name: str) -> object:
+    if importlib.util.find_spec(f"kernels.{name}") is not None:
+        return importlib.import_module(f"kernels.{name}")
+    public = importlib.import_module("kernels.public")
+    if name not in public.__all__:
+        raise AttributeError(f"module 'kernels' has no attribute {name!r}")
+    return getattr(public, name)

@@ -1,13 +1,21 @@
-"""The operations the model calls, each one typed function."""
+"""The operations of model and search, each one typed function."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt8
+from numpy import ndarray
 
 from kernels.devices import current_device
-from kernels.dispatch import FusedBackend, Preference, dispatch
+from kernels.dispatch import FusedBackend, Preference, SegmentsBackend, dispatch
 from kernels.norms import Norm
 from kernels.operands import Mask, Operands, gather_operands
-from kernels.spec import spec_of, transition_spec_of, triangle_spec_of
+from kernels.segments import PackedSequences, Profiles, check_profiles
+from kernels.spec import (
+    segments_spec_of,
+    spec_of,
+    transition_spec_of,
+    triangle_spec_of,
+)
 from kernels.triangle import TriangleWeights, check_triangle
 
 
@@ -152,3 +160,31 @@ def triangle_multiplication(
         device=current_device(),
     )
     return dispatch(spec, backend).run(pair, mask, weights, spec=spec)
+
+
+def best_segments(
+    profiles: Profiles,
+    targets: PackedSequences,
+    *,
+    backend: SegmentsBackend = "auto",
+) -> UInt8[Array | ndarray, "q s"]:
+    """The highest sum of negated costs over ungapped segments, for each pair.
+
+    A segment pairs consecutive residues of a target with consecutive columns of a
+    query's profile. The empty one has score 0; sums saturate at 255. Every backend
+    gives the same numbers. A GPU's array may still be in the making when the call
+    returns: `np.asarray` waits for it.
+
+    Args:
+        profiles: for each query, costs of [classes, columns]; all have as many classes.
+        targets: their residue classes must have a row in the profiles.
+        backend: "auto" decides by `explain`.
+
+    Raises ValueError when profiles or residues do not fit, or when `backend` is named
+    and cannot run; the message is the reason.
+    """
+    if not len(profiles):
+        return np.zeros((0, len(targets.starts) - 1), np.uint8)
+    check_profiles(profiles, targets)
+    spec = segments_spec_of(profiles, targets, current_device())
+    return dispatch(spec, backend).run(profiles, targets, spec=spec)

@@ -11,13 +11,14 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from jaxtyping import Array
-
 from kernels import (
     attention_cudnn,
     attention_naive,
     attention_triton,
     attention_xla,
+    segments_cpu,
+    segments_naive,
+    segments_triton,
     transition_naive,
     transition_triton,
     transition_xla,
@@ -25,14 +26,15 @@ from kernels import (
     triangle_triton,
     triangle_xla,
 )
-from kernels.spec import AttentionSpec, TransitionSpec, TriangleSpec
+from kernels.spec import AttentionSpec, SegmentsSpec, TransitionSpec, TriangleSpec
 
 Backend = Literal["auto", "naive", "xla", "cudnn", "triton"]
 FusedBackend = Literal["auto", "naive", "xla", "triton"]
 """Of the operations that cuDNN does not have."""
+SegmentsBackend = Literal["auto", "naive", "cpu", "triton"]
 Preference = Backend | tuple[Backend, ...]
 """A backend, or several of which the first that does not refuse is taken."""
-Spec = AttentionSpec | TransitionSpec | TriangleSpec
+Spec = AttentionSpec | TransitionSpec | TriangleSpec | SegmentsSpec
 
 _RECORD: contextvars.ContextVar[dict[Spec, str] | None] = contextvars.ContextVar(
     "_RECORD", default=None
@@ -46,10 +48,10 @@ class Implementation(NamedTuple):
 
     unsupported: Callable[[Any], str | None]
     """Why it cannot run a spec, as a sentence; None when it can."""
-    run: Callable[..., Array]
+    run: Callable[..., Any]
 
 
-# All in order of preference. "auto" never reaches `naive`, for xla refuses nothing.
+# All in order of preference. "auto" never reaches `naive`: xla and cpu refuse nothing.
 BACKENDS: dict[str, Implementation] = {
     "triton": Implementation(attention_triton.unsupported, attention_triton.run),
     "cudnn": Implementation(attention_cudnn.unsupported, attention_cudnn.run),
@@ -66,10 +68,16 @@ TRIANGLE_BACKENDS: dict[str, Implementation] = {
     "xla": Implementation(triangle_xla.unsupported, triangle_xla.run),
     "naive": Implementation(triangle_naive.unsupported, triangle_naive.run),
 }
+SEGMENTS_BACKENDS: dict[str, Implementation] = {
+    "triton": Implementation(segments_triton.unsupported, segments_triton.run),
+    "cpu": Implementation(segments_cpu.unsupported, segments_cpu.run),
+    "naive": Implementation(segments_naive.unsupported, segments_naive.run),
+}
 TABLES: dict[type, dict[str, Implementation]] = {
     AttentionSpec: BACKENDS,
     TransitionSpec: TRANSITION_BACKENDS,
     TriangleSpec: TRIANGLE_BACKENDS,
+    SegmentsSpec: SEGMENTS_BACKENDS,
 }
 
 

@@ -7,7 +7,7 @@ from kernels.devices import CARDS, Device
 from kernels.dispatch import choose_backend, explain
 from kernels.hazards import HAZARDS
 from kernels.launch import NEWEST_CAPABILITY, UNASSEMBLED
-from kernels.spec import AttentionSpec
+from kernels.spec import AttentionSpec, SegmentsSpec
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- refusals: begin -->", "<!-- refusals: end -->"
@@ -44,6 +44,10 @@ def table() -> str:
             "On an A100, by what is asked:",
             "",
             *_rows(_requests(), "attention"),
+            "",
+            "Best segments of 8 queries, by device:",
+            "",
+            *_rows(_searches(), "device"),
         ]
     )
 
@@ -95,7 +99,7 @@ def _hazard_rows() -> Iterator[str]:
         yield f"| {names} | {hazard.sentence} | {hazard.remedy} | {hazard.source} |"
 
 
-def _reasons(spec: AttentionSpec) -> str:
+def _reasons(spec: AttentionSpec | SegmentsSpec) -> str:
     return "; ".join(f"{n}: {why}" for n, why in explain(spec).items() if why) or "–"
 
 
@@ -116,7 +120,17 @@ def _requests() -> Iterator[tuple[str, AttentionSpec]]:
         yield name, _TRIANGLE._replace(**change)
 
 
-def _rows(specs: Iterator[tuple[str, AttentionSpec]], heading: str) -> Iterator[str]:
+def _searches() -> Iterator[tuple[str, SegmentsSpec]]:
+    spec = SegmentsSpec(8, 400, 29, 100_000, 35_000_000, Device("cpu"))
+    yield "cpu", spec
+    for capability in ((7, 5), (8, 0), (8, 9), (9, 0), (11, 0), (12, 0)):
+        device = Device("cuda", capability)
+        yield f"{device} ({CARDS[capability].example})", spec._replace(device=device)
+
+
+def _rows(
+    specs: Iterator[tuple[str, AttentionSpec | SegmentsSpec]], heading: str
+) -> Iterator[str]:
     yield f"| {heading} | auto takes | because |"
     yield "| --- | --- | --- |"
     for name, spec in specs:

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from kernels.devices import Device
 from kernels.norms import Norm
 from kernels.operands import Operands
+from kernels.segments import PackedSequences, Profiles
 from kernels.triangle import TriangleWeights
 
 Shape = tuple[int, ...]
@@ -123,6 +124,31 @@ class TriangleSpec(NamedTuple):
         )
 
 
+class SegmentsSpec(NamedTuple):
+    """Sizes and device of one call of `best_segments`."""
+
+    num_queries: int
+    num_columns: int
+    """Of the longest profile."""
+    num_classes: int
+    num_targets: int
+    num_residues: int
+    """Of all targets."""
+    device: Device
+
+    @property
+    def operation(self) -> str:
+        """What the log and error messages call it."""
+        return "best segments"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_queries:,} profiles of {self.num_classes} classes and up to"
+            f" {self.num_columns:,} columns, {self.num_targets:,} targets of"
+            f" {self.num_residues:,} residues on {self.device}"
+        )
+
+
 def spec_of(operands: Operands, device: Device) -> AttentionSpec:
     """The facts about `operands` that a backend may refuse."""
     q, k = operands.q, operands.k
@@ -193,6 +219,20 @@ def triangle_spec_of(
         rows_at_once=rows_at_once,
         outgoing=outgoing,
         dtype=pair.dtype.name,
+        device=device,
+    )
+
+
+def segments_spec_of(
+    profiles: Profiles, targets: PackedSequences, device: Device
+) -> SegmentsSpec:
+    """The facts about profiles and targets that a backend may refuse."""
+    return SegmentsSpec(
+        num_queries=len(profiles),
+        num_columns=max(costs.shape[1] for costs in profiles),
+        num_classes=len(profiles[0]),
+        num_targets=len(targets.starts) - 1,
+        num_residues=int(targets.starts[-1] - targets.starts[0]),
         device=device,
     )
 

@@ -30,8 +30,8 @@ from pyhmmer.plan7 import Hit as HmmerHit
 from af3_core.search.denormals import flush_denormals
 from af3_core.search.hits import BestHits, Hit, Region
 from af3_core.search.prefilter import SegmentFilter, make_filter
-from af3_core.search.segments import PackedSequences, pack_sequences
 from af3_core.search.settings import SearchSettings, rna_filters
+from kernels.segments import PackedSequences, pack_sequences
 
 Kind = Literal["protein", "rna", "profile"]
 """What a query is: a protein sequence, an RNA sequence, or a protein profile."""

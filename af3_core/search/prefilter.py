@@ -12,11 +12,8 @@ from jaxtyping import Float64, Int8, Int64, UInt8
 from numpy import ndarray
 from pyhmmer.plan7 import OptimizedProfile
 
-from af3_core.search.segments import (
-    PackedSequences,
-    segment_bounds,
-    segment_scores,
-)
+from kernels.segments import PackedSequences
+from kernels.segments_cpu import segment_bounds, segment_scores
 
 _STRIPES = 16
 _MISSING_PRECISION = 3.0  # nats; stands for the N, C and J loops in HMMER's scores

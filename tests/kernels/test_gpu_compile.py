@@ -38,7 +38,48 @@ def test_the_published_network_compiles_with_our_kernels(card) -> None:
 
 def test_a_card_is_described_by_its_compute_capability() -> None:
     found = {name: card.capability for name, card in cards().items()}
-    assert found == {"a100": (8, 0), "h100": (9, 0), "rtx_pro_6000": (12, 0)}
+    assert found == {
+        "a100": (8, 0),
+        "h100": (9, 0),
+        "l4": (8, 9),
+        "rtx_pro_6000": (12, 0),
+    }
+
+
+FILTER = """
+from benchmarks.gpu_compile import cards, compile_for, start
+start()
+import numpy as np
+from kernels.segments import pack_sequences
+from kernels.segments_triton import kernel_arrays, make_tables, pack_words, sweep
+from kernels import Device
+rng = np.random.default_rng(0)
+profiles = [np.zeros((29, m), np.int8) for m in (90, 351, 200)]
+targets = pack_sequences([np.zeros(n, np.uint8) for n in (300, 20, 5)])
+(tables,) = make_tables(profiles)
+arrays = kernel_arrays(tables, *pack_words(targets))
+for card in cards().values():
+    device = Device("cuda", card.capability)
+    names, values = zip(*sorted(arrays.items()))
+    def call(*xs):
+        return sweep(dict(zip(names, xs)), tables.layout, 3, device)
+    compiled = compile_for(card, call, *values)
+    print(card.name, "triton_kernel_call_ffi" in compiled.as_text())
+"""
+
+
+@pytest.mark.skipif(
+    not COMPILER.is_dir(), reason="XLA's compiler for GPUs is absent: run `make setup`"
+)
+@pytest.mark.slow
+def test_xla_compiles_the_search_for_every_card() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", FILTER], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == [
+        word for card in cards() for word in (card, "True")
+    ]
 
 
 def kept() -> list[dict]:

@@ -11,11 +11,13 @@ from benchmarks.machine_code import (
     CAPABILITIES,
     MachineCode,
     compile_attention,
+    compile_segments,
     compile_spec,
     specs,
 )
 from kernels import AttentionSpec, Device, Spec, TransitionSpec, TriangleSpec
 from kernels import attention_triton as attention
+from kernels import segments_triton as segments
 from kernels import transition_triton as transition
 from kernels import triangle_triton as triangle
 from kernels.devices import card_of
@@ -128,3 +130,14 @@ def test_a_card_without_room_for_a_tile_is_refused() -> None:
     spec = specs((8, 0))["triangle bfloat16"]
     assert attention.choose_tile(spec) is not None
     assert attention.unsupported(spec._replace(device=Device("cuda", (7, 5))))
+
+
+@pytest.mark.parametrize("layout", segments.LAYOUTS, ids=lambda x: f"{x.queries}")
+@pytest.mark.parametrize("capability", ((8, 0), (8, 9), (9, 0), (12, 0)), ids=str)
+def test_a_cell_of_a_search_costs_less_than_three_instructions(
+    capability, layout
+) -> None:
+    code = compile_segments(layout, Device("cuda", capability))
+    cells = math.prod(code.tile) / 32
+    assert code.num_spills == 0
+    assert 1 < code.num_loop / cells < 3

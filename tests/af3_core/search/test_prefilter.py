@@ -6,7 +6,7 @@ from pyhmmer.plan7 import Background, Builder, Pipeline
 
 from af3_core.search.hmmer import ALPHABETS
 from af3_core.search.prefilter import make_filter
-from af3_core.search.segments import pack_sequences
+from kernels.segments import pack_sequences
 from tests.hmmer_programs import read_fasta
 
 DATABASES = Path(__file__).parents[2] / "data" / "databases"

@@ -1,22 +1,25 @@
-"""Highest-scoring ungapped segments between one profile and many sequences.
+"""`best_segments` on the host's processor, by machine code that LLVM makes for it.
 
-`segment_scores` is machine code made by LLVM for the processor it runs on: 64 diagonals
-at a time, each in one lane of a vector, a saturating subtraction and a maximum per
-residue. `segment_scores_naive` is its definition. Both instructions want the same unit
-of the processor, so `segment_bounds` takes the maximum at every other residue only:
-what it misses is at most the score of one residue.
+64 diagonals at a time, each in one lane of a vector, a saturating subtraction and a
+maximum per residue. Both instructions want the same unit of the processor, so
+`segment_bounds` takes the maximum at every other residue only: what it misses is at
+most the score of one residue. Needs no JAX.
 """
 
 import ctypes
-from dataclasses import dataclass
 from functools import cache
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llvmlite.binding as llvm
 import numpy as np
-from jaxtyping import Int8, Int64, UInt8
+from jaxtyping import Int8, UInt8
 from numpy import ndarray
+
+from kernels.segments import HIGHEST, PackedSequences, Profiles, check_classes
+
+if TYPE_CHECKING:
+    from kernels.spec import SegmentsSpec
 
 _LANES = 64
 _PAD = _LANES - 1
@@ -103,33 +106,16 @@ _RESIDUE = Template("""
 """)
 
 
-@dataclass(frozen=True)
-class PackedSequences:
-    """Sequences one after the other."""
-
-    residues: UInt8[ndarray, "n"]
-    """Residue classes."""
-    starts: Int64[ndarray, "bounds"]
-    """Where each sequence begins; the last entry is the end of the last."""
-
-    @property
-    def lengths(self) -> Int64[ndarray, "s"]:
-        """Residues of each sequence."""
-        return np.diff(self.starts)
-
-    def take(self, indices: Int64[ndarray, "k"]) -> "PackedSequences":
-        """Some of the sequences."""
-        return pack_sequences(
-            [self.residues[self.starts[i] : self.starts[i + 1]] for i in indices]
-        )
+def unsupported(spec: "SegmentsSpec") -> str | None:
+    """Never refuses: every machine has a processor."""
+    return None
 
 
-def pack_sequences(sequences: list[UInt8[ndarray, "_"]]) -> PackedSequences:
-    """Puts sequences one after the other."""
-    starts = np.zeros(len(sequences) + 1, np.int64)
-    np.cumsum([len(s) for s in sequences], out=starts[1:])
-    joined = np.concatenate(sequences) if sequences else np.zeros(0, np.uint8)
-    return PackedSequences(joined, starts)
+def run(
+    profiles: Profiles, targets: PackedSequences, *, spec: "SegmentsSpec"
+) -> UInt8[ndarray, "q s"]:
+    """The best segment of each query with each target."""
+    return np.stack([segment_scores(costs, targets) for costs in profiles])
 
 
 def segment_scores(
@@ -155,17 +141,15 @@ def segment_bounds(
     With the highest score of one residue, they are at most twice that too high.
     """
     highest = max(0, -int(costs.min(initial=0)))
-    return np.minimum(_run(2, costs, sequences).astype(np.int64) + highest, 255).astype(
-        np.uint8
-    )
+    scores = _run(2, costs, sequences).astype(np.int64)
+    return np.minimum(scores + highest, HIGHEST).astype(np.uint8)
 
 
 def _run(
     pace: int, costs: Int8[ndarray, "classes m"], sequences: PackedSequences
 ) -> UInt8[ndarray, "s"]:
     """Runs the kernel that takes the maximum after every `pace` residues."""
-    if len(sequences.residues) and sequences.residues.max() >= len(costs):
-        raise ValueError(f"a residue class is not below {len(costs)}")
+    check_classes(len(costs), sequences)
     pads = ((0, 0), (_PAD, _LANES))
     padded = np.pad(costs, pads, constant_values=np.int8(_FORBIDDEN))
     # The last stride may reach beyond the last sequence.
@@ -182,20 +166,6 @@ def _run(
         scores.ctypes.data,
     )
     return scores
-
-
-def segment_scores_naive(
-    costs: Int8[ndarray, "classes m"], sequences: PackedSequences
-) -> UInt8[ndarray, "s"]:
-    """What `segment_scores` computes, residue by residue."""
-    scores = []
-    for start, stop in zip(sequences.starts, sequences.starts[1:], strict=False):
-        row, highest = np.zeros(costs.shape[1] + 1, np.int64), 0
-        for letter in sequences.residues[start:stop]:
-            row[1:] = np.clip(row[:-1] - costs[letter], 0, 255)
-            highest = max(highest, int(row.max()))
-        scores.append(highest)
-    return np.array(scores, np.uint8)
 
 
 @cache

@@ -1,0 +1,74 @@
+"""What `kernels` offers to others."""
+
+from kernels.api import (
+    attention,
+    best_segments,
+    gated_transition,
+    self_attention,
+    triangle_multiplication,
+)
+from kernels.devices import Device, current_device, lowering_for
+from kernels.dispatch import (
+    BACKENDS,
+    SEGMENTS_BACKENDS,
+    TRANSITION_BACKENDS,
+    TRIANGLE_BACKENDS,
+    Backend,
+    FusedBackend,
+    Preference,
+    SegmentsBackend,
+    Spec,
+    backends_used,
+    choose_backend,
+    demote,
+    demoted,
+    explain,
+    record_choices,
+)
+from kernels.environment import GPU_ENVIRONMENT, gpu_environment
+from kernels.hazards import Hazard, hazards_of, require_safe
+from kernels.norms import Norm
+from kernels.operands import Mask
+from kernels.segments import PackedSequences, pack_sequences
+from kernels.spec import AttentionSpec, SegmentsSpec, TransitionSpec, TriangleSpec
+from kernels.triangle import TriangleWeights
+
+__all__ = [
+    "BACKENDS",
+    "GPU_ENVIRONMENT",
+    "SEGMENTS_BACKENDS",
+    "TRANSITION_BACKENDS",
+    "TRIANGLE_BACKENDS",
+    "AttentionSpec",
+    "Backend",
+    "Device",
+    "FusedBackend",
+    "Hazard",
+    "Mask",
+    "Norm",
+    "PackedSequences",
+    "Preference",
+    "SegmentsBackend",
+    "SegmentsSpec",
+    "Spec",
+    "TransitionSpec",
+    "TriangleSpec",
+    "TriangleWeights",
+    "attention",
+    "backends_used",
+    "best_segments",
+    "choose_backend",
+    "current_device",
+    "demote",
+    "demoted",
+    "explain",
+    "gated_transition",
+    "gpu_environment",
+    "hazards_of",
+    "lowering_for",
+    "pack_sequences",
+    "record_choices",
+    "require_safe",
+    "self_attention",
+    "triangle_multiplication",
+]
