@@ -1,9 +1,7 @@
 # Features on a CPU, structures on a GPU: two jobs for every batch.
 rule featurise:
     input:
-        planned=ancient(BATCHES.planned),
-        room=BATCHES.room_for("featurise"),
-        needs=ancient(BATCHES.needs("featurise")),
+        BATCHES.inputs("featurise"),
     output:
         outcomes="results/featurise/{batch}.parquet",
     log:
@@ -24,9 +22,7 @@ rule featurise:
 
 rule predict:
     input:
-        planned=ancient(BATCHES.planned),
-        room=BATCHES.room_for("predict"),
-        features=ancient("results/featurise/{batch}.parquet"),
+        BATCHES.inputs("predict"),
     output:
         outcomes="results/predict/{batch}.parquet",
     log:

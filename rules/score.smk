@@ -1,9 +1,7 @@
 # What is done with every prediction: relaxed, scored, and written for other tools.
 rule relax:
     input:
-        planned=ancient(BATCHES.planned),
-        room=BATCHES.room_for("relax"),
-        predictions=ancient("results/predict/{batch}.parquet"),
+        BATCHES.inputs("relax"),
     output:
         outcomes="results/relax/{batch}.parquet",
     log:
@@ -24,10 +22,7 @@ rule relax:
 
 rule score:
     input:
-        planned=ancient(BATCHES.planned),
-        room=BATCHES.room_for("score"),
-        predictions=ancient("results/predict/{batch}.parquet"),
-        relaxed=ancient("results/relax/{batch}.parquet"),
+        BATCHES.inputs("score"),
     output:
         outcomes="results/score/{batch}.parquet",
     log:
@@ -48,9 +43,7 @@ rule score:
 
 rule export:
     input:
-        planned=ancient(BATCHES.planned),
-        room=BATCHES.room_for("export"),
-        scores=ancient(BATCHES.same_jobs("score")),
+        BATCHES.inputs("export"),
     output:
         outcomes="results/export/{batch}.parquet",
     log:

@@ -1,8 +1,7 @@
 # Alignments and templates: each distinct sequence once, each database once per batch.
 rule search:
     input:
-        planned=ancient(BATCHES.planned),
-        room=BATCHES.room_for("search"),
+        BATCHES.inputs("search"),
     output:
         outcomes="results/search/{batch}.parquet",
     log:
@@ -23,9 +22,7 @@ rule search:
 
 rule templates:
     input:
-        planned=ancient(BATCHES.planned),
-        room=BATCHES.room_for("templates"),
-        needs=ancient(BATCHES.needs("templates")),
+        BATCHES.inputs("templates"),
     output:
         outcomes="results/templates/{batch}.parquet",
     log:

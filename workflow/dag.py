@@ -6,6 +6,7 @@ Nothing here changes a file.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from workflow.batches import Plan, load_plan, planned_path
@@ -45,15 +46,6 @@ class Batches:
         mark = self.survey.digest
         return [str(self.campaign.plan / f"{mark}.room")] if mark else []
 
-    def room_for(self, stage: StageName) -> InputFunction:
-        """The same for a batch of a stage that is stale."""
-
-        def mark(wildcards: Any) -> list[str]:
-            is_stale = (stage, wildcards.batch) in self.survey.stale
-            return self.room if is_stale else []
-
-        return mark
-
     @property
     def room_for_tables(self) -> list[str]:
         """The same for the campaign's tables."""
@@ -86,36 +78,50 @@ class Batches:
 
         return runtime
 
-    def needs(self, stage: StageName) -> InputFunction:
-        """Outcome files of the batches of searches that a batch needs."""
-        batches = self.plan.of_kind(STAGE[stage].kind)
+    def inputs(self, stage: StageName) -> InputFunction:
+        """What a batch of a stage waits for: nothing, once what became of it is known.
 
-        def results(wildcards: Any) -> list[str]:
-            return [
-                str(
-                    self.campaign.outcomes(
-                        "search" if name in self.plan.search else "templates", name
-                    )
-                )
-                for name in batches[wildcards.batch].needs
+        Snakemake runs whatever has an input that another job of the run writes, so that
+        a finished batch would be passed through again for every new plan.
+        """
+        found = STAGE[stage]
+        batches = self.plan.of_kind(found.kind)
+
+        def files(wildcards: Any) -> list[str]:
+            name = wildcards.batch
+            is_stale = (stage, name) in self.survey.stale
+            if self.campaign.outcomes(stage, name).exists() and not is_stale:
+                return []
+            outcomes = self.campaign.outcomes
+            of_batch = self._same_jobs(name) if found.is_by_job else [name]
+            before = [
+                outcomes(stage, batch) for stage in found.after for batch in of_batch
             ]
+            searches = () if before else batches[name].needs
+            before += [
+                outcomes("search" if need in self.plan.search else "templates", need)
+                for need in searches
+            ]
+            room = self.room if is_stale else ()
+            return [self.planned, *room, *map(str, before)]
 
-        return results
+        return files
 
-    def same_jobs(self, stage: StageName) -> InputFunction:
-        """Outcomes of a stage of all batches that hold seeds of the same jobs."""
+    def _same_jobs(self, name: str) -> list[str]:
+        """The batches that hold seeds of the same jobs as this one."""
+        jobs = [split_item(item)[0] for item in self.plan.jobs[name].items]
+        return list(
+            dict.fromkeys(batch for job in jobs for batch in self._holders[job])
+        )
+
+    @cached_property
+    def _holders(self) -> dict[str, list[str]]:
+        """By job id: the batches that hold its seeds."""
         holders: dict[str, list[str]] = {}
         for name, batch in self.plan.jobs.items():
             for job_id in {split_item(item)[0] for item in batch.items}:
                 holders.setdefault(job_id, []).append(name)
-
-        def results(wildcards: Any) -> list[str]:
-            items = self.plan.jobs[wildcards.batch].items
-            job_ids = [split_item(item)[0] for item in items]
-            names = dict.fromkeys(name for job in job_ids for name in holders[job])
-            return [str(self.campaign.outcomes(stage, name)) for name in names]
-
-        return results
+        return holders
 
 
 def attempt_number(wildcards: Any, attempt: int) -> int:

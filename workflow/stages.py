@@ -43,6 +43,11 @@ class Stage:
     """Host memory of a batch, MB."""
     minutes: Amount
     """Run time of a batch."""
+    after: tuple[StageName, ...] = ()
+    """Stages of the same batch whose outcomes it reads. Searches, which have batches of
+    their own, are named by `Batch.needs`."""
+    is_by_job: bool = False
+    """Whether it reads those of all batches that hold seeds of its jobs."""
 
 
 STAGES: tuple[Stage, ...] = (
@@ -77,6 +82,7 @@ STAGES: tuple[Stage, ...] = (
         contracts=(PREDICTIONS,),
         memory=resources.predict_mem_mb,
         minutes=resources.predict_minutes,
+        after=("featurise",),
     ),
     Stage(
         "relax",
@@ -85,6 +91,7 @@ STAGES: tuple[Stage, ...] = (
         contracts=(RELAXED,),
         memory=resources.relax_mem_mb,
         minutes=resources.relax_minutes,
+        after=("predict",),
     ),
     Stage(
         "score",
@@ -93,6 +100,7 @@ STAGES: tuple[Stage, ...] = (
         contracts=(SAMPLE_SCORES, INTERFACES),
         memory=resources.featurise_mem_mb,
         minutes=resources.featurise_minutes,
+        after=("predict", "relax"),
     ),
     Stage(
         "export",
@@ -101,6 +109,8 @@ STAGES: tuple[Stage, ...] = (
         contracts=(),
         memory=resources.featurise_mem_mb,
         minutes=resources.featurise_minutes,
+        after=("score",),
+        is_by_job=True,
     ),
 )
 """In the order in which a batch goes through them."""

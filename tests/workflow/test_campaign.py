@@ -201,11 +201,7 @@ def test_an_added_protein_runs_alone(
     log = last_log(changed[0])
     # Once for it, and once for the prediction that was deleted.
     assert log.count("rule predict:") == 2
-    features = [
-        {p.name: p.stat().st_mtime_ns for p in folder.glob("results/features/*")}
-        for folder in (finished[0], changed[0])
-    ]
-    assert features[0].items() <= features[1].items()
+    assert log.count("rule featurise:") == 1
 
 
 def test_changed_settings_take_effect_in_the_next_run(
