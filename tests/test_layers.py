@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("kernels", "af3_core", "workflow")
 SCIENCE = (
-    *("columns", "contracts", "job", "cif_format"),
+    *("columns", "contracts", "job", "cif_format", "recent"),
     *("chemistry", "templates", "inputs", "msa", "search", "features"),
     *("structures", "scores", "relax", "model", "training"),
     *("prediction", "af3_output", "figures"),

@@ -8,14 +8,18 @@ conformers of all its seeds are committed to `results/features/JOB.parquet`.
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import chain
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from af3_core.chemistry.dictionary import Components
-from af3_core.contracts import FEATURES
+from af3_core.contracts import CHAINS, FEATURES
 from af3_core.features.featurise import embed_references, featurise
 from af3_core.features.options import AS_PUBLISHED, FeatureOptions
+from af3_core.inputs.chemistry import standard_components
 from af3_core.job import Job
+from af3_core.recent import Recent
 from workflow.campaign import Campaign
 from workflow.engine.guard import log
 from workflow.engine.items import Item, work_through
@@ -31,21 +35,33 @@ from workflow.step import (
     run_step,
 )
 from workflow.survey import commit_batch
+from workflow.tables import read_columns
+
+_ROOM = 768 << 20
+"""Bytes for chains that the next jobs may have too: some ten with deep alignments."""
+_TILE = 4
+"""Pairs are made tile by tile of so many chains on a side: all of them have room."""
 
 
 def make_features(
-    job: Job, search: Mapping[str, object], options: FeatureOptions = AS_PUBLISHED
+    job: Job,
+    search: Mapping[str, object],
+    options: FeatureOptions = AS_PUBLISHED,
+    recent: Recent | None = None,
 ) -> pa.Table:
     """Features and the conformers of every seed, as rows of the contract.
 
-    `search` says what alignments and templates come from.
+    `search` says what alignments and templates come from; `recent` knows the chains of
+    other jobs.
     """
-    components = Components.load(job.user_ccd)
-    features = featurise(job, components, options)
+    components = standard_components()
+    if job.user_ccd is not None:
+        components = Components.load(job.user_ccd)
+    features = featurise(job, components, options, recent)
     positions = {}
     for seed in job.seeds:
         positions[seed], fallbacks = embed_references(
-            features, components, seed, options.conformers
+            features, components, seed, options.conformers, recent
         )
         for fallback in fallbacks:
             log(f"{job.name}, seed {seed}: {fallback}")
@@ -66,19 +82,39 @@ def featurise_batch(campaign: Campaign, batch: str) -> None:
     rows = read_job_rows(campaign, set(wanted))
     items = [
         Item(job_id, job_id, campaign.features(job_id), FEATURES, key)
-        for job_id, key in wanted.items()
+        for job_id, key in in_tiles(campaign, wanted).items()
     ]
-    options = settings.feature_options()
+    options, recent = settings.feature_options(), Recent(_ROOM)
 
     def make(item: Item) -> pa.Table:
         job = job_of(rows[item.name])
         complete = with_searches(
-            partial(add_evidence, job, settings), chain_needs(job), settings.search
+            partial(add_evidence, job, settings, recent),
+            chain_needs(job),
+            settings.search,
         )
-        return make_features(complete, search_facts(job, settings), options)
+        return make_features(complete, search_facts(job, settings), options, recent)
 
     outcomes = work_through(campaign, "featurise", batch, items, make)
     commit_batch(campaign, keys, "featurise", batch, outcomes)
+
+
+def in_tiles(campaign: Campaign, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Jobs in an order in which those that share chains stand together."""
+    path, ids = campaign.plan / "chains.parquet", pa.array(list(wanted), pa.string())
+    columns = ["job_id", "sequence_id"]
+    where = pc.field("job_id").isin(ids) & pc.field("sequence_id").is_valid()
+    table = read_columns(path, CHAINS, columns, where)
+    chains: dict[str, list[str]] = {job_id: [] for job_id in wanted}
+    for job_id, sequence in zip(*table.to_pydict().values(), strict=True):
+        chains[job_id].append(sequence)
+    rank = {name: n for n, name in enumerate(sorted(set(chain(*chains.values()))))}
+
+    def place(job_id: str) -> tuple[list[int], list[int], str]:
+        ranks = sorted(rank[name] for name in chains[job_id])
+        return [n // _TILE for n in ranks], ranks, job_id
+
+    return {job_id: wanted[job_id] for job_id in sorted(wanted, key=place)}
 
 
 if __name__ == "__main__":

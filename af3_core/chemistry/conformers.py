@@ -6,6 +6,7 @@ not been revised since a date, then the origin. Everything random of a residue c
 from one NumPy stream, in the order of the tokens.
 """
 
+import hashlib
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,7 @@ from af3_core.chemistry.molecules import (
     component_molecule,
     smiles_molecule,
 )
+from af3_core.recent import Recent
 
 TRAINING_CUT_OFF = date(2021, 9, 30)
 LARGE_MOLECULE = 600
@@ -72,6 +74,13 @@ class Reference:
         if self.smiles is not None:
             return smiles_molecule(self.smiles)
         return component_molecule(self.component)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Names the molecule by all of it that decides RDKit's answer."""
+        assert self.molecule is not None, "nothing to embed"
+        no_properties = Chem.PropertyPickleOptions.NoProps
+        return hashlib.sha256(self.molecule.ToBinary(no_properties)).digest()
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -150,23 +159,27 @@ def embed_all(
     references: Sequence[Reference],
     poses: Sequence[Pose],
     limits: ConformerLimits,
+    recent: Recent | None = None,
     *,
     threads: int = 1,
 ) -> list[Conformer]:
-    """Makes the conformer of every residue.
+    """Makes the conformer of every residue; `recent` knows those of other jobs.
 
     Raises:
         ConformerError: RDKit takes too long for one of them.
     """
-    each = [limits] * len(poses)
+    each = [limits] * len(poses), [recent] * len(poses)
     if threads == 1:
-        return list(map(embed, references, poses, each))
+        return list(map(embed, references, poses, *each))
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(embed, references, poses, each))
+        return list(pool.map(embed, references, poses, *each))
 
 
 def embed(
-    reference: Reference, pose: Pose, limits: ConformerLimits = LIMITS
+    reference: Reference,
+    pose: Pose,
+    limits: ConformerLimits = LIMITS,
+    recent: Recent | None = None,
 ) -> Conformer:
     """Makes one conformer, centred, turned and moved by its pose.
 
@@ -175,7 +188,12 @@ def embed(
     """
     positions, source = None, "ETKDGv3"
     if reference.molecule is not None and pose.conformer_seed is not None:
-        positions = _embed_molecule(reference, pose.conformer_seed, limits)
+        # The nth residue of every job has the same seed, if the jobs' seeds are.
+        key = "conformer", reference.digest, pose.conformer_seed, limits.max_iterations
+        embedded = (recent or Recent()).get(
+            key, partial(_embed_molecule, reference, key[2], limits), len
+        )
+        positions = np.frombuffer(embedded, "<f8").reshape(-1, 3) if embedded else None
     if positions is None:
         by_component, source = fallback_positions(reference.component, limits.max_date)
         index = {n: i for i, n in enumerate(reference.component.atom_names)}
@@ -186,9 +204,8 @@ def embed(
     return Conformer(placed, source)
 
 
-def _embed_molecule(
-    reference: Reference, seed: int, limits: ConformerLimits
-) -> np.ndarray | None:
+def _embed_molecule(reference: Reference, seed: int, limits: ConformerLimits) -> bytes:
+    """Positions in Å as float64, or nothing if there is no conformer."""
     molecule = reference.molecule
     assert molecule is not None
     is_large = molecule.GetNumAtoms() >= LARGE_MOLECULE
@@ -202,7 +219,7 @@ def _embed_molecule(
             f"({molecule.GetNumAtoms()} atoms) for more than {limits.max_seconds} s "
             "(features.conformer_seconds)"
         )
-    return np.frombuffer(found, "<f8").reshape(-1, 3) if found else None
+    return found
 
 
 def _embed_here(molecule: Chem.Mol, seed: int, limits: ConformerLimits) -> bytes:

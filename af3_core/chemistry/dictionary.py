@@ -84,8 +84,15 @@ class _Dictionary:
         return isinstance(code, str) and self._row(code) is not None
 
     def _row(self, code: str) -> int | None:
-        rows = self.column("chem_comp", "id").find(code)
-        return None if rows is None else rows[0]
+        # Every residue asks, and a short code such as U is within hundreds of others.
+        if code not in self._rows:
+            found = self.column("chem_comp", "id").find(code)
+            self._rows[code] = None if found is None else found[0]
+        return self._rows[code]
+
+    @cached_property
+    def _rows(self) -> dict[str, int | None]:
+        return {}
 
     def is_saccharide(self, code: str) -> bool:
         row = self._row(code)

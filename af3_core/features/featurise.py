@@ -30,6 +30,7 @@ from af3_core.features.templates import template_features
 from af3_core.features.tokens import TokenTable, tokenise
 from af3_core.features.values import AtomTable, ChainTable, Features, TokenFeatures
 from af3_core.job import Job
+from af3_core.recent import Recent
 
 _PURINES = frozenset({"A", "G", "DA", "DG"})
 
@@ -57,7 +58,10 @@ def count_tokens(
 
 
 def featurise(
-    job: Job, components: Components, options: FeatureOptions = AS_PUBLISHED
+    job: Job,
+    components: Components,
+    options: FeatureOptions = AS_PUBLISHED,
+    recent: Recent | None = None,
 ) -> Features:
     """Computes everything of a job that does not depend on a seed.
 
@@ -65,6 +69,7 @@ def featurise(
         job: with MSAs and templates, which may be empty but not None.
         components: the dictionary with the job's own components.
         options: what may be chosen.
+        recent: the chains of other jobs, so that none is read twice.
 
     Raises:
         ChemistryError: an unknown component or atom, or nothing to predict.
@@ -79,8 +84,12 @@ def featurise(
     inputs = chain_inputs(job, table)
     return Features(
         tokens=tokens,
-        msa=msa_features(inputs, resolve_overlaps=options.resolve_msa_overlaps),
-        templates=template_features(inputs, positions=options.template_positions),
+        msa=msa_features(
+            inputs, resolve_overlaps=options.resolve_msa_overlaps, recent=recent
+        ),
+        templates=template_features(
+            inputs, positions=options.template_positions, recent=recent
+        ),
         reference=reference_atoms(residues),
         atom_mask=table.slot_atoms >= 0,
         pseudo_beta_slot=_pseudo_beta_slots(table, components),
@@ -136,6 +145,7 @@ def embed_references(
     components: Components,
     seed: int,
     limits: ConformerLimits = LIMITS,
+    recent: Recent | None = None,
     *,
     threads: int = 1,
 ) -> tuple[Float32[np.ndarray, "n x 3"], tuple[Fallback, ...]]:
@@ -145,6 +155,7 @@ def embed_references(
         components: the same that the features were made with.
         seed: the model seed, 0 to 2³² − 1.
         limits: how hard conformers are looked for, and what may stand in.
+        recent: the conformers of other jobs, so that none is embedded twice.
         threads: embeddings at a time; the result does not depend on it.
 
     Returns:
@@ -157,7 +168,7 @@ def embed_references(
         features.tokens, features.chains, features.atoms, components
     )
     poses = draw_poses(residues.references, seed)
-    conformers = embed_all(residues.references, poses, limits, threads=threads)
+    conformers = embed_all(residues.references, poses, limits, recent, threads=threads)
     fallbacks = tuple(
         _fallback(features, residues, residue, conformer.source)
         for residue, conformer in enumerate(conformers)

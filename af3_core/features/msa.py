@@ -7,6 +7,7 @@ chain's other rows, side by side without relation to one another.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float32, Int, Int8, Shaped
@@ -23,6 +24,7 @@ from af3_core.msa import (
     parse_a3m,
     species_id,
 )
+from af3_core.recent import Recent
 
 MAX_MSA_ROWS = 16_384
 """Rows of the stacked alignment; at most half of them are paired."""
@@ -65,6 +67,15 @@ class _ChainAlignments:
     species: Shaped[ndarray, "s"]
     """Species of each paired row, "" where unknown."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes, about."""
+        arrays = (
+            *(self.unpaired.rows, self.unpaired.deletions),
+            *(self.paired.rows, self.paired.deletions, self.species),
+        )
+        return sum(array.nbytes for array in arrays)
+
 
 def msa_features(
     chains: Sequence[ChainInput],
@@ -72,12 +83,14 @@ def msa_features(
     max_rows: int = MAX_MSA_ROWS,
     max_paired_per_species: int = MAX_PAIRED_PER_SPECIES,
     resolve_overlaps: bool = True,
+    recent: Recent | None = None,
 ) -> MsaArrays:
     """Computes the MSA features of a job, chains in the job's order.
 
     Args:
         resolve_overlaps: drop unpaired rows that stand among the chain's paired rows.
             Keep them if the unpaired alignments were paired by hand.
+        recent: knows the alignments of other jobs.
 
     Raises:
         ValueError: if an alignment cannot be read or its first row is not the chain's
@@ -85,7 +98,7 @@ def msa_features(
     """
     sequences = {c.letters for c in chains if c.kind == "protein"}
     pairing = len(sequences) > 1
-    alignments = _read_all(chains, pairing)
+    alignments = _read_all(chains, pairing, recent or Recent())
     unpaired = [_block(a.unpaired) for a in alignments]
     paired = [_block(a.paired) for a in alignments]
     max_paired = max_rows // 2
@@ -103,13 +116,19 @@ def msa_features(
     return MsaArrays(rows, deletions, *_profiles(chains, alignments))
 
 
-def _read_all(chains: Sequence[ChainInput], pairing: bool) -> list[_ChainAlignments]:
+def _read_all(
+    chains: Sequence[ChainInput], pairing: bool, recent: Recent
+) -> list[_ChainAlignments]:
     """Alignments of all chains; those of copies are read once."""
     known: dict[tuple[object, ...], _ChainAlignments] = {}
     for chain in chains:
         key = _evidence(chain)
         if key not in known:
-            known[key] = _read_alignments(chain, pairing)
+            known[key] = recent.get(
+                ("alignments", pairing, key),
+                partial(_read_alignments, chain, pairing),
+                lambda found: found.nbytes,
+            )
     return [known[_evidence(chain)] for chain in chains]
 
 

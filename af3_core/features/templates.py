@@ -7,6 +7,7 @@ different chains, which the model keeps apart.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
@@ -15,6 +16,7 @@ from numpy import ndarray
 from af3_core.features.chain_inputs import ChainInput
 from af3_core.job import Template
 from af3_core.msa import encode_sequence
+from af3_core.recent import Recent
 from af3_core.templates.structure import (
     Position,
     Positions,
@@ -73,7 +75,10 @@ class TemplateArrays:
 
 
 def template_features(
-    chains: Sequence[ChainInput], *, positions: Positions = "alphafold3"
+    chains: Sequence[ChainInput],
+    *,
+    positions: Positions = "alphafold3",
+    recent: Recent | None = None,
 ) -> TemplateArrays:
     """Computes the template features of a job, chains in the job's order.
 
@@ -81,6 +86,7 @@ def template_features(
 
     Args:
         positions: how a template's residues are counted to find their atoms.
+        recent: knows the templates of other jobs.
 
     Raises:
         ValueError: if a template cannot be used; the message names chain and template.
@@ -90,7 +96,7 @@ def template_features(
     for chain in chains:
         key = (_takes_templates(chain), chain.token_residue_names)
         if key not in first_with:
-            first_with[key] = _chain_templates(chain, positions)
+            first_with[key] = _chain_templates(chain, positions, recent or Recent())
         of_chains.append(first_with[key])
     columns = _merged_columns(chains)
     return TemplateArrays(
@@ -127,9 +133,21 @@ def _empty(num_templates: int, num_columns: int) -> TemplateArrays:
     )
 
 
-def _chain_templates(chain: ChainInput, positions: Positions) -> TemplateArrays:
+def _chain_templates(
+    chain: ChainInput, positions: Positions, recent: Recent
+) -> TemplateArrays:
     if not _takes_templates(chain):
         return _empty(MAX_TEMPLATES, chain.num_tokens)
+    if not chain.templates:
+        return _empty(MAX_TEMPLATES, chain.num_columns)
+    return recent.get(
+        ("templates", chain.templates, chain.num_columns, positions),
+        partial(_align_templates, chain, positions),
+        lambda made: made.atom_positions.nbytes + made.atom_mask.nbytes,
+    )
+
+
+def _align_templates(chain: ChainInput, positions: Positions) -> TemplateArrays:
     arrays = _empty(MAX_TEMPLATES, chain.num_columns)
     for i, template in enumerate(chain.templates[:MAX_TEMPLATES]):
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from af3_core.job import Job, Ligand, Polymer
 from af3_core.msa import Msa, format_a3m, parse_a3m
+from af3_core.recent import Recent
 from workflow.databases.catalogue import Database, Role, read_manifest, with_role
 from workflow.needs import ChainNeeds, chain_needs
 from workflow.searching.sequences import (
@@ -130,8 +131,10 @@ def search_facts(job: Job, settings: Settings) -> dict[str, object]:
     }
 
 
-def add_evidence(job: Job, settings: Settings) -> Job:
+def add_evidence(job: Job, settings: Settings, recent: Recent | None = None) -> Job:
     """The job with nothing left to be found.
+
+    `recent` knows what was found for the chains of other jobs, with the same settings.
 
     Raises:
         LookupError: a result is not in the store.
@@ -140,13 +143,36 @@ def add_evidence(job: Job, settings: Settings) -> Job:
     entities = tuple(
         entity
         if isinstance(entity, Ligand)
-        else _complete(needs[index], settings.search)
+        else _complete(needs[index], settings.search, recent or Recent())
         for index, entity in enumerate(job.entities)
     )
     return replace(job, entities=entities)
 
 
-def _complete(need: ChainNeeds, search: Search) -> Polymer:
+def _complete(need: ChainNeeds, search: Search, recent: Recent) -> Polymer:
+    asked = need.search_unpaired, need.search_paired, need.search_templates
+    found = recent.get(
+        ("evidence", need.sequence_id, need.template_id, asked),
+        lambda: _find(need, search),
+        _num_letters,
+    )
+    polymer = need.polymer
+    if need.search_unpaired:
+        polymer = replace(polymer, unpaired_msa=found.unpaired_msa)
+    if need.search_paired:
+        polymer = replace(polymer, paired_msa=found.paired_msa)
+    if need.search_templates:
+        polymer = replace(polymer, templates=found.templates)
+    return polymer
+
+
+def _num_letters(polymer: Polymer) -> int:
+    templates = sum(len(template.mmcif) for template in polymer.templates or ())
+    return len(polymer.unpaired_msa or "") + len(polymer.paired_msa or "") + templates
+
+
+def _find(need: ChainNeeds, search: Search) -> Polymer:
+    """The chain with what is found in the store."""
     polymer, store = need.polymer, Store(search.store)
     # Once, for it may be megabytes: it is the query of templates as well.
     unpaired = _unpaired(need, search) if need.search_unpaired else None
