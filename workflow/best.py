@@ -29,11 +29,9 @@ def find_best(campaign: Campaign, by: str | None, top: int) -> tuple[pa.Table, s
         The best `top` rows of `screen` or `scores`, and the column they are sorted by.
 
     Raises:
-        InputError: there are no results, or no such column of numbers.
+        InputError: there is no such column of numbers.
     """
-    tables, made = campaign.tables, "results; `foldmill run` makes them"
-    if not (tables / "scores.parquet").is_file():
-        raise InputError("foldmill", "--directory", str(campaign.root), made)
+    tables = campaign.tables
     table = read_table(tables / "screen.parquet", SCREEN)
     if table.num_rows:
         table, by = table.filter(pc.field("kind") != "background"), by or "ipsae"

@@ -17,6 +17,8 @@ class Campaign:
 
     root: Path = Path()
     results_name: str = "results"
+    tables_so_far: Path | None = None
+    """Where its tables lie while it is under way; see `workflow.so_far`."""
 
     @classmethod
     def of_results(cls, results: Path) -> "Campaign":
@@ -37,7 +39,7 @@ class Campaign:
     @property
     def tables(self) -> Path:
         """The campaign's tables, of all batches."""
-        return self.results / "tables"
+        return self.tables_so_far or self.results / "tables"
 
     @property
     def folders(self) -> Path:

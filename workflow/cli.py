@@ -8,6 +8,8 @@ underneath: `snakemake` in the campaign's folder does the same with its own outp
 import io
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from workflow.campaign import Campaign
+    from workflow.launch import Launched
     from workflow.preflight import Problem
 
 EXIT_FAILED, EXIT_WRONG, EXIT_STOPPED = 1, 2, 130
@@ -35,6 +38,7 @@ app = typer.Typer(
     " be mended first, 128 and more: stopped by a signal.",
 )
 
+_HERE = Path()
 Directory = Annotated[
     Path, typer.Option("--directory", "-d", help="The campaign's folder.")
 ]
@@ -49,9 +53,38 @@ Profile = Annotated[
         help="slurm, lsf, or a folder of your own: where jobs run. Without: here.",
     ),
 ]
-_PASSING = {"allow_extra_args": True, "ignore_unknown_options": True}
-_HERE = Path()
 
+
+@dataclass(frozen=True)
+class _Opened:
+    """A campaign in which no mistake was found that stops it."""
+
+    campaign: "Campaign"
+    config: Path
+    profile: str | None
+    options: list[str]
+    """Snakemake's own, as they were given."""
+
+
+def _of_campaign(work: Callable[[_Opened], None]) -> Callable[..., None]:
+    """A command with the options that say which campaign is meant and how it runs."""
+
+    def command(
+        context: typer.Context,
+        directory: Directory = _HERE,
+        configfile: Config = None,
+        profile: Profile = None,
+    ) -> None:
+        campaign, config = _open(directory, configfile)
+        _require_no_mistake(campaign, config, profile)
+        work(_Opened(campaign, config, profile, context.args))
+
+    command.__name__, command.__doc__ = work.__name__, work.__doc__
+    return command
+
+
+_PASSING = {"allow_extra_args": True, "ignore_unknown_options": True}
+_DRY_RUN = {"-n", "--dry-run", "--dryrun"}
 
 weights = typer.Typer(
     no_args_is_help=True, help="Weights of the network; see docs/weights.md."
@@ -172,55 +205,44 @@ def check(
 
 
 @app.command()
-def plan(
-    directory: Directory = _HERE,
-    configfile: Config = None,
-    profile: Profile = None,
-) -> None:
-    """Say what would run and what it will take: hours, memory, jobs, disk, files."""
+@_of_campaign
+def plan(opened: _Opened) -> None:
+    """Say what would run and what it will take: hours, memory, jobs, disk, files.
+
+    `foldmill run -n` shows the jobs themselves.
+    """
     from workflow.settings import read_settings
     from workflow.summary import print_plan
 
-    campaign, config = _open(directory, configfile)
-    _require_no_mistake(campaign, config, profile)
     # Paths of the settings are relative to the campaign's folder.
-    _enter(directory)
-    print_plan(campaign, read_settings(config), _console())
+    os.chdir(opened.campaign.root)
+    print_plan(opened.campaign, read_settings(opened.config), _console())
 
 
 @app.command(context_settings=_PASSING)
-def run(
-    context: typer.Context,
-    directory: Directory = _HERE,
-    configfile: Config = None,
-    profile: Profile = None,
-) -> None:
+@_of_campaign
+def run(opened: _Opened) -> None:
     """Run the campaign, or go on with it. Snakemake's own options may follow.
 
     foldmill run --directory /scratch/mine --profile slurm
+    foldmill run -n      shows the jobs that would run, and what is made again and why
     """
-    campaign, config = _open(directory, configfile)
-    _require_no_mistake(campaign, config, profile)
-    raise typer.Exit(_run(campaign, config, profile, context.args))
+    if _DRY_RUN.intersection(opened.options):
+        raise typer.Exit(_show_run(opened))
+    raise typer.Exit(_run(opened))
 
 
 @app.command(context_settings=_PASSING)
-def retry(
-    context: typer.Context,
-    directory: Directory = _HERE,
-    configfile: Config = None,
-    profile: Profile = None,
-) -> None:
+@_of_campaign
+def retry(opened: _Opened) -> None:
     """Run, and try again what failed for other causes than its input."""
     from workflow.batches import load_plan
     from workflow.retry import ask_for_retry
 
-    campaign, config = _open(directory, configfile)
-    _require_no_mistake(campaign, config, profile)
-    planned = load_plan(campaign)
-    count = ask_for_retry(campaign, planned) if planned is not None else 0
+    planned = load_plan(opened.campaign)
+    count = ask_for_retry(opened.campaign, planned) if planned is not None else 0
     typer.echo(f"{count} failed items will be tried again.")
-    raise typer.Exit(_run(campaign, config, profile, context.args))
+    raise typer.Exit(_run(opened))
 
 
 @app.command()
@@ -275,17 +297,21 @@ def results(
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="All columns, as CSV.")] = False,
 ) -> None:
-    """Show the best pairs of a screen, or the best jobs, by any score.
+    """Show the best pairs of a screen, or the best jobs, by any score; also while it
+    runs.
 
     foldmill results --top 50 --by ipsae
     """
     from workflow.best import print_best, write_best
+    from workflow.so_far import describe_so_far, with_tables
 
-    campaign = _campaign(directory)
-    if as_csv:
-        write_best(campaign, by=by, top=top)
-    else:
-        print_best(campaign, _console(), by=by, top=top)
+    with with_tables(_campaign(directory)) as campaign:
+        if as_csv:
+            write_best(campaign, by=by, top=top)
+        else:
+            print_best(campaign, _console(), by=by, top=top)
+        if sentence := describe_so_far(campaign):
+            typer.echo(sentence, err=as_csv)
 
 
 @app.command()
@@ -297,15 +323,23 @@ def report(
         list[str] | None, typer.Option(help="The only job to show; may be repeated.")
     ] = None,
 ) -> None:
-    """Write the report again, of some jobs or under another title."""
-    from workflow.report.__main__ import main as write
+    """Write the report again: of some jobs, under another title, of what is there yet.
 
-    campaign = _campaign(directory)
-    options = ["--results", str(campaign.results)]
-    options += ["--out", str(out or campaign.report)]
-    options += ["--title", title] if title else []
-    options += ["--jobs", *jobs] if jobs else []
-    raise typer.Exit(write(options))
+    foldmill report --jobs crambin --out crambin.html
+    """
+    from workflow.report.__main__ import write_page
+    from workflow.so_far import describe_so_far, with_tables
+
+    with with_tables(_campaign(directory)) as campaign:
+        sentence = describe_so_far(campaign)
+        # What a campaign leaves at its end is not anticipated.
+        page = campaign.results / "report_so_far.html" if sentence else campaign.report
+        said = write_page(
+            campaign, out or page, title=title, jobs=tuple(jobs or ()), note=sentence
+        )
+        typer.echo(said)
+        if sentence:
+            typer.echo(sentence)
 
 
 @app.command(context_settings=_PASSING)
@@ -396,7 +430,7 @@ def demo(
 
     config = write_demo(folder)
     campaign, _ = _open(folder, config)
-    raise typer.Exit(_run(campaign, config, None, []))
+    raise typer.Exit(_run(_Opened(campaign, config, None, [])))
 
 
 @app.command()
@@ -471,16 +505,13 @@ def _require_no_mistake(
         raise typer.Exit(EXIT_WRONG)
 
 
-def _run(
-    campaign: "Campaign", config: Path, profile: str | None, options: list[str]
-) -> int:
+def _run(opened: _Opened) -> int:
     """Runs Snakemake, shows how far it is, and what came of it."""
-    from workflow.launch import print_failures, run_snakemake
+    from workflow.launch import print_failures
     from workflow.summary import print_results
 
-    console = _console()
-    given = [*options, *(["--profile", profile] if profile else [])]
-    ended = run_snakemake(campaign, config, given, console)
+    console, campaign = _console(), opened.campaign
+    ended = _launch(opened, console)
     if ended.is_stopped:
         console.print("Stopped. The same command goes on where this one ended.")
         return ended.status
@@ -491,6 +522,32 @@ def _run(
     if ended.status == 0 or campaign.plan.is_dir():
         print_results(campaign, console, is_complete=ended.status == 0)
     return ended.status
+
+
+def _show_run(opened: _Opened) -> int:
+    """Shows what Snakemake would run; nothing is."""
+    from workflow.dry_run import print_dry_run
+    from workflow.launch import print_failures
+    from workflow.settings import read_settings
+
+    console = _console()
+    ended = _launch(opened, None, name="dry_run")
+    if ended.status:
+        print_failures(ended, opened.campaign.root, console)
+        return ended.status
+    os.chdir(opened.campaign.root)
+    print_dry_run(ended.text, opened.campaign, read_settings(opened.config), console)
+    return 0
+
+
+def _launch(
+    opened: _Opened, console: "Console | None", name: str = "run"
+) -> "Launched":
+    from workflow.launch import run_snakemake
+
+    profile = ["--profile", opened.profile] if opened.profile else []
+    options = [*opened.options, *profile]
+    return run_snakemake(opened.campaign, opened.config, options, console, name=name)
 
 
 def _console() -> "Console":

@@ -8,6 +8,7 @@ that are not done, each once, where it began).
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,7 +32,7 @@ from workflow.results.screen import screen_table
 from workflow.stages import STAGES
 from workflow.step import run_step
 from workflow.survey import gathered
-from workflow.tables import concatenate, read_table, write_table
+from workflow.tables import concatenate, read_made_from, read_table, write_table
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,9 +44,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def collect_tables(campaign: Campaign) -> None:
-    """Writes the campaign's tables from the batches of the plan, wanted jobs only."""
+    """Writes the campaign's tables from the batches of the plan, wanted jobs only.
+
+    Tables so far are made of what is there, also of batches that are at work.
+    """
     keys = read_keys(campaign)
     plan, batches = keys.plan, list(keys.plan.jobs)
+    if campaign.tables_so_far is None:
+        names = batches
+    else:
+        names = list(_finished_parts(campaign, keys))
     gathered_from = {"gathered": gathered(campaign, plan)}
 
     def write(name: str, contract: Contract, table: pa.Table) -> None:
@@ -53,7 +61,7 @@ def collect_tables(campaign: Campaign) -> None:
         write_table(path, contract, table, made_from=keys.tables, notes=gathered_from)
 
     wanted = pa.array([item for b in plan.jobs.values() for item in b.items])
-    of_all = concatenate(map(campaign.scores, batches), SAMPLE_SCORES)
+    of_all = concatenate(map(campaign.scores, names), SAMPLE_SCORES)
     rows = SAMPLE_SCORES.rows(_of_items(of_all, wanted))
     ranked = rank_rows(rows, keys.settings.score.rank_by)
     order = [
@@ -64,7 +72,7 @@ def collect_tables(campaign: Campaign) -> None:
     scores = SCORES.table(ranked).sort_by(order)
     write("scores", SCORES, scores)
     interfaces = _of_items(
-        concatenate(map(campaign.interfaces, batches), INTERFACES), wanted
+        concatenate(map(campaign.interfaces, names), INTERFACES), wanted
     )
     write("interfaces", INTERFACES, interfaces)
     chains = read_table(campaign.plan / "screen_chains.parquet", SCREEN_CHAINS)
@@ -75,13 +83,26 @@ def collect_tables(campaign: Campaign) -> None:
     outcomes = _wanted_outcomes(
         keys, concatenate(outcome_files(campaign, plan), OUTCOMES)
     )
-    write("outcomes", OUTCOMES, outcomes)
     # A search that failed is tried again with each job that needs it, so that the
     # job's own row tells what came of it.
     is_search = pc.field("stage").isin(["search", "templates"])
     is_failed = (pc.field("status") == "failed") & ~is_search
     failures = _without_repeats(outcomes.filter(is_failed))
     write("failures", OUTCOMES, failures)
+    # The last, so that whoever finds scores and outcomes finds all tables.
+    write("outcomes", OUTCOMES, outcomes)
+
+
+def _finished_parts(campaign: Campaign, keys: Keys) -> Iterator[str]:
+    """Batches that are scored, and the scored items of those that are not yet."""
+    for name, batch in keys.plan.jobs.items():
+        if campaign.scores(name).is_file() and campaign.interfaces(name).is_file():
+            yield name
+            continue
+        for item, key in keys.items("score", batch).items():
+            path = campaign.scores(item)
+            if path.is_file() and read_made_from(path) == key:
+                yield item
 
 
 def _of_items(table: pa.Table, wanted: pa.Array) -> pa.Table:

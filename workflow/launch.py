@@ -6,6 +6,7 @@ went wrong is repeated where people look, with the last words of the steps conce
 
 import os
 import re
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ def run_snakemake(
     campaign: Campaign,
     config: Path,
     options: Sequence[str],
-    shown: Console,
+    shown: Console | None,
     *,
     name: str = "run",
 ) -> Launched:
@@ -55,7 +56,7 @@ def run_snakemake(
         campaign: whose folder it runs in.
         config: the configuration file.
         options: Snakemake's own.
-        shown: where progress goes.
+        shown: where progress goes, if anywhere.
         name: of the command, for its log.
     """
     command = [
@@ -66,7 +67,11 @@ def run_snakemake(
         *_find_profiles(options, campaign.root),
     ]
     log = _log_path(campaign, name)
-    ended = drive(command, log, lambda process: watch(campaign, process, shown))
+
+    def wait(process: subprocess.Popen[bytes]) -> int:
+        return watch(campaign, process, shown) if shown else process.wait()
+
+    ended = drive(command, log, wait)
     if ended.signal is not None:
         return Launched(128 + ended.signal, log, is_stopped=True)
     return Launched(ended.status, log)

@@ -5,6 +5,7 @@ Works wherever the files can be seen: the steps may run here or on a cluster.
 
 import subprocess
 import time
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -20,7 +21,7 @@ from workflow.batches import Batch, Plan, load_plan
 from workflow.campaign import Campaign
 from workflow.stages import STAGE, STAGES
 
-_SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_LOOKS, _SECONDS_BETWEEN_LINES = 0.5, 10.0
 
 
 def stage_counts(campaign: Campaign, plan: Plan) -> dict[str, tuple[int, int]]:
@@ -41,13 +42,40 @@ def stage_counts(campaign: Campaign, plan: Plan) -> dict[str, tuple[int, int]]:
 def _finished(campaign: Campaign, stage: str, name: str, batch: Batch) -> int:
     if campaign.outcomes(stage, name).is_file():
         return len(batch.items)
+    return min(_counted(campaign, stage, name) or 0, len(batch.items))
+
+
+def _counted(campaign: Campaign, stage: str, name: str) -> int | None:
+    """Items that a batch at work has finished; None where none is at work."""
     progress = campaign.progress(stage, name)
     try:
-        return min(
-            int(progress.read_text(encoding="ascii").split()[0]), len(batch.items)
-        )
+        return int(progress.read_text(encoding="ascii").split()[0])
     except FileNotFoundError:
-        return 0
+        return None
+
+
+def is_compiling(campaign: Campaign, plan: Plan) -> bool:
+    """Whether all that predicts here and now is yet without a first structure.
+
+    That takes minutes with a network of full size, and seconds once it was compiled.
+    """
+    at_work = [
+        _counted(campaign, "predict", name)
+        for name in plan.jobs
+        if not campaign.outcomes("predict", name).is_file()
+    ]
+    counts = [count for count in at_work if count is not None]
+    return bool(counts) and not any(counts)
+
+
+def closing_counts(campaign: Campaign) -> tuple[int, int]:
+    """Which of the campaign's tables and its report are written, of two."""
+    tables = campaign.tables / "outcomes.parquet"
+    if not tables.is_file():
+        return 0, 2
+    report = campaign.report
+    is_newer = report.is_file() and report.stat().st_mtime >= tables.stat().st_mtime
+    return 1 + is_newer, 2
 
 
 def watch(
@@ -74,54 +102,80 @@ def _watch_bars(
         tasks = {}
         while True:
             status = process.poll()
-            for stage, (done, total) in _current_counts(campaign).items():
-                if stage not in tasks:
-                    tasks[stage] = bars.add_task(
-                        STAGE[stage].label, total=total, start=False
-                    )
-                if done or _has_started(campaign, stage):
-                    bars.start_task(tasks[stage])
-                bars.update(tasks[stage], completed=done, total=total)
+            for name, row in _look(campaign).items():
+                if name not in tasks:
+                    tasks[name] = bars.add_task(row.label, total=row.total, start=False)
+                if row.has_started:
+                    bars.start_task(tasks[name])
+                bars.update(
+                    tasks[name],
+                    description=row.label,
+                    completed=row.done,
+                    total=row.total,
+                )
             if status is not None:
                 return status
-            time.sleep(0.5)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def _watch_lines(
     campaign: Campaign, process: subprocess.Popen[bytes], console: Console
 ) -> int:
     """For logs: a line when a stage moved on, at most one in ten seconds."""
-    shown: dict[str, tuple[int, int]] = {}
+    shown: dict[str, _Row] = {}
     began: dict[str, float] = {}
     last = 0.0
     while True:
         status = process.poll()
-        counts = _current_counts(campaign)
+        rows = _look(campaign)
         now = time.monotonic()
-        for stage in counts:
-            if _has_started(campaign, stage):
-                began.setdefault(stage, now)
+        for name, row in rows.items():
+            if row.has_started:
+                began.setdefault(name, now)
         ended = status is not None
-        if counts != shown and (ended or now - last > _SECONDS_BETWEEN_LINES):
-            for stage, (done, total) in counts.items():
-                if shown.get(stage) != (done, total) and (done or stage in began):
-                    left = _seconds_left(done, total, now - began.get(stage, now))
-                    console.print(f"{STAGE[stage].label}: {done} of {total}{left}")
-            shown, last = counts, now
+        if rows != shown and (ended or now - last > _SECONDS_BETWEEN_LINES):
+            for name, row in rows.items():
+                if row.has_started and shown.get(name) != row:
+                    left = _seconds_left(row, now - began[name])
+                    console.print(f"{row.label}: {row.done} of {row.total}{left}")
+            shown, last = rows, now
         if ended:
             return status
-        time.sleep(0.5)
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def _seconds_left(done: int, total: int, elapsed: float) -> str:
-    if not done or done == total or elapsed < 1:
+def _seconds_left(row: "_Row", elapsed: float) -> str:
+    if not row.done or row.done == row.total or elapsed < 1:
         return ""
-    return f", about {elapsed / done * (total - done):.0f} s left"
+    return f", about {elapsed / row.done * (row.total - row.done):.0f} s left"
 
 
-def _current_counts(campaign: Campaign) -> dict[str, tuple[int, int]]:
+@dataclass(frozen=True)
+class _Row:
+    """What is shown of a stage."""
+
+    label: str
+    done: int
+    total: int
+    has_started: bool
+
+
+def _look(campaign: Campaign) -> dict[str, _Row]:
+    """All stages, and at last what is made of all of them."""
     plan = load_plan(campaign)
-    return stage_counts(campaign, plan) if plan else {}
+    if plan is None:
+        return {}
+    rows = {}
+    for stage, (done, total) in stage_counts(campaign, plan).items():
+        label = STAGE[stage].label
+        if stage == "predict" and is_compiling(campaign, plan):
+            label = "compiling the network"
+        has_started = bool(done) or _has_started(campaign, stage)
+        rows[stage] = _Row(label, done, total, has_started)
+    are_over = all(row.done == row.total for row in rows.values())
+    done, total = closing_counts(campaign) if are_over else (0, 2)
+    rows["closing"] = _Row("tables and report", done, total, are_over)
+    return rows
 
 
 def _has_started(campaign: Campaign, stage: str) -> bool:

@@ -10,6 +10,7 @@ from rich.table import Table
 from af3_core.contracts import OUTCOMES, SCORES, ScoreRow
 from workflow.batches import load_plan
 from workflow.campaign import Campaign
+from workflow.dry_run import describe_made_again
 from workflow.plan import make_plan
 from workflow.planning.forecast_view import print_forecast
 from workflow.pooling import mixtures
@@ -98,6 +99,9 @@ def print_plan(campaign: Campaign, settings: Settings, console: Console) -> None
     print_forecast(made.forecast, console)
     for refusal in made.refusals[:_SHOWN_ROWS]:
         console.print(f"refused: {refusal.error}", markup=False, soft_wrap=True)
+    if load_plan(campaign) is not None:
+        for line in describe_made_again(campaign, settings):
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _print_refusals(campaign: Campaign, console: Console) -> None:

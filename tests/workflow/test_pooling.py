@@ -97,13 +97,15 @@ def test_a_question_that_tells_engines_apart_is_not_warned(tmp_path: Path) -> No
         "SELECT precision, count(*) FROM scores JOIN provenance"
         " USING (campaign, job_id, seed) GROUP BY ALL"
     )
-    answer, warnings = ask(sql, folders)
+    answer, warnings = ask(sql, [Campaign(folder) for folder in folders])
     assert warnings == [] and len(answer.fetchall()) == 2
 
 
 def test_rows_say_which_campaign_they_are_of(tmp_path: Path) -> None:
     folders = [campaign(tmp_path / "it's a"), campaign(tmp_path / "b")]
-    answer, _ = ask("SELECT DISTINCT campaign FROM scores", folders)
+    answer, _ = ask(
+        "SELECT DISTINCT campaign FROM scores", [Campaign(f) for f in folders]
+    )
     assert {name for (name,) in answer.fetchall()} == set(map(str, folders))
 
 

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import gemmi
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -22,6 +25,7 @@ from tests.workflow.synthetic_campaign import (
     MadeUpJob,
     filled,
     outcome,
+    prediction_rows,
     write_campaign,
     write_reference,
 )
@@ -314,6 +318,117 @@ def test_the_structure_is_saved_as_a_picture(page, report, tmp_path) -> None:
         page.click("#save-picture")
     download.value.save_as(tmp_path / "structure.png")
     assert len(colours_of((tmp_path / "structure.png").read_bytes())) > 100
+
+
+@pytest.mark.parametrize("state", ["predicted", "relaxed"])
+def test_the_structure_is_saved_as_mmcif_that_others_read(
+    page, report, tmp_path, state: str
+) -> None:
+    open_report(page, report, "trimer")
+    page.click(f"button[data-choice={state}]")
+    drawing_of(page, f"{state} cartoon plddt")
+    with page.expect_download() as download:
+        page.click("#save-structure")
+    assert download.value.suggested_filename == f"trimer_1_0_{state}.cif"
+    download.value.save_as(tmp_path / "trimer.cif")
+    (model,) = gemmi.read_structure(str(tmp_path / "trimer.cif"))
+    (trimer,) = (job for job in THREE_JOBS if job.name == "trimer")
+    assert [(chain.name, len(chain)) for chain in model] == [
+        (chain.id, chain.length) for chain in trimer.chains
+    ]
+    rows = prediction_rows(trimer)
+    found = [atom for chain in model for residue in chain for atom in residue]
+    plddt = [atom.b_iso for atom in found]
+    assert plddt == pytest.approx(rows[0]["atom_plddt"], abs=0.06)
+    places = np.array([atom.pos.tolist() for atom in found])
+    expected = np.reshape(rows[0]["positions"], (-1, 3))
+    # The page turns structures to be seen from their broad side.
+    apart = np.linalg.norm(places[0] - places[-1])
+    if state == "predicted":
+        assert apart == pytest.approx(
+            np.linalg.norm(expected[0] - expected[-1]), abs=0.1
+        )
+    assert "untrained" in (tmp_path / "trimer.cif").read_text(encoding="utf-8")
+
+
+def test_a_pair_of_chains_is_found_by_its_cell(page, report) -> None:
+    open_report(page, report, "trimer")
+    cells = page.locator("#chain-pairs tbody tr").all_inner_texts()
+    assert [row.split() for row in cells] == [
+        ["A", "0.71", "0.71"],
+        ["B", "0.71", "0.71"],
+        ["C", "0.71", "0.71"],
+    ]
+    page.click("#chain-pairs button[data-choice=pae_min]")
+    page.click("#chain-pairs tbody tr:nth-child(2) td:nth-child(4) button")
+    readout = page.locator("#pae-readout").inner_text()
+    assert readout.startswith("Scored C LEU 1 to C ")
+    assert "aligned on B LEU 1 to B " in readout
+
+
+def test_the_sequence_points_into_the_other_views(page, report) -> None:
+    open_report(page, report, "with_ligand")
+    letters = page.locator("#sequence .letter")
+    assert letters.count() == 72, "of the one polymer"
+    letters.nth(9).hover()
+    assert "A GLU 10" in page.locator("#sequence .hint").inner_text()
+    assert "A GLU 10: " in page.inner_text("#detail"), "in the traces, too"
+    first, last = (
+        box_of(page, "#sequence .letter >> nth=3"),
+        box_of(page, "#sequence .letter >> nth=7"),
+    )
+    page.mouse.move(first["x"] + 2, first["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(last["x"] + 2, last["y"] + 5)
+    page.mouse.up()
+    page.mouse.move(0, 0)
+    assert page.locator("#sequence .in-scored").count() == 5
+    assert page.locator(".mark-scored").count() == 2
+    page.keyboard.press("Escape")
+    assert page.locator("#sequence .in-scored").count() == 0
+
+
+@pytest.mark.parametrize("width", [1440, 1081, 768, 390])
+def test_tables_of_a_job_stay_inside_their_cards(page, report, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    try:
+        open_report(page, report, "trimer")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        table = page.locator("#samples table").bounding_box()
+        rows = page.locator("#samples tbody tr").all()
+        assert max(row.bounding_box()["height"] for row in rows) < 40
+        if width in (768, 1440):
+            card = page.locator("#samples").bounding_box()
+            assert table["width"] <= card["width"]
+        page.click("#samples >> text=All columns")
+        assert page.locator("#samples thead th >> text=Chirality errors").count() == 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    finally:
+        page.set_viewport_size({"width": 1440, "height": 1000})
+
+
+def test_provenance_is_folded_away_and_unfolds(page, report) -> None:
+    open_report(page, report, "trimer")
+    assert not page.locator("#provenance table").is_visible()
+    page.click("#provenance summary")
+    assert "weights.sha256" in page.inner_text("#provenance table")
+
+
+def test_a_status_is_explained_where_it_stands(page, tmp_path) -> None:
+    job = MadeUpJob("bad", (Chain("A", 36),))
+    write_campaign(tmp_path / "refused/results", (job,))
+    results = tmp_path / "refused/results"
+    scores = pq.read_table(results / "tables/scores.parquet").to_pylist()
+    for row in scores:
+        row |= {"relax_status": "refused", "has_clash": True, "ranking_score": -99.9}
+    path = results / "tables/scores.parquet"
+    write_table(path, SCORES, filled(SCORES, scores))
+    made = write_report(results, tmp_path / "r.html")
+    open_report(page, made.path.as_uri(), "bad")
+    told = page.inner_text("#detail")
+    assert "no structure that could be relaxed" in told
+    assert "takes 100 off the ranking score" in told
+    assert page.inner_text("h1") == "refused", "the campaign's folder"
 
 
 def test_the_least_certain_stretches_are_found_in_the_structure(page, report) -> None:

@@ -54,12 +54,15 @@ class Tables:
 
 
 def read_tables(
-    results: Path, job_ids: list[str], batches: Mapping[str, str]
+    results: Path,
+    job_ids: list[str],
+    batches: Mapping[str, str],
+    tables: Path | None = None,
 ) -> Tables:
-    """Reads the rows of these jobs."""
-    plan, tables = results / "plan", results / "tables"
+    """Reads the rows of these jobs; `tables` as for `read_job_list`."""
+    tables = tables or results / "tables"
     return Tables(
-        chains=_rows_by_job(plan / "chains.parquet", CHAINS, job_ids),
+        chains=_rows_by_job(results / "plan/chains.parquet", CHAINS, job_ids),
         scores=_rows_by_job(tables / "scores.parquet", SCORES, job_ids),
         interfaces=_rows_by_job(tables / "interfaces.parquet", INTERFACES, job_ids),
         batches=batches,

@@ -57,8 +57,12 @@ class JobList:
         return sum(row.status == status for row in self.rows)
 
 
-def read_job_list(results: Path) -> JobList:
+def read_job_list(results: Path, tables: Path | None = None) -> JobList:
     """Reads jobs, scores and outcomes into one row per job or failed input.
+
+    Args:
+        results: the campaign's.
+        tables: the folder of its tables, if it is another than that of the results.
 
     Raises:
         InputError: these are no campaign's results.
@@ -68,8 +72,9 @@ def read_job_list(results: Path) -> JobList:
         raise InputError(str(path), "--results", str(results), "a campaign's results")
     columns = ["job_id", "name", "source", "num_tokens", "notes"]
     jobs = read_columns(path, JOBS, columns)
-    best = _best_scores(results)
-    failures, orphans = _failures_by_job(results)
+    tables = tables or results / "tables"
+    best = _best_scores(tables)
+    failures, orphans = _failures_by_job(results, tables)
     rows = [
         ListedJob(
             job_id=job["job_id"],
@@ -120,25 +125,21 @@ def _by_score(row: ListedJob) -> tuple[float, str]:
     return (-score if score is not None else float("inf"), row.name)
 
 
-def _best_scores(results: Path) -> dict[str, dict[str, Any]]:
-    table = read_columns(
-        results / "tables" / "scores.parquet", SCORES, where=pc.field("rank") == 1
-    )
+def _best_scores(tables: Path) -> dict[str, dict[str, Any]]:
+    path = tables / "scores.parquet"
+    table = read_columns(path, SCORES, where=pc.field("rank") == 1)
     return {row["job_id"]: row for row in table.to_pylist()}
 
 
 def _failures_by_job(
-    results: Path,
+    results: Path, tables: Path
 ) -> tuple[defaultdict[str, list[Failure]], dict[str, list[Failure]]]:
     """Failures of each job, and of items that belong to no job.
 
     A sequence whose search failed counts against every job that has it.
     """
-    table = read_columns(
-        results / "tables" / "outcomes.parquet",
-        OUTCOMES,
-        where=pc.field("status") == "failed",
-    )
+    path = tables / "outcomes.parquet"
+    table = read_columns(path, OUTCOMES, where=pc.field("status") == "failed")
     holders = _jobs_of_sequences(results) if table.num_rows else {}
     by_job: defaultdict[str, list[Failure]] = defaultdict(list)
     orphans: defaultdict[str, list[Failure]] = defaultdict(list)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from af3_core.columns import Column
+from af3_core.columns import Column, Contract
 from af3_core.contracts import INTERFACES, RELAXED, SCORES
 from workflow.report.jobs import JobList, ListedJob, failures_by_cause
 
@@ -20,10 +20,19 @@ _LABELS = {
     "relaxed_clashes": "Clashes, relaxed",
     "chain_1": "Chain 1",
     "chain_2": "Chain 2",
-    "pae_min": "Lowest PAE",
+    "pae_min": "PAE, lowest",
     "rmsd": "RMSD",
     "ligand_rmsd": "Ligand RMSD",
     "ipsae": "ipSAE",
+    "ipsae_max": "ipSAE, highest",
+    "ipsae_d0chn": "ipSAE, d0 chain",
+    "ipsae_d0dom": "ipSAE, d0 domain",
+    "clis": "cLIS",
+    "interface_plddt": "pLDDT",
+    "interface_pae": "PAE",
+    "interface_rmsd": "iRMSD",
+    "fnat": "Fnat",
+    "ligands_valid": "Ligands valid",
     "pdockq": "pDockQ",
     "pdockq2": "pDockQ2",
     "lis": "LIS",
@@ -44,6 +53,15 @@ _DIGITS = {
     "seconds": 1,
 }
 
+_OF_A_SAMPLE = (
+    *("rank", "seed", "sample", "ranking_score", "iptm", "ptm", "mean_plddt"),
+    *("clashes", "ipsae", "relax_status", "ligands_valid", "lddt", "dockq"),
+)
+_OF_AN_INTERFACE = (
+    *("chain_1", "chain_2", "iptm", "ipsae", "pae_min", "pdockq2", "lis"),
+    *("contacts", "interface_plddt", "buried_area", "dockq"),
+)
+"""What the tables of a job show at once; a button shows the rest."""
 _OF_THE_ROW = ("job_id", "seed", "sample", "name", "rank", "num_tokens")
 _ALWAYS_SHOWN = frozenset(
     {"ranking_score", "iptm", "ptm", "mean_plddt", "clashes", "relax_status"}
@@ -66,8 +84,9 @@ def describe(
             {**field, "shown": field["key"] in _ALWAYS_SHOWN} for field in fields
         ],
         "labels": {
-            contract.name: [describe_column(c) for c in contract.columns]
-            for contract in (SCORES, INTERFACES, RELAXED)
+            "scores": _choose(SCORES, _OF_A_SAMPLE),
+            "interfaces": _choose(INTERFACES, _OF_AN_INTERFACE),
+            "relaxed": [describe_column(c) for c in RELAXED.columns],
         },
         "job_id": [row.job_id for row in rows],
         "name": [row.name for row in rows],
@@ -97,10 +116,22 @@ def describe(
     }
 
 
+def _choose(contract: Contract[Any], first: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Columns of a table that fit a cell: those that are shown at once come first."""
+    columns = {column.name: column for column in contract.columns}
+    chosen = [describe_column(columns[name]) | {"shown": True} for name in first]
+    rest = (c for c in contract.columns if _is_short(c) and c.name not in first)
+    hidden = [describe_column(column) | {"shown": False} for column in rest]
+    return chosen + hidden
+
+
+def _is_short(column: Column) -> bool:
+    """Lists per chain and JSON are for queries."""
+    return not (pa.types.is_list(column.type) or column.doc.startswith("JSON"))
+
+
 def _fits_a_cell(column: Column) -> bool:
-    """Lists per chain and JSON are for queries, not for a table of 20,000 rows."""
-    is_long = pa.types.is_list(column.type) or column.doc.startswith("JSON")
-    return not is_long and column.name not in _OF_THE_ROW
+    return _is_short(column) and column.name not in _OF_THE_ROW
 
 
 def describe_column(column: Column) -> dict[str, Any]:

@@ -23,7 +23,9 @@ SCRIPTS = (
     "structure.js",
     "pae.js",
     "trace.js",
+    "sequence.js",
     "facts.js",
+    "chains.js",
     "detail.js",
     "screen.js",
     "main.js",
@@ -34,6 +36,7 @@ SCRIPTS = (
 def render_page(
     *,
     title: str,
+    note: str,
     made_at: str,
     origins: Sequence[WeightsOrigin],
     usage: list[str],
@@ -43,6 +46,7 @@ def render_page(
     """The whole page as HTML.
 
     Args:
+        note: a sentence below the title; may be empty.
         origins: whose weights predicted; the page warns of all but AlphaFold 3's.
         usage: licences and disclaimers that go with the structures.
         overview, details: packed data, the latter by job id.
@@ -54,6 +58,7 @@ def render_page(
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     return environment.from_string(_asset("page.html.jinja")).render(
         title=title,
+        note=note,
         made_at=made_at,
         origins=origins,
         usage=usage,

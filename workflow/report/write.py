@@ -64,25 +64,32 @@ def write_report(
     results: Path,
     out: Path,
     *,
-    title: str = "Foldmill campaign",
+    title: str | None = None,
     jobs: tuple[str, ...] = (),
     budget: int = DEFAULT_BUDGET,
+    tables: Path | None = None,
+    note: str = "",
 ) -> ReportSummary:
     """Writes the report of a results folder.
 
     Args:
+        title: None for the name of the campaign's folder.
+        tables: as for `read_job_list`; those of a campaign that is under way.
         jobs: names or ids of the only jobs to show; empty means all.
         budget: bytes of details (structure, PAE, traces) to embed, best jobs first.
+        note: said below the title, such as how far the campaign is.
 
     Raises:
         ContractError: a table of the campaign is not of the version this report reads.
         ValueError: a chosen job is not in the campaign.
     """
-    campaign = choose_jobs(read_job_list(results), jobs)
-    details = embed_details(results, campaign, budget)
+    tables = tables or results / "tables"
+    campaign = choose_jobs(read_job_list(results, tables), jobs)
+    details = embed_details(results, campaign, budget, tables)
     origins = weights_origins(results, campaign, details)
     html = render_page(
-        title=title,
+        title=title or results.resolve().parent.name,
+        note=note,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         origins=origins,
         usage=usage_of(origins) if details.embedded else [],
@@ -91,7 +98,7 @@ def write_report(
                 **describe(campaign, set(details.embedded), details.unreadable),
                 "folders": exported_folders(results, out, campaign),
                 "devices": describe_devices(results),
-                "screens": describe_screens(results / "tables", campaign.rows),
+                "screens": describe_screens(tables, campaign.rows),
             }
         ),
         details={key: detail.packed for key, detail in details.embedded.items()}
@@ -141,8 +148,11 @@ def exported_folders(results: Path, out: Path, campaign: JobList) -> list[str | 
     return [found.get(row.name) for row in campaign.rows]
 
 
-def embed_details(results: Path, jobs: JobList, budget: int) -> Details:
+def embed_details(results: Path, jobs: JobList, budget: int, folder: Path) -> Details:
     """Details in the order of the table, until the budget is spent.
+
+    Args:
+        folder: of the campaign's tables.
 
     The best sample of every job comes first; if that leaves room, the jobs' other
     samples follow. A job whose files are gone, broken or outdated is left out and
@@ -153,7 +163,8 @@ def embed_details(results: Path, jobs: JobList, budget: int) -> Details:
     batches = _batch_of_items(results)
     left = budget
     for group in batched(_predicted(results, jobs), _JOBS_AT_ONCE):
-        tables = read_tables(results, [best.job_id for _, best in group], batches)
+        ids = [best.job_id for _, best in group]
+        tables = read_tables(results, ids, batches, folder)
         for job, best in group:
             try:
                 detail = pack_details(results, job, tables, references)
@@ -166,7 +177,7 @@ def embed_details(results: Path, jobs: JobList, budget: int) -> Details:
             if left < 0:
                 return found
             found.embedded[best.job_id] = detail
-    _embed_other_samples(results, jobs, found, batches, left)
+    _embed_other_samples(results, jobs, found, batches, left, folder)
     return found
 
 
@@ -178,12 +189,17 @@ def _batch_of_items(results: Path) -> dict[str, str]:
 
 
 def _embed_other_samples(
-    results: Path, jobs: JobList, found: Details, batches: Mapping[str, str], left: int
+    results: Path,
+    jobs: JobList,
+    found: Details,
+    batches: Mapping[str, str],
+    left: int,
+    folder: Path,
 ) -> None:
     shown = (job for job in jobs.rows if job.job_id in found.embedded)
     for group in batched(shown, _JOBS_AT_ONCE):
         ids = [job.job_id for job in group if job.job_id is not None]
-        tables = read_tables(results, ids, batches)
+        tables = read_tables(results, ids, batches, folder)
         for job in group:
             for sample in other_samples(job, tables):
                 try:

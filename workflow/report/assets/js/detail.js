@@ -9,21 +9,39 @@ function keyFigures(jobs, valueOf) {
     make("dd", {}, formatValue(valueOf(field.key), field)))));
 }
 
+const STATES = {
+  done: "All that was asked for is there.",
+  partial: "There are scores, and something failed.",
+  failed: "There is no result; what failed is named below.",
+  waiting: "It has no result yet.",
+};
+
+// Words and numbers of the head that need a word of their own.
+function explanations(valueOf) {
+  const relaxed = valueOf("relax_status");
+  return present([
+    valueOf("has_clash") && "AlphaFold 3 takes 100 off the ranking score of a structure "
+      + "whose chains clash: it is not to be used.",
+    relaxed && relaxed !== "relaxed" && `Relaxation: ${RELAX_STATES[relaxed] ?? relaxed}`,
+  ]).map((text) => make("p", { class: "hint explained" }, text));
+}
+
 // `score` is the row of the sample that is shown; without one, the job's best counts.
 function headCard(jobs, row, score = null, numSamples = 0) {
   const status = jobs.values("status")[row];
   const folder = jobs.values("folders")[row];
   const address = folder && folder.split("/").map(encodeURIComponent).join("/");
+  const valueOf = (key) => (score ? score[key] : jobs.values(key)?.[row]);
   const which = numSamples > 1 && `seed ${score.seed}, sample ${score.sample}: `
     + `rank ${score.rank} of ${numSamples}`;
   return make("section", { class: "card" },
     make("div", { class: "detail-head" },
       make("h2", { id: "job-name" }, jobs.values("name")[row]),
-      make("span", { class: `state ${status}` }, status),
+      make("span", { class: `state ${status}`, title: STATES[status] }, status),
       make("span", { class: "hint" }, `from ${jobs.values("source")[row]}`),
       which && make("span", { class: "hint", id: "sample-name" }, which),
       folder && make("a", { href: address, class: "hint" }, "mmCIF and JSON files")),
-    keyFigures(jobs, (key) => (score ? score[key] : jobs.values(key)[row])));
+    keyFigures(jobs, valueOf), ...explanations(valueOf));
 }
 
 function choice(label, options, onPick, chosen = options[0][0]) {
@@ -36,7 +54,7 @@ function choice(label, options, onPick, chosen = options[0][0]) {
   return make("span", { class: "choice", role: "group", "aria-label": label }, ...buttons);
 }
 
-function structureCard(detail, link, view) {
+function structureCard(detail, link, view, name) {
   const legend = make("div", { class: "legend" });
   const runs = chainRuns(detail.tokens);
   let mode = "plddt";
@@ -71,9 +89,9 @@ function structureCard(detail, link, view) {
     type: "button", class: "quiet corner", onclick: () => view.current.home() }, "Reset");
   return make("section", { class: "card" },
     make("div", { class: "card-head" }, make("h3", {}, "Structure"), colour,
-      savePicture(view)),
+      saveStructure(detail, view, name), savePicture(view)),
     make("div", { class: "viewer-frame" },
-      ...present([borrowStage().host, state, form, home])),
+      ...present([borrowStage().host, state, form, fullScreen(view), home])),
     legend, ...present([overlaySwitch(detail, view)]),
     atomReadout(detail.tokens, link));
 }
@@ -90,8 +108,29 @@ function overlaySwitch({ overlay }, view) {
 
 function savePicture(view) {
   return make("button", { type: "button", class: "quiet", id: "save-picture",
-    onclick: () => make("a", {
-      href: view.current.picture(), download: "structure.png" }).click() }, "Save PNG");
+    title: "Save the view as a picture", onclick: () => make("a", {
+      href: view.current.picture(), download: "structure.png" }).click() }, "PNG");
+}
+
+// What is seen, predicted or relaxed, as mmCIF for other programs.
+function saveStructure(detail, view, name) {
+  return make("button", { type: "button", class: "quiet", id: "save-structure",
+    title: "Save the coordinates, predicted or relaxed, whichever is shown", onclick: () => {
+      const terms = [...document.querySelectorAll("#usage p")].map((p) => p.textContent);
+      const blob = new Blob([exportMmcif(detail, view.current.state, name, terms)],
+        { type: "chemical/x-mmcif" });
+      saveAs(blob, `${harmless(name)}_${detail.seed}_${detail.sample}_`
+        + `${view.current.state}.cif`);
+    } }, "mmCIF");
+}
+
+function fullScreen(view) {
+  const button = make("button", { type: "button", class: "quiet corner wide",
+    onclick: () => {
+      if (document.fullscreenElement) document.exitFullscreen();
+      else button.parentElement.requestFullscreen().then(() => view.current.fit());
+    } }, "Full screen");
+  return button;
 }
 
 function atomReadout(tokens, link) {
@@ -147,16 +186,11 @@ function traceCard(title, { node, readout }) {
 
 function interfaceCard(detail, overview, link) {
   if (detail.interfaces.length === 0) return null;
-  const runs = new Map(chainRuns(detail.tokens).map((run) => [run.chain, run]));
-  const pick = (row) => {
-    const [aligned, scored] = [runs.get(row.chain_1), runs.get(row.chain_2)];
-    if (aligned && scored) link.choose({
-      scored: [scored.first, scored.last], aligned: [aligned.first, aligned.last] });
-  };
-  const card_ = card("Interfaces", factTable(
-    detail.interfaces, overview.labels.interfaces, { pick }));
-  card_.id = "interfaces";
-  return card_;
+  const pick = (row) => chooseChains(detail.tokens, link, row.chain_1, row.chain_2);
+  const made = tableCard(
+    "Interfaces", detail.interfaces, overview.labels.interfaces, { pick });
+  made.id = "interfaces";
+  return made;
 }
 
 // The job's samples; those whose data are inside can be shown instead.
@@ -165,9 +199,9 @@ function sampleCard(detail, jobId, overview, pick) {
   const isPicked = ({ seed, sample }) =>
     seed === detail.seed && sample === detail.sample;
   const canPick = (row) => row.rank === 1 || hasData(sampleKey(jobId, row));
-  const made = card("Samples", factTable(detail.scores,
+  const made = tableCard("Samples", detail.scores,
     overview.labels.scores.filter(({ key }) => !hidden.includes(key)),
-    { pick, canPick, isPicked }));
+    { pick, canPick, isPicked });
   made.id = "samples";
   return made;
 }
@@ -176,6 +210,7 @@ function sampleCard(detail, jobId, overview, pick) {
 // `onShown` is told what is on the page.
 async function showDetail(jobs, row, overview, isCurrent, onShown) {
   const panel = byId("detail");
+  byId("side").replaceChildren();
   if (!jobs.values("detailed")[row]) {
     panel.replaceChildren(headCard(jobs, row), ...present(
       [failureCard(overview.failures[row]),
@@ -204,18 +239,29 @@ function fillPanel(panel, detail, jobs, row, overview, showSample) {
     seed === detail.seed && sample === detail.sample);
   panel.replaceChildren(headCard(jobs, row, score, detail.scores.length), ...present([
     failureCard(overview.failures[row]),
-    make("div", { class: "pair" }, structureCard(detail, link, view),
+    make("div", { class: "pair" },
+      structureCard(detail, link, view, jobs.values("name")[row]),
       paeCard(detail, link)),
+    sequenceCard(detail, link),
     traceCard("pLDDT along the sequence", plddtTrace(tokens, link, width)),
     traceCard("MSA depth", depthTrace(detail.msa_depth, tokens, link, width)),
-    interfaceCard(detail, overview, link),
-    sampleCard(detail, jobs.values("job_id")[row], overview, showSample),
     relaxCard(detail.relaxed, overview.labels.relaxed),
+    foldedCard("Provenance", factList(flatten(detail.provenance))),
+  ]));
+  // Beside the views: tables, most of which choose what the views show.
+  byId("side").replaceChildren(...present([
+    sampleCard(detail, jobs.values("job_id")[row], overview, showSample),
+    chainPairCard(detail, link),
+    interfaceCard(detail, overview, link),
     chainCard(detail),
-    card("Provenance", factList(flatten(detail.provenance))),
   ]));
   view.current = showStructure(detail, link);
   return { detail, link, view: view.current };
+}
+
+function foldedCard(title, ...children) {
+  return make("details", { class: "card folded", id: title.toLowerCase() },
+    make("summary", {}, make("h3", {}, title)), ...children);
 }
 
 const present = (nodes) => nodes.filter(Boolean);
@@ -228,7 +274,7 @@ function absentCard(jobs, row, fault) {
   if (jobs.values("job_id")[row] === null || jobs.values("ranking_score")[row] === null) {
     return card("Structure", make("p", { class: "hint" }, "Nothing was predicted."));
   }
-  const command = "python -m workflow.report --jobs "
+  const command = "foldmill report --jobs "
     + `${jobs.values("job_id")[row]} --out ${jobs.values("job_id")[row]}.html`;
   return card("Structure",
     make("p", {}, "To keep this page small, structure, PAE and traces are inside for the "

@@ -25,6 +25,11 @@ const DASH = "–";
 
 function formatNumber(value, digits = 0) {
   if (value === null || value === undefined) return DASH;
+  // No one can read nineteen digits of an energy.
+  if (Math.abs(value) >= 1e9) {
+    const [mantissa, power] = Number(value).toExponential(1).split("e+");
+    return `${mantissa} × 10^${power}`;
+  }
   return Number(value).toLocaleString("en-GB", {
     minimumFractionDigits: digits, maximumFractionDigits: digits,
   });
@@ -53,3 +58,9 @@ const CHAIN_COLOURS = [
 ];
 
 const chainColour = (index) => CHAIN_COLOURS[index % CHAIN_COLOURS.length];
+
+function saveAs(blob, name) {
+  const anchor = make("a", { href: URL.createObjectURL(blob), download: name });
+  anchor.click();
+  URL.revokeObjectURL(anchor.href);
+}

@@ -6,6 +6,25 @@ function card(title, ...children) {
     ...children.filter(Boolean));
 }
 
+// A table of which some columns are shown at first, and a button for the others.
+function tableCard(title, rows, fields, options = {}) {
+  const used = fields.filter(({ key }) =>
+    rows.some((row) => row[key] !== null && row[key] !== undefined));
+  const first = used.filter(({ shown }) => shown);
+  const frame = make("div");
+  const show = (columns) => frame.replaceChildren(factTable(rows, columns, options));
+  let isWide = false;
+  const more = make("button", { type: "button", class: "quiet", onclick: () => {
+    isWide = !isWide;
+    more.textContent = isWide ? "Fewer columns" : "All columns";
+    show(isWide ? used : first);
+  } }, "All columns");
+  show(first);
+  const made = card(title, frame);
+  if (used.length > first.length) made.querySelector(".card-head").append(more);
+  return made;
+}
+
 // `pick` is called with a row that was chosen, `canPick` says of which rows that can be,
 // `isPicked` which is chosen already.
 function factTable(rows, fields, { pick = null, canPick = () => pick !== null,
@@ -47,6 +66,15 @@ function beforeAndAfter(row, fields) {
       make("th", { class: "number" }, "After"))), make("tbody", {}, ...lines));
 }
 
+// What became of relaxing a structure, where the word alone does not say it.
+const RELAX_STATES = {
+  relaxed: "Its bonds, angles and contacts are sound.",
+  not_converged: "It was relaxed, and some clashes or distorted bonds are left.",
+  refused: "The predicted coordinates are no structure that could be relaxed, so the"
+    + " predicted ones stand.",
+  failed: "Relaxation broke off; the predicted coordinates stand.",
+};
+
 function relaxCard(row, fields) {
   if (!row) return null;
   const treatments = Object.entries(JSON.parse(row.treatments || "{}"));
@@ -55,6 +83,7 @@ function relaxCard(row, fields) {
     .map((field) => `${field.label} ${formatValue(row[field.key], field)} ${field.unit}`);
   const status = [String(row.status).replaceAll("_", " "), ...shown].join(", ");
   return card("Relaxation", make("p", {}, status),
+    make("p", { class: "hint" }, RELAX_STATES[row.status] ?? ""),
     row.reason ? make("p", { class: "hint" }, row.reason) : null,
     beforeAndAfter(row, fields),
     treatments.length > 0 ? factList(treatments) : null);

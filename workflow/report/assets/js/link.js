@@ -53,3 +53,11 @@ function rangeLabel(tokens, [first, last]) {
   if (first === last) return tokenLabel(tokens, first);
   return `${tokenLabel(tokens, first)} to ${tokenLabel(tokens, last)}`;
 }
+
+// Colours in all views what is scored (a chain) and what it is aligned on (another).
+function chooseChains(tokens, link, alignedOn, scoredChain) {
+  const runs = new Map(chainRuns(tokens).map((run) => [run.chain, run]));
+  const [aligned, scored] = [runs.get(alignedOn), runs.get(scoredChain)];
+  if (aligned && scored) link.choose({
+    scored: [scored.first, scored.last], aligned: [aligned.first, aligned.last] });
+}

@@ -72,11 +72,8 @@ function saveCsv(jobs, rows, fields) {
   const keys = fields.map((field) => field.key);
   const lines = rows.map((row) =>
     keys.map((key) => quote(jobs.values(key)[row])).join(","));
-  const blob = new Blob([[keys.join(","), ...lines].join("\n"), "\n"],
-    { type: "text/csv" });
-  const anchor = make("a", { href: URL.createObjectURL(blob), download: "jobs.csv" });
-  anchor.click();
-  URL.revokeObjectURL(anchor.href);
+  saveAs(new Blob([[keys.join(","), ...lines].join("\n"), "\n"], { type: "text/csv" }),
+    "jobs.csv");
 }
 
 function startTheme(onChange) {

@@ -9,17 +9,19 @@ const isPlaced = (positions, at) => !placeOf(positions, at).includes(null);
 function writeMmcif(rows) {
   const lines = [
     "data_job", "loop_", "_atom_site.group_PDB", "_atom_site.id",
-    "_atom_site.type_symbol", "_atom_site.label_atom_id", "_atom_site.label_comp_id",
-    "_atom_site.label_asym_id", "_atom_site.label_seq_id", "_atom_site.Cartn_x",
-    "_atom_site.Cartn_y", "_atom_site.Cartn_z", "_atom_site.B_iso_or_equiv",
+    "_atom_site.type_symbol", "_atom_site.label_atom_id", "_atom_site.label_alt_id",
+    "_atom_site.label_comp_id", "_atom_site.label_asym_id", "_atom_site.label_seq_id",
+    "_atom_site.pdbx_PDB_ins_code", "_atom_site.Cartn_x", "_atom_site.Cartn_y",
+    "_atom_site.Cartn_z", "_atom_site.occupancy", "_atom_site.B_iso_or_equiv",
     "_atom_site.auth_seq_id", "_atom_site.auth_asym_id",
+    "_atom_site.pdbx_PDB_model_num",
   ];
   for (const row of rows) {
     lines.push([
       row.kind === "ligand" ? "HETATM" : "ATOM", row.at + 1,
-      harmless(row.element), `"${harmless(row.name)}"`, harmless(row.component),
-      row.chain, row.residue, ...row.place.map((step) => (step / 100).toFixed(2)),
-      row.plddt ?? 0, row.residue, row.chain,
+      harmless(row.element), `"${harmless(row.name)}"`, ".", harmless(row.component),
+      row.chain, row.residue, "?", ...row.place.map((step) => (step / 100).toFixed(2)),
+      "1.00", row.plddt ?? 0, row.residue, row.chain, 1,
     ].join(" "));
   }
   return `${lines.join("\n")}\n`;
@@ -32,6 +34,18 @@ function predictedRows({ atoms, tokens }, positions) {
     component: tokens.name[token], chain: chains.get(tokens.chain[token]),
     residue: tokens.residue[token], place: placeOf(positions, at), plddt: atoms.plddt[at],
   }] : []));
+}
+
+// The structure as a file of its own: coordinates to 0.01 Å, pLDDT as B factors, chains
+// by their ids.
+function exportMmcif(detail, state, name, terms) {
+  const positions = state === "relaxed" ? detail.relaxed_positions : detail.positions;
+  const rows = predictedRows(detail, positions).map((row) => ({
+    ...row, chain: harmless(detail.tokens.chain[detail.atoms.token[row.at]]) }));
+  const said = [`${name}, seed ${detail.seed}, sample ${detail.sample}, ${state};`
+    + " coordinates to 0.01 Å, pLDDT as B factors", ...terms];
+  const comments = said.map((line) => `# ${line.replace(/\s+/g, " ").trim()}`);
+  return `${comments.join("\n")}\n${writeMmcif(rows)}`;
 }
 
 function overlayRows(overlay) {
@@ -72,7 +86,7 @@ function showStructure(detail, link) {
   const { viewer } = stage;
   const { atoms, tokens } = detail;
   const view = { colour: "plddt", form: firstForm(detail), state: "predicted",
-    overlay: Boolean(detail.overlay), reload() {}, restyle() {}, home() {},
+    overlay: Boolean(detail.overlay), reload() {}, restyle() {}, home() {}, fit() {},
     picture: () => viewer?.pngURI() };
   if (!viewer) return view;
 
@@ -124,6 +138,7 @@ function showStructure(detail, link) {
   viewer.zoomTo({ model });
   const first = viewer.getView();
   view.home = () => viewer.setView(first);
+  view.fit = () => { viewer.resize(); viewer.render(); };
   viewer.render();
   return view;
 }
