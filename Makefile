@@ -1,17 +1,23 @@
-# make setup | demo | clean-demo | train-demo | test | test-long | test-matrix | test-slurm
+# make setup | demo | clean-demo | train-demo
+# make dev | test | test-long | test-matrix | test-slurm | test-root | coverage
 #      check | fmt | pins | docs | bench
 SHELL := /bin/sh
-.PHONY: setup demo coverage test test-long test-matrix test-slurm check fmt pins docs bench
-.PHONY: clean-demo train-demo
+.PHONY: setup demo clean-demo train-demo
+.PHONY: dev test test-long test-matrix test-slurm test-root coverage check fmt pins docs bench
 
 BIN := .venv/bin
 
-setup: .venv/.complete ## Make .venv from the locked dependency set
+setup: .venv/.complete ## What runs campaigns, in .venv, from the locked dependency set
 
 .venv/.complete: pyproject.toml uv.lock envs/setup.sh
-	@echo "Setting up .venv"
 	@sh envs/setup.sh
 	@touch $@
+
+dev: .venv/.complete-dev ## The same, and what tests, checks and documents it
+
+.venv/.complete-dev: pyproject.toml uv.lock envs/setup.sh
+	@sh envs/setup.sh --dev
+	@touch .venv/.complete $@
 
 demo: setup ## Small jobs, end to end, with a network that has memorised most of them
 	@$(BIN)/foldmill run
@@ -23,43 +29,46 @@ train-demo: setup ## Train the demo's checkpoint again, from scratch: up to thre
 	    $(BIN)/python -m workflow.train \
 	    --examples config/demo/training.json --out models/training
 
-test: setup ## All tests but the longest; those that measure time run alone
+test: dev ## All tests but the longest; those that measure time run alone
 	@$(BIN)/python -m pytest -rs -n 2 --dist loadscope -m "not timed and not slurm and not long and not matrix"
 	@$(BIN)/python -m pytest -m timed
 
-test-long: setup ## Training, bad jobs under real limits, the demo from a warm cache
+test-long: dev ## Training, bad jobs under real limits, the demo from a warm cache
 	@$(BIN)/python -m pytest -m long
 
-test-matrix: setup ## Every kernel and the whole network, compiled for every card
+test-matrix: dev ## Every kernel and the whole network, compiled for every card
 	@$(BIN)/python -m pytest -m matrix
 
-coverage: setup ## All tests but the longest, and how much of each package they run
+coverage: dev ## All tests but the longest, and how much of each package they run
 	@$(BIN)/python -m pytest -m "not timed and not slurm and not long" -rs \
 	    --cov=af3_core --cov=kernels --cov=workflow --cov-report=term:skip-covered
 
-test-slurm: setup ## Jobs of the demo on a one-node Slurm, disturbed; needs root and slurm-wlm
+test-slurm: dev ## Jobs of the demo on a one-node Slurm, disturbed; needs root and slurm-wlm
 	@$(BIN)/python -m pytest -m slurm -rs tests/slurm
 
-check: setup ## Lint, formatting, types, and every link of the documentation
+test-root: dev ## The README's commands and the wheel in a bare Debian; needs root, debootstrap
+	@$(BIN)/python -m pytest -m root -rs tests/test_root.py
+
+check: dev ## Lint, formatting, types, and every link of the documentation
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile rules
 	@$(BIN)/basedpyright
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-fmt: setup ## Format
+fmt: dev ## Format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/snakefmt Snakefile rules
 
-pins: setup ## Write conda's environments and NOTICE from the lock file
+pins: dev ## Write conda's environments and NOTICE from the lock file
 	@$(BIN)/python envs/write.py
 
-docs: setup ## The documentation site, in build/site
+docs: dev ## The documentation site, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "build/site/index.html"
 
-bench: setup ## Benchmarks; results under benchmarks/results
+bench: dev ## Benchmarks; results under benchmarks/results
 	@$(BIN)/python -m benchmarks.bench_attention
 	@$(BIN)/python -m benchmarks.plan_proteome
 

@@ -13,7 +13,7 @@ from benchmarks.gpu_compile import COMPILER
 from kernels import GPU_ENVIRONMENT
 
 needs_compiler = pytest.mark.skipif(
-    not COMPILER.is_dir(), reason="XLA's compiler for GPUs is absent: run `make setup`"
+    not COMPILER.is_dir(), reason="XLA's compiler for GPUs is absent: run `make dev`"
 )
 
 PREPARE = """

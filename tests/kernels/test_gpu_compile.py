@@ -21,7 +21,7 @@ FIELDS = {
 
 @pytest.mark.matrix
 @pytest.mark.skipif(
-    not COMPILER.is_dir(), reason="XLA's compiler for GPUs is absent: run `make setup`"
+    not COMPILER.is_dir(), reason="XLA's compiler for GPUs is absent: run `make dev`"
 )
 @pytest.mark.parametrize("card", cards())
 def test_the_published_network_compiles_with_our_kernels(card) -> None:

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.gpu_compile import COMPILER
 
 pytestmark = pytest.mark.skipif(
-    not COMPILER.is_dir(), reason="XLA's compiler for GPUs is absent: run `make setup`"
+    not COMPILER.is_dir(), reason="XLA's compiler for GPUs is absent: run `make dev`"
 )
 
 

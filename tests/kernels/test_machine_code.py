@@ -68,7 +68,7 @@ def test_so_it_is_on_every_card(capability, kernel) -> None:
 
 def test_the_assembler_is_of_the_release_that_xla_uses() -> None:
     if not PTXAS.is_file():
-        pytest.skip("XLA's compiler for GPUs is absent: run `make setup`")
+        pytest.skip("XLA's compiler for GPUs is absent: run `make dev`")
     versions = {
         subprocess.run([tool, "--version"], capture_output=True, text=True).stdout
         for tool in (PTXAS, _TOOLS / "ptxas")
