@@ -34,6 +34,11 @@ from tests.parity_openfold3.scores import derive_scores
 
 TOLERANCE = 1e-4
 _KEY = jax.random.PRNGKey(0)
+_DENOISER_TAPS = (
+    "diffusion/noise_conditioning",
+    "diffusion/atom_encoder",
+    "diffusion/transformer",
+)
 Taps = dict[str, Any]
 
 
@@ -99,8 +104,11 @@ class NetworkComparison:
             theirs = jnp.concatenate([inputs[:, -atoms:], inputs[:, :-atoms]], axis=1)
             yield self._tokens("out.s_inputs", theirs)
             first = yield from self._compare_trunk(zero_embeddings(inputs, self.config))
-            yield from self._compare_diffusion(first)
-            yield from self._compare_sampler(first)
+            conditioning = self._run(condition)(self.batch, first)
+            denoise_one = self._run(denoise, _DENOISER_TAPS)
+            run = functools.partial(denoise_one, self.batch, conditioning)
+            yield from self._compare_diffusion(first, run)
+            yield from self._compare_sampler(run)
             yield from self._compare_heads(first)
 
     def _run(
@@ -137,14 +145,15 @@ class NetworkComparison:
             bonded = np.asarray(bonded)[pairs[:, 0], pairs[:, 1]]
             yield self._compare("out.z_init_bonded", bonded)
         names = ("msa_module/embed_rows", "msa_module/embed_single")
-        trunk, taps = self._run(run_trunk, names)(self.batch, start, _KEY)
+        run = self._run(run_trunk, names)
+        trunk, taps = run(self.batch, start, _KEY)
         yield self._pairs("out.z_after_templates", trunk.pair_after_templates)
         rows = taps["msa_module/embed_rows"] + taps["msa_module/embed_single"][None]
         in_order = np.argsort(self._row_order())
         rows = np.asarray(rows)[in_order, : self.case.num_tokens]
         yield self._compare("out.m_embedded", rows[:, :: self.case.stride])
         yield self._pairs("out.z_after_msa", trunk.pair_after_msa)
-        second = self._run(run_trunk)(self.batch, trunk.embeddings, _KEY)
+        second, _ = run(self.batch, trunk.embeddings, _KEY)
         for number, one in ((1, trunk), (2, second)):
             yield self._tokens(f"out.s_trunk{number}", one.embeddings.single)
             yield self._pairs(f"out.z_trunk{number}", one.embeddings.pair)
@@ -168,20 +177,16 @@ class NetworkComparison:
         token, slot = np.nonzero(mask)
         return replace(self.case.layout, token=token, slot=slot)
 
-    def _denoise(self, taps: tuple[str, ...] = ()) -> Callable[..., Any]:
-        return self._run(denoise, taps)
-
-    def _compare_diffusion(self, embeddings: Embeddings) -> Iterator[Comparison]:
+    def _compare_diffusion(
+        self, embeddings: Embeddings, run: Callable[..., Any]
+    ) -> Iterator[Comparison]:
         arrays = self.case.arrays
-        conditioning = self._run(condition)(self.batch, embeddings)
-        names = ("noise_conditioning", "atom_encoder", "transformer")
-        run = self._denoise(tuple(f"diffusion/{name}" for name in names))
         denoised, taps = [], []
         for positions, level in zip(
             arrays["in.positions"], arrays["in.noise_level"], strict=True
         ):
             noisy = self._spread(positions)[None]
-            found, tap = run(self.batch, conditioning, noisy, jnp.asarray(level))
+            found, tap = run(noisy, jnp.asarray(level))
             denoised.append(self._layout.flat(found[0]))
             taps.append(tap)
         yield self._compare("out.denoised", np.stack(denoised))
@@ -194,7 +199,7 @@ class NetworkComparison:
         tokens = first["diffusion/transformer"][0]
         yield self._tokens("out.diffusion_tokens_out", tokens)
 
-    def _compare_sampler(self, embeddings: Embeddings) -> Iterator[Comparison]:
+    def _compare_sampler(self, run: Callable[..., Any]) -> Iterator[Comparison]:
         """Every recorded step from its inputs."""
         arrays = self.case.arrays
         schedule, levels = arrays["sampler.schedule"], arrays["sampler.level"]
@@ -205,11 +210,10 @@ class NetworkComparison:
             for previous, level in zip(schedule[:-1], schedule[1:], strict=True)
         ]
         yield self._compare("sampler.level", np.stack(raised))
-        conditioning = self._run(condition)(self.batch, embeddings)
-        run, denoised, after = self._denoise(), [], []
+        denoised, after = [], []
         for step, level in enumerate(levels):
             noisy = self._spread(arrays["sampler.noisy"][step])
-            found = run(self.batch, conditioning, noisy[None], jnp.asarray(level))[0]
+            found = run(noisy[None], jnp.asarray(level))[0][0]
             denoised.append(self._layout.flat(found))
             positions = step_towards(
                 noisy,
@@ -244,14 +248,12 @@ class NetworkComparison:
         yield self._compare_representatives()
         n = self.case.num_tokens
         contacts = np.asarray(distogram.contact_probs)[:n, :n]
-        arrays = self.case.arrays
+        arrays, predict = self.case.arrays, self._run(predict_confidence)
         for positions, infix, suffix in (
             (arrays["in.positions"][0], "", ""),
             (arrays["in.positions_compact"], "compact_", "_compact"),
         ):
-            confidence = self._run(predict_confidence)(
-                self.batch, embeddings, self._spread(positions)
-            )
+            confidence = predict(self.batch, embeddings, self._spread(positions))
             yield from self._compare_logits(confidence, f"out.{infix}")
             has_frame = predicted_frames(
                 positions.astype(np.float64),
