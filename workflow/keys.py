@@ -114,13 +114,7 @@ class Keys:
     @cached_property
     def network(self) -> str:
         """Of all but the features that decides the numbers of a prediction."""
-        model = self._values["model"]
-        return digest_of(
-            PREDICTIONS.version,
-            self._contents.weights,
-            {name: value for name, value in model.items() if name != "checkpoint"},
-            self._values["predict"]["dtype"],
-        )
+        return network_key(self.settings, self._contents.weights)
 
     def prediction(self, item: str) -> str:
         """Of all samples of one `job.seed`."""
@@ -156,6 +150,20 @@ class Keys:
             (self.plan.refused, self._values["score"]["rank_by"]),
             sorted(map(self.scores, items)),
         )
+
+
+def network_key(settings: Settings, weights: str) -> str:
+    """Of all but the features that decides the numbers of a prediction.
+
+    `weights` is the digest of the checkpoint and of its configuration.
+    """
+    model = settings.model_dump(mode="json")["model"]
+    return digest_of(
+        PREDICTIONS.version,
+        weights,
+        {name: value for name, value in model.items() if name != "checkpoint"},
+        settings.predict.dtype,
+    )
 
 
 def read_keys(campaign: Campaign) -> Keys:

@@ -50,12 +50,13 @@ from workflow.batches import (
     write_plan_file,
 )
 from workflow.campaign import Campaign
-from workflow.contents import find_contents
+from workflow.contents import find_contents, weights_digest
 from workflow.databases.catalogue import SEARCHED, Database, read_manifest
 from workflow.digests import Files, find_identity
 from workflow.engine.failures import Failure, classify
 from workflow.engine.items import commit_outcomes, outcome
 from workflow.imports import label_path, with_imported
+from workflow.keys import network_key
 from workflow.planning.batching import (
     PlannedJob,
     Refusal,
@@ -160,7 +161,8 @@ def make_plan(
     for table in (settings.search.databases, settings.plan.costs):
         if table is not None:
             files.note(table)
-    costs = find_costs(settings.plan, campaign_timings(campaign))
+    network = network_key(settings, weights_digest(settings.model.checkpoint, files))
+    costs = find_costs(settings.plan, campaign_timings(campaign, network))
     # What a screen asks for must not change with what is measured while it runs.
     steady = find_costs(settings.plan.model_copy(update={"device": None}), ()).model
     jobs: dict[str, PlannedJob] = {}

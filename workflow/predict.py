@@ -106,7 +106,9 @@ def predict_batch(campaign: Campaign, batch: str) -> None:
         worker = start_worker(campaign, settings, planned.bucket, planned.msa_rows)
         trust = trust_device(worker, settings, keys.network)
         worker = replace(worker, trust=trust)
-        timings = begin_timings(campaign.timings(batch), batch, planned.bucket, trust)
+        timings = begin_timings(
+            *(campaign.timings(batch), batch, planned.bucket, trust), keys.network
+        )
         try:
             for passage, on_rung in work_on_device(worker, todo, attempts, is_done):
                 passages[passage.item.name] = passage

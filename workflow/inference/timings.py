@@ -15,7 +15,7 @@ from workflow.engine.items import Item
 from workflow.engine.stream import Passage
 from workflow.inference.canary import Trust
 from workflow.inference.worker import Worker
-from workflow.tables import DamagedFile, read_rows, write_table
+from workflow.tables import DamagedFile, read_made_from, read_rows, write_table
 
 _MOST_SPENT = 0.02
 """Share of its time that a process may spend on writing timings before it ends."""
@@ -29,6 +29,8 @@ class Timings:
     batch: str
     bucket: int
     trust: Trust
+    network: str
+    """Key of what computes; times of another one are of results that are no more."""
     process: int = 0
     offset: float = 0.0
     """When the processes before ended, in their own time."""
@@ -78,30 +80,34 @@ class Timings:
         if not self.rows:
             return
         began = time.monotonic()
-        others = [row for row in _read(self.path) if row not in self._written]
+        known = _read(self.path, self.network)
+        others = [row for row in known if row not in self._written]
         if any(row.process == self.process for row in others):
             self.process = _next_process(others)
             self.rows = [replace(row, process=self.process) for row in self.rows]
         table = TIMINGS.table(others + self.rows)
-        write_table(self.path, TIMINGS, table)
+        write_table(self.path, TIMINGS, table, made_from=self.network)
         self._written = [r for r in TIMINGS.rows(table) if r.process == self.process]
         ended = time.monotonic()
         self._next_write = ended + (ended - began) / _MOST_SPENT
 
 
-def begin_timings(path: Path, batch: str, bucket: int, trust: Trust) -> Timings:
+def begin_timings(
+    path: Path, batch: str, bucket: int, trust: Trust, network: str
+) -> Timings:
     """Takes up the timings of a batch where its last process left them."""
-    rows = _read(path)
+    rows = _read(path, network)
     offset = max((row.end for row in rows), default=0.0)
-    return Timings(path, batch, bucket, trust, _next_process(rows), offset)
+    return Timings(path, batch, bucket, trust, network, _next_process(rows), offset)
 
 
-def _read(path: Path) -> list[TimingRow]:
+def _read(path: Path, network: str) -> list[TimingRow]:
     try:
-        return read_rows(path, TIMINGS) if path.is_file() else []
+        rows = read_rows(path, TIMINGS) if path.is_file() else []
     except DamagedFile as error:
         log(f"{error}; the times of earlier processes are lost")
         return []
+    return rows if read_made_from(path) == network else []
 
 
 def _next_process(rows: Sequence[TimingRow]) -> int:

@@ -21,7 +21,12 @@ from af3_core.job import InputError
 from workflow.campaign import Campaign
 from workflow.planning.buckets import CostModel
 from workflow.settings import Plan
-from workflow.tables import ContractError, DamagedFile, read_columns
+from workflow.tables import (
+    ContractError,
+    DamagedFile,
+    read_columns,
+    read_made_from,
+)
 
 SHIPPED = Path(__file__).with_name("costs.toml")
 ENOUGH_ITEMS = 10
@@ -143,16 +148,19 @@ _PLANNED = (
 )
 
 
-def read_timings(paths: Iterable[Path]) -> list[Timing]:
+def read_timings(paths: Iterable[Path], network: str | None = None) -> list[Timing]:
     """Times on the device from tables of contract `timings`.
 
-    Others, and damaged ones, are passed over.
+    Others, and damaged ones, are passed over, as are those of another network than the
+    one with this key, if one is given.
 
     So are items that failed or needed less memory than planned: they say nothing of
     the network as it is planned.
     """
     timings = []
     for path in paths:
+        if network is not None and read_made_from(path) != network:
+            continue
         try:
             rows = read_columns(path, TIMINGS, where=_PLANNED).to_pylist()
         except (ContractError, DamagedFile):
@@ -170,9 +178,9 @@ def read_timings(paths: Iterable[Path]) -> list[Timing]:
     return timings
 
 
-def campaign_timings(campaign: Campaign) -> list[Timing]:
-    """What the finished batches of a campaign recorded."""
-    return read_timings(sorted(campaign.timings("x").parent.glob("*.parquet")))
+def campaign_timings(campaign: Campaign, network: str) -> list[Timing]:
+    """What the batches of a campaign recorded of the network with this key."""
+    return read_timings(sorted(campaign.timings("x").parent.glob("*.parquet")), network)
 
 
 def dump_costs(models: Mapping[str, CostModel]) -> str:
@@ -193,7 +201,10 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("timings", type=Path, nargs="+", help="recorded timings")
-    timings = read_timings(parser.parse_args(argv).timings)
+    paths = parser.parse_args(argv).timings
+    if len({read_made_from(path) for path in paths}) > 1:
+        parser.error("timings of several networks; give those of one")
+    timings = read_timings(paths)
     default, shipped = read_costs()
     fitted = {}
     for device in sorted({t.device for t in timings}):

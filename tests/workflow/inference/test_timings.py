@@ -40,8 +40,8 @@ def passage(item: str, load: Span, compute: Span) -> Passage[Item]:
     return Passage(of, spans={"load": load, "compute": compute})
 
 
-def begin() -> Timings:
-    return begin_timings(HERE.timings("b"), "b", 256, TRUST)
+def begin(network: str = "n") -> Timings:
+    return begin_timings(HERE.timings("b"), "b", 256, TRUST, network)
 
 
 def recorded() -> list[TimingRow]:
@@ -105,6 +105,21 @@ def test_costs_are_learnt_only_from_what_went_as_planned(worker: Worker) -> None
     timings.write()
     assert {row.item for row in recorded()} == {"a.1", "b.1", "c.1"}
     assert [t.seconds for t in read_timings([HERE.timings("b")])] == [2.0]
+
+
+def test_times_of_another_network_are_neither_learnt_from_nor_kept(
+    worker: Worker,
+) -> None:
+    of_one = begin("one")
+    of_one.add(passage("a.1", (0.0, 1.0), (1.0, 3.0)), worker)
+    of_one.write()
+    assert [t.seconds for t in read_timings([HERE.timings("b")], "one")] == [2.0]
+    assert not read_timings([HERE.timings("b")], "other")
+    of_other = begin("other")
+    of_other.add(passage("a.1", (0.0, 1.0), (1.0, 9.0)), worker)
+    of_other.write()
+    assert [t.seconds for t in read_timings([HERE.timings("b")], "other")] == [8.0]
+    assert {row.process for row in recorded()} == {0}
 
 
 def test_a_process_that_timed_nothing_writes_nothing() -> None:
