@@ -382,6 +382,43 @@ def cases(num_tokens: int) -> Iterator[Case]:
     for outgoing in (True, False):
         name = "outgoing" if outgoing else "incoming"
         yield triangle_case(f"triangle-{name}", num_tokens, 1, 128, outgoing)
+    yield from projection_cases(num_tokens)
+
+
+def projection_cases(num_tokens: int) -> Iterator[Case]:
+    """The projections around triangle attention: heads, bias and output."""
+    import jax
+
+    from kernels import project
+
+    n = num_tokens
+    calls = (
+        ("heads", 512, {"norm": _norm(128), "order": "rows"}, ()),
+        ("heads-of-columns", 512, {"norm": _norm(128), "order": "columns"}, ()),
+        ("bias", 4, {"norm": _norm(128), "order": "channels"}, ()),
+        ("output-of-columns", 128, {"order": "columns"}, ("residual",)),
+    )
+    for name, num_outputs, how, added in calls:
+        shapes = {"x": (n, n, 128), "weights": (128, num_outputs)}
+        shapes |= dict.fromkeys(added, (n, n, num_outputs))
+
+        def make(key: Any, shapes: dict = shapes) -> Any:
+            keys = jax.random.split(key, len(shapes))
+            made = {
+                name: jax.random.normal(part, shape, "float32").astype("bfloat16")
+                for part, (name, shape) in zip(keys, shapes.items(), strict=True)
+            }
+            return made | {"weights": made["weights"] / 128**0.5}
+
+        yield Case(
+            f"project-{name}",
+            num_tokens,
+            make,
+            lambda made, backend, how=how: project(**made, **how, backend=backend),
+            ("triton", "xla"),
+            # Values of two or three, rounded to 8 bits.
+            6.4e-2,
+        )
 
 
 def _norm(num_channels: int) -> Any:

@@ -17,8 +17,16 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from benchmarks.shapes import af3_shapes, spec_for
-from kernels import AttentionSpec, Device, Spec, TransitionSpec, TriangleSpec
+from kernels import (
+    AttentionSpec,
+    Device,
+    ProjectionSpec,
+    Spec,
+    TransitionSpec,
+    TriangleSpec,
+)
 from kernels import attention_triton as attention
+from kernels import projection_triton as projection
 from kernels import segments_triton as segments
 from kernels import transition_triton as transition
 from kernels import triangle_triton as triangle
@@ -26,6 +34,7 @@ from kernels.devices import card_of
 from kernels.edges import project_edges, update_edges
 from kernels.flash import flash_attention
 from kernels.launch import COMPILER_OPTIONS, Launch
+from kernels.projection import project
 from kernels.sweep import sweep_segments
 from kernels.swiglu import gated_transition
 
@@ -69,6 +78,7 @@ def compile_attention(spec: AttentionSpec) -> MachineCode:
     )
     pointers |= {
         "bias_ptr": _POINTERS[spec.bias_dtype or spec.dtype],
+        "bias_index_ptr": "*i32",
         "dense_mask_ptr": "*i8",
         "key_mask_ptr": "*i8",
         "key_ends_ptr": "*i32",
@@ -86,6 +96,14 @@ def compile_transition(spec: TransitionSpec) -> MachineCode:
     pointers |= dict.fromkeys(("scale_ptr", "offset_ptr"), "*fp32")
     launch = transition.plan_launch(spec)
     return _compile(gated_transition, pointers, launch, spec.device)
+
+
+def compile_projection(spec: ProjectionSpec) -> MachineCode:
+    """The projection kernel as it would run `spec` on its device."""
+    names = ("x_ptr", "weights_ptr", "residual_ptr", "output_ptr")
+    pointers: dict[str, str] = dict.fromkeys(names, _POINTERS[spec.dtype])
+    pointers |= dict.fromkeys(("scale_ptr", "offset_ptr"), "*fp32")
+    return _compile(project, pointers, projection.plan_launch(spec), spec.device)
 
 
 def compile_triangle(spec: TriangleSpec) -> tuple[MachineCode, MachineCode]:
@@ -172,8 +190,8 @@ def _compile(
         "BLOCK_ROWS",
         "BLOCK_EDGES",
     )
-    is_update = kernel.__name__ == "update_edges"
-    blocks += ("BLOCK_OUTPUT",) if is_update else ("BLOCK_HIDDEN",)
+    by_output = kernel.__name__ in ("update_edges", "project")
+    blocks += ("BLOCK_OUTPUT",) if by_output else ("BLOCK_HIDDEN",)
     return MachineCode(
         kernel=kernel.__name__,
         num_registers=max(map(int, re.findall(r"REG:(\d+)", usage))),
@@ -261,6 +279,15 @@ def specs(capability: tuple[int, int]) -> dict[str, Spec]:
         found[f"{name} triangle multiplication bfloat16"] = TriangleSpec(
             (), 1024, channels, channels, 1024, True, "bfloat16", device
         )
+    wide = ProjectionSpec(
+        (1024, 1024), 128, 512, "rows", True, False, "bfloat16", device
+    )
+    found["starting projection bfloat16"] = wide
+    found["ending projection bfloat16"] = wide._replace(order="columns")
+    found["bias projection bfloat16"] = wide._replace(num_outputs=4, order="channels")
+    found["output projection bfloat16"] = wide._replace(
+        num_outputs=128, order="columns", has_norm=False, has_residual=True
+    )
     return found
 
 
@@ -268,6 +295,8 @@ def compile_spec(spec: Spec) -> tuple[MachineCode, ...]:
     """The kernels that run `spec`."""
     if isinstance(spec, AttentionSpec):
         return (compile_attention(spec),)
+    if isinstance(spec, ProjectionSpec):
+        return (compile_projection(spec),)
     if isinstance(spec, TransitionSpec):
         return (compile_transition(spec),)
     return compile_triangle(spec)

@@ -10,7 +10,7 @@ import functools
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 _BYTES = {"pred": 1, "bf16": 2, "token": 0}
@@ -134,15 +134,30 @@ class Program:
         return Traffic(_moved_by(x, operands), 1, Counter(kernels_of([x])))
 
 
-def _moved_by(x: Instruction, operands: list[str]) -> int:
+def _size_read(x: Instruction, position: int, types: Sequence[str]) -> float:
+    """Bytes of one operand that an instruction reads, given the types of all.
+
+    Our attention is given a stack of biases, with the number of the one that it reads
+    after it.
+    """
+    size = size_of(types[position])
+    is_stack = types[position + 1 : position + 2] == ["s32[1]{0}"]
+    if is_stack and "flash_attention" in kernels_of([x]):
+        found = _ARRAY.search(types[position])
+        assert found is not None, "a stack is an array"
+        return size / int(found[3].split(",")[0])
+    return size
+
+
+def _moved_by(x: Instruction, operands: list[str]) -> float:
     """Bytes of an instruction that is a kernel of its own."""
     if x.op in _SLICES:
         return 2 * size_of(x.type)
     if x.op == "dynamic-update-slice":
         return 2 * size_of(operands[1])
     # Of one array given several times, one is read.
-    by_name = dict(zip(x.operands, operands, strict=True))
-    return sum(map(size_of, by_name.values())) + _result_bytes(x)
+    by_name = {name: _size_read(x, i, operands) for i, name in enumerate(x.operands)}
+    return sum(by_name.values()) + _result_bytes(x)
 
 
 def _result_bytes(x: Instruction) -> int:
@@ -194,6 +209,10 @@ def _bytes_read(fused: Computation) -> float:
                 share = float(position != 0)  # written in place
             elif x.op in ("broadcast", "reduce", "dynamic-slice", "gather"):
                 share = float(part > 0)
+            elif x.op == "custom-call":
+                types = [fused[y].type for y in x.operands]
+                whole = max(size_of(types[position]), 1)
+                share = _size_read(x, position, types) / whole
             needed[name] = min(1.0, needed[name] + share)
     return total
 
@@ -213,12 +232,19 @@ def size_of(type_: str) -> int:
 def kernels_of(instructions: Iterable[Instruction]) -> list[str]:
     """Names of the Triton kernels that are called."""
     return [
-        entry[1].decode()
+        kernel_of(call)
         for x in instructions
         if "triton_kernel_call_ffi" in x.attributes
         for call in triton_calls(x.attributes)
-        if (entry := _ENTRY.search(call))
     ]
+
+
+def kernel_of(call: bytes) -> str:
+    """The kernel's name in one of `triton_calls`."""
+    entry = _ENTRY.search(call)
+    if entry is None:
+        raise ValueError("a call of Triton without an entry in its PTX")
+    return entry[1].decode()
 
 
 def triton_calls(program: str) -> Iterator[bytes]:

@@ -8,9 +8,11 @@ from numpy import ndarray
 from kernels.devices import current_device
 from kernels.dispatch import FusedBackend, Preference, SegmentsBackend, dispatch
 from kernels.norms import Norm
-from kernels.operands import Mask, Operands, gather_operands
+from kernels.operands import Mask, Operands, StackedBias, gather_operands
 from kernels.segments import PackedSequences, Profiles, check_profiles
 from kernels.spec import (
+    Order,
+    projection_spec_of,
     segments_spec_of,
     spec_of,
     transition_spec_of,
@@ -24,7 +26,7 @@ def attention(
     k: Float[Array, "*batch k hk c"],
     v: Float[Array, "*batch k hk c"],
     *,
-    bias: Float[Array, "*#batch #h #q #k"] | None = None,
+    bias: Float[Array, "*#batch #h #q #k"] | StackedBias | None = None,
     mask: Bool[Array, "*#batch #h #q #k"] | Mask | None = None,
     scale: float | None = None,
     gate: Float[Array, "*batch q h c"] | None = None,
@@ -35,9 +37,10 @@ def attention(
     The number of key heads `hk` divides the query heads `h`: query head i reads key
     head i // (h / hk), which covers multi-head, grouped-query and multi-query
     attention. `bias` and `mask` may have any axis of size 1, and fewer batch axes;
-    they are never expanded. A `Mask` states padding, segments and causality without
-    an array of queries × keys. `scale` is 1/√c unless given. With `gate` (logits) the
-    result is multiplied by sigmoid(gate).
+    they are never expanded; a `StackedBias` is one of several that lie in one array,
+    and is not copied out of it where that can be. A `Mask` states padding, segments and
+    causality without an array of queries × keys. `scale` is 1/√c unless given. With
+    `gate` (logits) the result is multiplied by sigmoid(gate).
 
     Matrix products take the dtype of q, k and v (float32, bfloat16 or float16, all
     alike); logits, softmax and accumulation are float32; the result has q's dtype.
@@ -57,7 +60,7 @@ def attention(
 def self_attention(
     projected: Float[Array, "*batch n parts h c"],
     *,
-    bias: Float[Array, "*#batch #h #n #n"] | None = None,
+    bias: Float[Array, "*#batch #h #n #n"] | StackedBias | None = None,
     mask: Bool[Array, "*#batch #h #n #n"] | Mask | None = None,
     scale: float | None = None,
     backend: Preference = "auto",
@@ -87,6 +90,51 @@ def _attend(operands: Operands, scale: float | None, backend: Preference) -> Arr
         return jnp.zeros_like(q)
     spec = spec_of(operands, current_device())
     return dispatch(spec, backend).run(operands, scale=factor, spec=spec)
+
+
+def project(
+    x: Float[Array, "*batch r s c"],
+    weights: Float[Array, "c o"],
+    *,
+    norm: Norm | None = None,
+    residual: Float[Array, "..."] | None = None,
+    order: Order = "rows",
+    backend: FusedBackend = "auto",
+) -> Float[Array, "..."]:
+    """x @ weights for edges of a pair representation, and what stands around it.
+
+    With `norm`, of the layer norm of x. `order` says how the result lies in memory: as
+    [*batch r s o] ("rows"), as [*batch s r o] ("columns") or as [*batch o r s]
+    ("channels"). `residual`, of that shape, is added. The product takes the dtype of x,
+    the norm is float32.
+
+    Raises ValueError when shapes or dtypes do not fit, or when `backend` is named and
+    cannot run; the message is the reason.
+    """
+    if x.ndim < 3:
+        raise ValueError(f"x must have shape [*batch r s c], got {list(x.shape)}")
+    if weights.ndim != 2 or len(weights) != x.shape[-1]:
+        raise ValueError(
+            f"weights must have {x.shape[-1]} rows for x {list(x.shape)}, got shape"
+            f" {list(weights.shape)}"
+        )
+    if norm is not None:
+        norm = Norm(*(y.astype(jnp.float32) for y in norm))
+    spec = projection_spec_of(
+        x, weights, norm, residual, order=order, device=current_device()
+    )
+    if residual is not None and residual.shape != spec.output:
+        raise ValueError(
+            f"residual must have shape {list(spec.output)} for x {list(x.shape)} by"
+            f" {order}, got {list(residual.shape)}"
+        )
+    for name, y in (("weights", weights), ("residual", residual)):
+        if y is not None and y.dtype != x.dtype:
+            raise ValueError(
+                f"x and {name} must have one dtype, got {x.dtype.name} and"
+                f" {y.dtype.name}"
+            )
+    return dispatch(spec, backend).run(x, weights, norm, residual, spec=spec)
 
 
 def gated_transition(

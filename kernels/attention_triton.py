@@ -18,11 +18,12 @@ from kernels.devices import card_of
 from kernels.launch import (
     Launch,
     call_triton,
+    first_that_fits,
     padded_channels,
     too_little_shared_memory,
     why_no_triton,
 )
-from kernels.operands import Operands
+from kernels.operands import Operands, unstacked
 from kernels.spec import AttentionSpec, spec_of
 
 DTYPES = ("bfloat16", "float16", "float32")
@@ -52,11 +53,7 @@ class Strides(NamedTuple):
 
 def choose_tile(spec: AttentionSpec) -> Tile | None:
     """The first tile whose shared memory fits the card; None if none does."""
-    limit = card_of(spec.device).shared_memory_kib * 1024
-    for tile in _candidates(spec):
-        if shared_memory(spec, tile) <= limit:
-            return tile
-    return None
+    return first_that_fits(_candidates(spec), spec, shared_memory)
 
 
 def shared_memory(spec: AttentionSpec, tile: Tile) -> int:
@@ -153,6 +150,7 @@ def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
     num_query_blocks = math.ceil(spec.num_queries / tile.queries)
     programs = group * math.ceil(num_batch / group) * num_query_blocks * spec.num_heads
     bias, dense = strides(spec, "bias"), strides(spec, "dense_mask")
+    one_bias = math.prod(spec.bias or ()) if spec.is_stacked else 0
     scalars = {
         "scale": float(scale),
         "num_queries": spec.num_queries,
@@ -161,6 +159,7 @@ def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
         "inner_batch": inner,
         "bias_strides": tuple(bias[:4]),
         "dense_strides": tuple(dense[:4]),
+        "bias_size": one_bias,
     }
     for name in ("key_mask", "query_segments", "key_segments"):
         scalars[f"{name}_strides"] = tuple(strides(spec, name)[:2])
@@ -177,6 +176,7 @@ def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
         "KEY_ROW": parts * spec.num_key_heads * spec.num_channels,
         "HAS_GATE": spec.has_gate,
         "HAS_BIAS": spec.bias is not None,
+        "IS_STACKED": spec.is_stacked,
         "HAS_DENSE_MASK": spec.dense_mask is not None,
         "HAS_KEY_MASK": spec.key_mask is not None,
         "HAS_SEGMENTS": spec.query_segments is not None,
@@ -184,7 +184,7 @@ def plan_launch(spec: AttentionSpec, scale: float) -> Launch:
         "BIAS_KEY": bias.key,
         "DENSE_KEY": dense.key,
         "KEY_MULTIPLE": math.gcd(spec.num_keys, 16),
-        "BIAS_MULTIPLE": math.gcd(*bias[:4], 16),
+        "BIAS_MULTIPLE": math.gcd(*bias[:4], one_bias, 16),
         "DENSE_MULTIPLE": math.gcd(*dense[:4], 16),
         "BLOCK_QUERIES": tile.queries,
         "BLOCK_KEYS": tile.keys,
@@ -276,12 +276,14 @@ _attend.defvjp(_attend_forward, _attend_backward)
 def kernel_arrays(operands: Operands) -> dict[str, Array | None]:
     """The operands under the kernel's parameter names."""
     q, k, v, gate = operands[:4] if operands.packed is None else [operands.packed] * 4
+    stack = operands.bias_stack
     return {
         "q_ptr": q,
         "k_ptr": k,
         "v_ptr": v,
         "gate_ptr": gate,
-        "bias_ptr": operands.bias,
+        "bias_ptr": operands.bias if stack is None else stack,
+        "bias_index_ptr": operands.bias_index,
         "dense_mask_ptr": _as_bytes(operands.dense_mask),
         "key_mask_ptr": _as_bytes(operands.key_mask),
         "key_ends_ptr": _ends(operands.key_mask),
@@ -329,14 +331,15 @@ def _batchable(scale: float, spec: AttentionSpec) -> Callable[[Operands], Array]
             size = axis_size if name in ("q", "k", "v", "gate", "packed") else 1
             return jnp.broadcast_to(x[None], (size, *x.shape))
 
-        named = zip(Operands._fields, operands, is_batched[0], strict=True)
+        # The kernel does not count with items between the biases of a stack.
+        operands, batched = unstacked(operands), unstacked(is_batched[0])
+        named = zip(Operands._fields, operands, batched, strict=True)
         grown = Operands._make(lead(*one) for one in named)
         if len(batch_groups(spec_of(grown, spec.device))) <= 2:
             return call(grown), True
         # The kernel cannot count with the new axis: a bias of items' windows, shared by
         # the samples between.
-        pairs = zip(operands, is_batched[0], strict=True)
-        own = [x if batched else None for x, batched in pairs]
+        own = [x if y else None for x, y in zip(operands, batched, strict=True)]
 
         def one_item(own: list[Array | None]) -> Array:
             pairs = zip(own, operands, strict=True)
@@ -351,10 +354,10 @@ def _call_kernel(operands: Operands, scale: float, spec: AttentionSpec) -> Array
     # Imported here: a machine without Triton imports this module to be told so.
     from kernels.flash import flash_attention
 
-    # An absent operand is never read: any pointer will do.
+    # An absent operand is never read: any pointer will do, but of what is in memory.
+    present = operands.q if operands.packed is None else operands.packed
     arrays = {
-        name: operands.q if x is None else x
-        for name, x in kernel_arrays(operands).items()
+        name: present if x is None else x for name, x in kernel_arrays(operands).items()
     }
     return call_triton(
         flash_attention,

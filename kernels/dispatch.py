@@ -16,6 +16,9 @@ from kernels import (
     attention_naive,
     attention_triton,
     attention_xla,
+    projection_naive,
+    projection_triton,
+    projection_xla,
     segments_cpu,
     segments_naive,
     segments_triton,
@@ -26,7 +29,13 @@ from kernels import (
     triangle_triton,
     triangle_xla,
 )
-from kernels.spec import AttentionSpec, SegmentsSpec, TransitionSpec, TriangleSpec
+from kernels.spec import (
+    AttentionSpec,
+    ProjectionSpec,
+    SegmentsSpec,
+    TransitionSpec,
+    TriangleSpec,
+)
 
 Backend = Literal["auto", "naive", "xla", "cudnn", "triton"]
 FusedBackend = Literal["auto", "naive", "xla", "triton"]
@@ -34,7 +43,7 @@ FusedBackend = Literal["auto", "naive", "xla", "triton"]
 SegmentsBackend = Literal["auto", "naive", "cpu", "triton"]
 Preference = Backend | tuple[Backend, ...]
 """A backend, or several of which the first that does not refuse is taken."""
-Spec = AttentionSpec | TransitionSpec | TriangleSpec | SegmentsSpec
+Spec = AttentionSpec | ProjectionSpec | TransitionSpec | TriangleSpec | SegmentsSpec
 
 _RECORD: contextvars.ContextVar[dict[Spec, str] | None] = contextvars.ContextVar(
     "_RECORD", default=None
@@ -68,6 +77,11 @@ TRIANGLE_BACKENDS: dict[str, Implementation] = {
     "xla": Implementation(triangle_xla.unsupported, triangle_xla.run),
     "naive": Implementation(triangle_naive.unsupported, triangle_naive.run),
 }
+PROJECTION_BACKENDS: dict[str, Implementation] = {
+    "triton": Implementation(projection_triton.unsupported, projection_triton.run),
+    "xla": Implementation(projection_xla.unsupported, projection_xla.run),
+    "naive": Implementation(projection_naive.unsupported, projection_naive.run),
+}
 SEGMENTS_BACKENDS: dict[str, Implementation] = {
     "triton": Implementation(segments_triton.unsupported, segments_triton.run),
     "cpu": Implementation(segments_cpu.unsupported, segments_cpu.run),
@@ -75,6 +89,7 @@ SEGMENTS_BACKENDS: dict[str, Implementation] = {
 }
 TABLES: dict[type, dict[str, Implementation]] = {
     AttentionSpec: BACKENDS,
+    ProjectionSpec: PROJECTION_BACKENDS,
     TransitionSpec: TRANSITION_BACKENDS,
     TriangleSpec: TRIANGLE_BACKENDS,
     SegmentsSpec: SEGMENTS_BACKENDS,

@@ -89,6 +89,7 @@ def flash_attention(
     v_ptr,
     gate_ptr,
     bias_ptr,
+    bias_index_ptr,
     dense_mask_ptr,
     key_mask_ptr,
     key_ends_ptr,
@@ -100,6 +101,7 @@ def flash_attention(
     num_keys,
     num_batch,
     inner_batch,
+    bias_size,
     bias_strides,
     dense_strides,
     key_mask_strides,
@@ -114,6 +116,7 @@ def flash_attention(
     KEY_ROW: tl.constexpr,
     HAS_GATE: tl.constexpr,
     HAS_BIAS: tl.constexpr,
+    IS_STACKED: tl.constexpr,
     HAS_DENSE_MASK: tl.constexpr,
     HAS_KEY_MASK: tl.constexpr,
     HAS_SEGMENTS: tl.constexpr,
@@ -138,6 +141,7 @@ def flash_attention(
     outer × inner. Strides of what broadcasts are (outer, inner, head, query), 0
     where it does; BIAS_KEY and DENSE_KEY are those along keys, 0 or 1. key_ends are
     two numbers of keys: those before the first hole, and those up to the last key.
+    A stacked bias is the one that bias_index names of several, bias_size apart.
     """
     num_query_blocks = tl.cdiv(num_queries, BLOCK_QUERIES)
     batch, query_block, head = locate(num_query_blocks, num_batch, BATCH_GROUP)
@@ -173,6 +177,9 @@ def flash_attention(
     block = tl.arange(0, BLOCK_KEYS)
     if HAS_BIAS:
         inverse_scale = 1.0 / scale
+        if IS_STACKED:
+            skipped = tl.load(bias_index_ptr).to(tl.int64) * bias_size
+            bias_ptr += skipped // BIAS_MULTIPLE * BIAS_MULTIPLE
         bias_rows = row_pointers(
             bias_ptr, bias_strides, outer, inner, head, rows, BIAS_MULTIPLE
         )

@@ -1,5 +1,6 @@
 """What our Triton kernels share: when Triton runs, and how it is called."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +20,11 @@ COMPILER_OPTIONS = {
     # Triton's default is what the newest assembler in its wheel takes.
     "ptx_version": 88,
 }
+
+
+HALF_DTYPES = ("bfloat16", "float16")
+MAX_ROW_CHANNELS = 128
+"""Of rows that a kernel keeps in registers as a whole."""
 
 
 class Launch(NamedTuple):
@@ -63,6 +69,41 @@ def too_little_shared_memory(num_channels: int, dtype: str, device: Device) -> s
         f" {card_of(device).shared_memory_kib} KiB of shared memory that a block has on"
         f" compute capability {device.capability_name}"
     )
+
+
+def why_no_row_kernel(
+    operand: str, spec: Any, widest: int, choose_tile: Callable[[Any], Any]
+) -> str | None:
+    """Why a kernel that keeps whole rows in registers cannot run; None when it can.
+
+    Args:
+        operand: what the rows are called.
+        spec: with a dtype and a device.
+        widest: channels of the longest rows.
+        choose_tile: the tile for a spec that is not refused otherwise, if one fits.
+    """
+    refusal = why_no_triton(spec.device, spec.dtype)
+    if refusal is not None:
+        return refusal
+    if spec.dtype not in HALF_DTYPES:
+        dtypes = " and ".join(HALF_DTYPES)
+        return f"the kernel reads {dtypes}; {operand} is {spec.dtype}"
+    if widest > MAX_ROW_CHANNELS:
+        return (
+            f"the kernel keeps rows of at most {MAX_ROW_CHANNELS} channels in"
+            f" registers; this has {widest}"
+        )
+    if choose_tile(spec) is None:
+        return too_little_shared_memory(widest, spec.dtype, spec.device)
+    return None
+
+
+def first_that_fits(
+    tiles: Sequence[Any], spec: Any, shared_memory: Callable[[Any, Any], int]
+) -> Any:
+    """The first tile whose shared memory (bytes) the card has; None if none fits."""
+    limit = card_of(spec.device).shared_memory_kib * 1024
+    return next((tile for tile in tiles if shared_memory(spec, tile) <= limit), None)
 
 
 def padded_channels(num_channels: int) -> int:

@@ -33,6 +33,13 @@ class Mask:
     """Query i attends keys 0 … i (both counted from the first)."""
 
 
+class StackedBias(NamedTuple):
+    """One of several biases: `biases[number]`, read where it lies where that can be."""
+
+    biases: Float[Array, "blocks *#batch #h #q #k"]
+    number: Int[Array, ""]
+
+
 class Operands(NamedTuple):
     """Arrays of one attention, all with the same number of batch axes in front."""
 
@@ -51,6 +58,11 @@ class Operands(NamedTuple):
     packed: Float[Array, "*batch q 4 h c"] | None = None
     """q, k, v and gate as they lie side by side in memory, where they do. They are
     there by themselves as well: a backend reads one or the other."""
+    bias_stack: Float[Array, "blocks *#batch #h #q #k"] | None = None
+    """Biases of several attentions, of which this one's is `bias`, where they lie in
+    one array. It is there by itself as well."""
+    bias_index: Int[Array, "1"] | None = None
+    """Which of them."""
 
 
 class Axes(NamedTuple):
@@ -68,6 +80,8 @@ class Axes(NamedTuple):
     query_index: int | None = None
     key_index: int | None = None
     packed: int | None = None
+    bias_stack: int | None = None
+    bias_index: int | None = None
 
 
 QUERY_AXES = Axes(
@@ -101,8 +115,13 @@ def take_block(
             return x
         return jax.lax.dynamic_slice_in_dim(x, start, size, axis=axis)
 
-    # A block of queries or keys is no longer one array with the others.
-    return Operands._make(map(cut, operands, axes))._replace(packed=None)
+    # A block is no longer part of one array with others.
+    return unstacked(Operands._make(map(cut, operands, axes)))._replace(packed=None)
+
+
+def unstacked(operands: Operands) -> Operands:
+    """The same operands, their bias by itself."""
+    return operands._replace(bias_stack=None, bias_index=None)
 
 
 def allowed(operands: Operands) -> Bool[Array, "*#batch #h #q #k"] | None:
@@ -145,7 +164,7 @@ def gather_operands(
     k: Array,
     v: Array,
     *,
-    bias: Array | None,
+    bias: Array | StackedBias | None,
     mask: Array | Mask | None,
     gate: Array | None,
 ) -> Operands:
@@ -167,6 +186,16 @@ def gather_operands(
         query_index = jnp.arange(num_queries).reshape(*ones, num_queries)
         key_index = jnp.arange(num_keys).reshape(*ones, num_keys)
     per_query, per_key = (*batch, num_queries), (*batch, num_keys)
+    bias_stack = bias_index = None
+    if isinstance(bias, StackedBias):
+        biases, number = bias
+        one = jax.lax.dynamic_index_in_dim(biases, number, keepdims=False)
+        bias_index = jnp.reshape(number, 1).astype(jnp.int32)
+        own_bias = _same_rank("bias", one, full)
+        ones = (1,) * (len(full) - one.ndim)
+        bias_stack = biases.reshape(len(biases), *ones, *one.shape)
+    else:
+        own_bias = _same_rank("bias", bias, full)
     key_mask = _vector("mask.keys", structured.keys, per_key)
     dense_mask = _same_rank("mask", structured.dense, full)
     if dense_mask is not None and dense_mask.shape[-3:-1] == (1, 1):
@@ -180,7 +209,7 @@ def gather_operands(
         k=k,
         v=v,
         gate=gate,
-        bias=_same_rank("bias", bias, full),
+        bias=own_bias,
         dense_mask=dense_mask,
         key_mask=key_mask,
         query_segments=_vector(
@@ -189,6 +218,8 @@ def gather_operands(
         key_segments=_vector("mask.key_segments", structured.key_segments, per_key),
         query_index=query_index,
         key_index=key_index,
+        bias_stack=bias_stack,
+        bias_index=bias_index,
     )
 
 

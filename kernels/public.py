@@ -4,12 +4,14 @@ from kernels.api import (
     attention,
     best_segments,
     gated_transition,
+    project,
     self_attention,
     triangle_multiplication,
 )
 from kernels.devices import Device, current_device, lowering_for
 from kernels.dispatch import (
     BACKENDS,
+    PROJECTION_BACKENDS,
     SEGMENTS_BACKENDS,
     TRANSITION_BACKENDS,
     TRIANGLE_BACKENDS,
@@ -28,14 +30,22 @@ from kernels.dispatch import (
 from kernels.environment import GPU_ENVIRONMENT, gpu_environment
 from kernels.hazards import Hazard, hazards_of, require_safe
 from kernels.norms import Norm
-from kernels.operands import Mask
+from kernels.operands import Mask, StackedBias
 from kernels.segments import PackedSequences, pack_sequences
-from kernels.spec import AttentionSpec, SegmentsSpec, TransitionSpec, TriangleSpec
+from kernels.spec import (
+    AttentionSpec,
+    Order,
+    ProjectionSpec,
+    SegmentsSpec,
+    TransitionSpec,
+    TriangleSpec,
+)
 from kernels.triangle import TriangleWeights
 
 __all__ = [
     "BACKENDS",
     "GPU_ENVIRONMENT",
+    "PROJECTION_BACKENDS",
     "SEGMENTS_BACKENDS",
     "TRANSITION_BACKENDS",
     "TRIANGLE_BACKENDS",
@@ -46,11 +56,14 @@ __all__ = [
     "Hazard",
     "Mask",
     "Norm",
+    "Order",
     "PackedSequences",
     "Preference",
+    "ProjectionSpec",
     "SegmentsBackend",
     "SegmentsSpec",
     "Spec",
+    "StackedBias",
     "TransitionSpec",
     "TriangleSpec",
     "TriangleWeights",
@@ -67,6 +80,7 @@ __all__ = [
     "hazards_of",
     "lowering_for",
     "pack_sequences",
+    "project",
     "record_choices",
     "require_safe",
     "self_attention",

@@ -4,6 +4,7 @@ import math
 from typing import Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from kernels.devices import Device
@@ -13,6 +14,9 @@ from kernels.segments import PackedSequences, Profiles
 from kernels.triangle import TriangleWeights
 
 Shape = tuple[int, ...]
+Order = Literal["rows", "columns", "channels"]
+"""How a projection of edges [*batch r s c] lies in memory: as [*batch r s o], as
+[*batch s r o] or as [*batch o r s]."""
 
 
 class AttentionSpec(NamedTuple):
@@ -42,6 +46,8 @@ class AttentionSpec(NamedTuple):
     """Of float32 operands: nearly exact, or rounded to TensorFloat-32."""
     is_packed: bool = False
     """Whether q, k, v and gate are parts of one array."""
+    is_stacked: bool = False
+    """Whether the bias is one of several in one array."""
 
     @property
     def operation(self) -> str:
@@ -64,7 +70,7 @@ class AttentionSpec(NamedTuple):
         extras = [f"{name} {list(shape)}" for name, shape in self.broadcasting.items()]
         extras += ["causal"] * self.is_causal + ["gated"] * self.has_gate
         extras += ["products in TF32"] * (self.products == "tf32")
-        extras += ["packed"] * self.is_packed
+        extras += ["packed"] * self.is_packed + ["stacked bias"] * self.is_stacked
         return (
             f"{self.dtype} batch {list(self.batch)}, {self.num_queries} queries,"
             f" {self.num_keys} keys, {self.num_heads}/{self.num_key_heads} heads,"
@@ -124,6 +130,48 @@ class TriangleSpec(NamedTuple):
         )
 
 
+class ProjectionSpec(NamedTuple):
+    """Shape, order, dtype and device of one call of `project`."""
+
+    edges: Shape
+    """Batch, rows and columns."""
+    num_channels: int
+    num_outputs: int
+    order: Order
+    has_norm: bool
+    has_residual: bool
+    dtype: str
+    device: Device
+
+    @property
+    def operation(self) -> str:
+        """What the log and error messages call it."""
+        return "projection"
+
+    @property
+    def output(self) -> Shape:
+        """Shape of the result."""
+        *batch, rows, columns = self.edges
+        if self.order == "channels":
+            return (*batch, self.num_outputs, rows, columns)
+        both = (columns, rows) if self.order == "columns" else (rows, columns)
+        return (*batch, *both, self.num_outputs)
+
+    def reorder(self, projected: Array) -> Array:
+        """[*batch r s o], in the order that is asked for."""
+        if self.order == "channels":
+            return jnp.moveaxis(projected, -1, -3)
+        return jnp.swapaxes(projected, -3, -2) if self.order == "columns" else projected
+
+    def __str__(self) -> str:
+        extras = ["of the norm"] * self.has_norm + ["added"] * self.has_residual
+        return (
+            f"{self.dtype} {list(self.edges)} edges, {self.num_channels} →"
+            f" {self.num_outputs} channels, {self.order} on {self.device}"
+            + "".join(f", {extra}" for extra in extras)
+        )
+
+
 class SegmentsSpec(NamedTuple):
     """Sizes and device of one call of `best_segments`."""
 
@@ -171,6 +219,7 @@ def spec_of(operands: Operands, device: Device) -> AttentionSpec:
         has_gate=operands.gate is not None,
         products=products_of(q.dtype.name, device),
         is_packed=operands.packed is not None,
+        is_stacked=operands.bias_stack is not None,
     )
 
 
@@ -219,6 +268,28 @@ def triangle_spec_of(
         rows_at_once=rows_at_once,
         outgoing=outgoing,
         dtype=pair.dtype.name,
+        device=device,
+    )
+
+
+def projection_spec_of(
+    x: Array,
+    weights: Array,
+    norm: Norm | None,
+    residual: Array | None,
+    *,
+    order: Order,
+    device: Device,
+) -> ProjectionSpec:
+    """The facts about a projection that a backend may refuse."""
+    return ProjectionSpec(
+        edges=x.shape[:-1],
+        num_channels=x.shape[-1],
+        num_outputs=weights.shape[-1],
+        order=order,
+        has_norm=norm is not None,
+        has_residual=residual is not None,
+        dtype=x.dtype.name,
         device=device,
     )
 

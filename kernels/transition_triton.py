@@ -10,20 +10,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kernels import transition_xla
-from kernels.devices import Device, card_of
+from kernels.devices import Device
 from kernels.launch import (
     Launch,
     call_triton,
+    first_that_fits,
     padded_channels,
-    too_little_shared_memory,
-    why_no_triton,
+    why_no_row_kernel,
 )
 from kernels.norms import EPSILON, Norm
 from kernels.spec import TransitionSpec, transition_spec_of
-
-DTYPES = ("bfloat16", "float16")
-# The kernel keeps a whole row of input and of output in registers.
-MAX_CHANNELS = 128
 
 
 class Tile(NamedTuple):
@@ -40,26 +36,13 @@ TILES = (Tile(128, 32, 8, 3), Tile(128, 32, 8, 2))
 
 def unsupported(spec: TransitionSpec) -> str | None:
     """Why the kernel cannot run `spec`; None when it can."""
-    refusal = why_no_triton(spec.device, spec.dtype)
-    if refusal is not None:
-        return refusal
-    if spec.dtype not in DTYPES:
-        return f"the kernel reads {' and '.join(DTYPES)}; x is {spec.dtype}"
     widest = max(spec.num_channels, spec.num_outputs)
-    if widest > MAX_CHANNELS:
-        return (
-            f"the kernel keeps rows of at most {MAX_CHANNELS} channels in registers;"
-            f" this has {widest}"
-        )
-    if choose_tile(spec) is None:
-        return too_little_shared_memory(widest, spec.dtype, spec.device)
-    return None
+    return why_no_row_kernel("x", spec, widest, choose_tile)
 
 
 def choose_tile(spec: TransitionSpec) -> Tile | None:
     """The first tile whose shared memory fits the card; None if none does."""
-    limit = card_of(spec.device).shared_memory_kib * 1024
-    return next((tile for tile in TILES if shared_memory(spec, tile) <= limit), None)
+    return first_that_fits(TILES, spec, shared_memory)
 
 
 def shared_memory(spec: TransitionSpec, tile: Tile) -> int:

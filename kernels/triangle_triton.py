@@ -15,21 +15,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from kernels import triangle_xla
-from kernels.devices import card_of
 from kernels.launch import (
     Launch,
     call_triton,
+    first_that_fits,
     padded_channels,
-    too_little_shared_memory,
-    why_no_triton,
+    why_no_row_kernel,
 )
 from kernels.norms import EPSILON
 from kernels.spec import TriangleSpec
 from kernels.triangle import Side, TriangleWeights, update_rows
-
-DTYPES = ("bfloat16", "float16")
-# Both kernels keep whole rows in registers.
-MAX_CHANNELS = 128
 
 
 class Tile(NamedTuple):
@@ -47,26 +42,13 @@ TILES = (Tile(128, 32, 8, 2), Tile(64, 32, 4, 2), Tile(64, 16, 4, 1))
 
 def unsupported(spec: TriangleSpec) -> str | None:
     """Why the kernels cannot run `spec`; None when they can."""
-    refusal = why_no_triton(spec.device, spec.dtype)
-    if refusal is not None:
-        return refusal
-    if spec.dtype not in DTYPES:
-        return f"the kernels read {' and '.join(DTYPES)}; pair is {spec.dtype}"
     widest = max(spec.num_channels, spec.num_hidden)
-    if widest > MAX_CHANNELS:
-        return (
-            f"the kernels keep rows of at most {MAX_CHANNELS} channels in registers;"
-            f" this has {widest}"
-        )
-    if choose_tile(spec) is None:
-        return too_little_shared_memory(widest, spec.dtype, spec.device)
-    return None
+    return why_no_row_kernel("pair", spec, widest, choose_tile)
 
 
 def choose_tile(spec: TriangleSpec) -> Tile | None:
     """The first tile whose shared memory fits the card; None if none does."""
-    limit = card_of(spec.device).shared_memory_kib * 1024
-    return next((tile for tile in TILES if shared_memory(spec, tile) <= limit), None)
+    return first_that_fits(TILES, spec, shared_memory)
 
 
 def shared_memory(spec: TriangleSpec, tile: Tile) -> int:

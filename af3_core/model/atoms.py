@@ -28,13 +28,13 @@ from af3_core.model.primitives import (
     map_rows,
     mean_where,
 )
-from kernels import Mask, attention
+from kernels import Mask, StackedBias, attention
 
 # Matrix products whose inputs are positions in Å or whose outputs are: TensorFloat-32
 # would round them to a few hundredths of an Å.
 _HIGHEST = jax.lax.Precision.HIGHEST
-WINDOWS_AT_ONCE = 1024
-"""Of all samples, whose keys are gathered at once: 64 kB each for keys and values."""
+WINDOWS_AT_ONCE = 2048
+"""Of all samples, whose keys are gathered at once: 128 kB each for keys and values."""
 _NUM_ELEMENTS, _NUM_CHARACTERS = 128, 64
 
 
@@ -227,7 +227,7 @@ class AtomAttention(hk.Module):
         self,
         x: Float[Array, "b w q c"],
         condition: Float[Array, "1 w q c"],
-        bias: Float[Array, "w h q k"],
+        bias: StackedBias,  # [w h q k]
         queries_to_keys: Gather,
         keys: Bool[Array, "w k"] | None = None,
     ) -> Float[Array, "b w q c"]:
@@ -250,7 +250,7 @@ class AtomAttention(hk.Module):
                 q,
                 k,
                 v,
-                bias=bias[None],
+                bias=bias,
                 mask=None if keys is None else Mask(keys=keys[None]),
                 gate=gate(x_queries).reshape(q.shape),
                 backend=self.runtime.attention_backend,
@@ -261,7 +261,10 @@ class AtomAttention(hk.Module):
 
 
 def _samples_at_once(x: Float[Array, "b w q c"]) -> int:
-    return max(1, WINDOWS_AT_ONCE // x.shape[1])
+    num_samples, num_windows = x.shape[:2]
+    # As many as divide all: of others, some would be computed twice.
+    divisors = [n for n in range(1, num_samples + 1) if num_samples % n == 0]
+    return max([n for n in divisors if n * num_windows <= WINDOWS_AT_ONCE], default=1)
 
 
 class AtomTransformer(hk.Module):
@@ -282,9 +285,11 @@ class AtomTransformer(hk.Module):
     ) -> Float[Array, "b w q c"]:
         config, single = self.config, condition.single
 
-        def block(x: Array, bias: Array) -> tuple[Array, None]:
+        def block(x: Array, index: Array) -> tuple[Array, None]:
+            # Read where it lies: as an input of the stack, each would be copied first.
+            own_bias = StackedBias(bias, index)
             x = x + AtomAttention(config.num_heads, self.runtime, name="attention")(
-                x, single, bias, queries_to_keys, condition.keys
+                x, single, own_bias, queries_to_keys, condition.keys
             )
             transition = ConditionedTransition(
                 config.transition_factor,
@@ -296,7 +301,7 @@ class AtomTransformer(hk.Module):
         stack = hk_experimental.layer_stack(
             config.num_blocks, with_per_layer_inputs=True, name="blocks"
         )
-        return stack(block)(x, bias)[0]
+        return stack(block)(x, jnp.arange(config.num_blocks))[0]
 
 
 class AtomEncoder(hk.Module):

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from af3_core.model.config import DiffusionTransformer, Runtime
 from af3_core.model.primitives import LayerNorm, Linear, head_projection, map_rows
-from kernels import Mask, gated_transition, self_attention
+from kernels import Mask, StackedBias, gated_transition, self_attention
 
 
 class AdaptiveLayerNorm(hk.Module):
@@ -94,7 +94,7 @@ class ConditionedAttention(hk.Module):
         self,
         x: Float[Array, "b n c"],
         condition: Float[Array, "1 n cs"],
-        bias: Float[Array, "h n n"],
+        bias: Float[Array, "h n n"] | StackedBias,
         mask: Bool[Array, "n"],
     ) -> Float[Array, "b n c"]:
         num_channels = x.shape[-1]
@@ -102,7 +102,7 @@ class ConditionedAttention(hk.Module):
         x = adaptive_norm(x, condition, name="norm")  # line 2
         attended = self_attention(
             head_projection(heads, query_bias=True)(x),  # lines 6, 7 and 9
-            bias=bias[None],
+            bias=bias,
             mask=Mask(keys=mask[None]),
             backend=self.runtime.attention_backend,
         )  # lines 10-11
@@ -163,12 +163,14 @@ class TokenTransformer(hk.Module):
         is_grouped = x.shape[1] <= self.runtime.grouped_bias_tokens
 
         def super_block(x: Array, index: Array) -> tuple[Array, None]:
-            # Biases are picked where they are read: as inputs of the stack, those of
-            # every super block would be copied first.
+            # Biases are read where they lie: as inputs of the stack, each would be
+            # copied first.
             if pair is None:
-                bias_of = functools.partial(_pick, bias, index)
+                biases = bias.reshape(-1, *bias.shape[2:])
+                bias_of = functools.partial(_pick, biases, size * index)
             elif is_grouped:
-                bias_of = functools.partial(_pick, project_pair_bias(pair, bias[index]))
+                biases = project_pair_bias(pair, bias[index])
+                bias_of = functools.partial(_pick, biases, 0)
             else:
                 bias_of = functools.partial(_project_one, pair, bias[index])
 
@@ -194,11 +196,10 @@ class TokenTransformer(hk.Module):
         return stack(super_block)(x, jnp.arange(num_super_blocks))[0]
 
 
-def _pick(biases: Array, *index: Array) -> Float[Array, "h n n"]:
-    """One block's biases; the last index is the block's."""
-    start = *index, *(0,) * 3
-    picked = jax.lax.dynamic_slice(biases, start, (1,) * len(index) + biases.shape[-3:])
-    return picked.reshape(biases.shape[-3:])
+def _pick(
+    biases: Float[Array, "blocks h n n"], first: Array | int, index: Array
+) -> StackedBias:
+    return StackedBias(biases, first + index)
 
 
 def _project_one(

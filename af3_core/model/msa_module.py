@@ -120,7 +120,7 @@ class PairWeightedAveraging(hk.Module):
         msa = LayerNorm(name="norm")(msa)  # line 1
         v = Linear(heads, name="v")(msa)  # line 2
         logits = project_bias(
-            LayerNorm(name="pair_norm"),
+            LayerNorm(name="pair_norm").fused(pair.shape[-1]),
             Linear(self.num_heads, name="weights"),
             self.runtime.rows_at_once(len(pair)),
             pair,

@@ -4,7 +4,6 @@ import math
 
 import haiku as hk
 import haiku.experimental as hk_experimental
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from af3_core.model.config import Pairformer, Runtime
@@ -16,7 +15,15 @@ from af3_core.model.primitives import (
     map_rows,
     update_rows,
 )
-from kernels import Mask, TriangleWeights, self_attention, triangle_multiplication
+from kernels import (
+    Mask,
+    Norm,
+    Order,
+    TriangleWeights,
+    project,
+    self_attention,
+    triangle_multiplication,
+)
 
 MIN_TRIANGLE_ROWS = 64
 
@@ -83,38 +90,38 @@ class TriangleAttention(hk.Module):
         """The pair representation with the update added."""
         num_channels = pair.shape[-1]
         chunk = self.runtime.rows_at_once(len(pair))
-        norm = LayerNorm(name="input_norm")
+        norm = LayerNorm(name="input_norm").fused(num_channels)
         bias = project_bias(norm, Linear(self.num_heads, name="bias"), chunk, pair)  # 3
         # 16 channels at least: what tensor cores multiply, and the weights' shape.
         heads = (self.num_heads, max(num_channels // self.num_heads, 16))
-        project = head_projection(heads, output_first=True)
+        project_heads = head_projection(heads, output_first=True)
         output = Linear(num_channels, name="output", init="zeros")
+        # Around the ending node, columns are what rows are around the starting node.
+        order: Order = "rows" if self.starting else "columns"
 
-        def attend(rows: Float[Array, "r n c"], keys: Bool[Array, "r n"]) -> Array:
+        def attend(edges: Float[Array, "r n c"], keys: Bool[Array, "r n"]) -> Array:
             attended = self_attention(
-                project(norm(rows)),  # lines 1, 2 and 4
+                project_heads(edges, norm, order),  # lines 1, 2 and 4
                 bias=bias[None],
-                mask=Mask(keys=keys),
+                mask=Mask(keys=keys if self.starting else keys.T),
                 backend=self.runtime.attention_backend,
             )  # lines 5-6
-            return rows + output(attended.reshape(*rows.shape[:2], -1))  # line 7
+            attended = attended.reshape(*attended.shape[:2], -1)
+            weights = output.weights(attended.shape[-1], attended.dtype)
+            return project(attended, weights, residual=edges, order=order)  # line 7
 
-        if self.starting:
-            return update_rows(attend, chunk, pair, mask.T)
-
-        def attend_columns(columns: Float[Array, "n r c"], keys: Array) -> Array:
-            return jnp.swapaxes(attend(jnp.swapaxes(columns, 0, 1), keys.T), 0, 1)
-
-        return update_rows(attend_columns, chunk, pair, mask.T, axis=1)
+        axis = 0 if self.starting else 1
+        return update_rows(attend, chunk, pair, mask.T, axis=axis)
 
 
 def project_bias(
-    norm: LayerNorm, project: Linear, chunk: int, pair: Pair
+    norm: Norm, linear: Linear, chunk: int, pair: Pair
 ) -> Float[Array, "h n n"]:
     """The bias that the pair representation gives to the logits of each head."""
+    weights = linear.weights(pair.shape[-1], pair.dtype)
 
     def rows_of_bias(rows: Float[Array, "r n c"]) -> Float[Array, "h r n"]:
-        return jnp.moveaxis(project(norm(rows)), -1, 0)
+        return project(rows, weights, norm=norm, order="channels")
 
     return map_rows(rows_of_bias, chunk, pair, out_axis=1)
 
@@ -162,7 +169,7 @@ class SingleAttention(hk.Module):
         num_channels = single.shape[-1]
         heads = (self.num_heads, num_channels // self.num_heads)
         bias = project_bias(
-            LayerNorm(name="pair_norm"),
+            LayerNorm(name="pair_norm").fused(pair.shape[-1]),
             Linear(self.num_heads, name="bias"),
             self.runtime.rows_at_once(len(pair)),
             pair,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from af3_core.model.batch import Gather
-from kernels import Norm, gated_transition
+from kernels import Norm, Order, gated_transition, project
 
 Initialiser = Literal["linear", "relu", "zeros"]
 
@@ -72,11 +72,12 @@ class Linear(hk.Module):
 
 def head_projection(
     heads: tuple[int, int], *, output_first: bool = False, query_bias: bool = False
-) -> Callable[[Array], Array]:  # [*batch n c] → [*batch n 4 h ch]
+) -> Callable[..., Array]:  # [*batch n c] → [*batch n 4 h ch]
     """Query, key, value and gate of an attention, side by side, by one product.
 
     Each has its own parameters: "q", "k", "v" and "gate". With `output_first` those of
-    all but the value have the input's axis last.
+    all but the value have the input's axis last. Given a norm, edges are projected by
+    `kernels.project`, in the order named.
     """
     size = heads[0] * heads[1]
     linears = (
@@ -94,17 +95,22 @@ def head_projection(
             else (weights.reshape(-1, size))
         )
 
-    def project(x: Float[Array, "*batch n c"]) -> Float[Array, "*batch n 4 h ch"]:
+    def project_heads(
+        x: Float[Array, "*batch c"], norm: Norm | None = None, order: Order = "rows"
+    ) -> Float[Array, "*ordered 4 h ch"]:
         weights = jnp.concatenate([matrix(y, x) for y in linears], axis=1)
-        projected = x @ weights
+        if norm is None:
+            projected = x @ weights
+        else:
+            projected = project(x, weights, norm=norm, order=order)
         if query_bias:
             # As a vector, the product adds it on the way: no pass of its own.
             bias = linears[0].bias(x.dtype).reshape(size)
             bias = jnp.concatenate([bias, jnp.zeros(3 * size, x.dtype)])
             projected = projected + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
-        return projected.reshape(*x.shape[:-1], 4, *heads)
+        return projected.reshape(*projected.shape[:-1], 4, *heads)
 
-    return project
+    return project_heads
 
 
 class ScalarEmbedding(hk.Module):
@@ -143,6 +149,10 @@ class LayerNorm(hk.Module):
             )
         return parameters
 
+    def fused(self, num_channels: int) -> Norm:
+        """For an operation that does more than the norm. Needs scale and offset."""
+        return Norm(**self.parameters(num_channels))
+
     def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
         # float32: a mean over hundreds of bfloat16 channels loses its last bits.
         y = x.astype(jnp.float32)
@@ -177,7 +187,7 @@ class Transition(hk.Module):
             x,
             expand.weights(num_channels, x.dtype),
             contract.weights(num_hidden, x.dtype),
-            norm=Norm(**LayerNorm(name="norm").parameters(num_channels)),
+            norm=LayerNorm(name="norm").fused(num_channels),
         )
 
 

@@ -19,10 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_compile import COMPILER, PTXAS, without_cudnn
-from benchmarks.program import ptx_of, triton_calls
+from benchmarks.program import kernel_of, ptx_of, triton_calls
 
 _TENSOR = re.compile(r"tensor<((?:\d+x)+)(bf16|f16|f32)>")
-KERNELS = ("flash_attention", "gated_transition", "project_edges", "update_edges")
+KERNELS = (
+    "flash_attention",
+    "gated_transition",
+    "project",
+    "project_edges",
+    "update_edges",
+)
 _CALL = re.compile(r"custom_call @(\S+?)\(")
 
 
@@ -31,7 +37,7 @@ def count_calls(program: str) -> dict[str, int]:
     counts = Counter(_CALL.findall(program))
     del counts["triton_kernel_call_ffi"]
     for call in triton_calls(program):
-        counts.update(name for name in KERNELS if name.encode() in call)
+        counts[kernel_of(call)] += 1
     return dict(counts)
 
 

@@ -36,6 +36,7 @@ WANTED = (
     "agree-triangle-bfloat16-32-triton",
     "agree-triangle-bfloat16-32-cudnn",
     "agree-triangle-outgoing-32-triton",
+    "agree-project-heads-of-columns-32-triton",
     "time-contest-128-x2-32-auto",
 )
 # What a machine for acceptance has not is not to be had here either.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks.shapes import random_inputs
-from kernels import Device, Mask
+from kernels import Device, Mask, StackedBias, attention
 from tests.kernels.examples import (
     BIASES,
     DTYPES,
@@ -72,6 +72,18 @@ def test_reads_the_parts_of_one_projection_where_they_lie(
     }
     output = interpreted(interpret, arguments | {"packed": packed})
     assert_close(output, naive(arguments))
+
+
+@pytest.mark.parametrize("num_keys", (24, 64))
+@pytest.mark.parametrize("index", (0, 2))
+def test_reads_one_of_several_biases_where_it_lies(index, num_keys, interpret) -> None:
+    biases = normal(3, 4, 20, num_keys)
+    arguments = qkv(num_keys=num_keys)
+    stacked = arguments | {"bias": StackedBias(biases, jnp.asarray(index))}
+    expected = naive(arguments | {"bias": biases[index]})
+    assert_close(interpreted(interpret, stacked), expected)
+    for backend in ("naive", "xla"):
+        assert_close(np.asarray(attention(**stacked, backend=backend)), expected)
 
 
 def test_broadcasts_over_two_groups_of_batch_axes(interpret) -> None:

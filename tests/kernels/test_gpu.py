@@ -15,6 +15,7 @@ from kernels import (
     attention,
     current_device,
     gated_transition,
+    project,
     triangle_multiplication,
 )
 from kernels.dispatch import BACKENDS
@@ -94,6 +95,19 @@ def test_the_fused_transition_agrees_with_the_definition() -> None:
         expected = gated_transition(x, expand, contract, **how, backend="naive")
         difference = np.abs(np.float32(output) - np.float32(expected))
         assert difference.max() <= 2 * TOLERANCE["bfloat16"]
+
+
+@pytest.mark.parametrize("order", ("rows", "columns", "channels"))
+def test_fused_projections_agree_with_the_definition(order) -> None:
+    x = normal(65, 130, 128, dtype="bfloat16")
+    weights = (normal(128, 512, seed=1) / 128**0.5).astype("bfloat16")
+    norm = Norm(1 + normal(128, seed=3) / 4, normal(128, seed=4) / 4)
+    how = {"norm": norm, "order": order}
+    expected = project(x, weights, **how, backend="naive")
+    difference = np.abs(
+        np.float32(project(x, weights, **how, backend="triton")) - np.float32(expected)
+    )
+    assert difference.max() <= 2 * TOLERANCE["bfloat16"]
 
 
 @pytest.mark.parametrize("outgoing", (True, False))

@@ -73,6 +73,9 @@ NUM_FLOAT32 = 3 + 1
 NUM_TRANSITIONS = 4 + 1
 # Triangle multiplications of the same stacks, each twice; both sides are projected.
 NUM_TRIANGLES = 4 * 2
+# Heads, bias and output of each triangle attention; biases of single attention
+# (pairformer and confidence) and of MSA pair-weighted averaging.
+NUM_PROJECTIONS = 3 * 8 + 2 + 1
 
 
 @pytest.mark.slow
@@ -81,6 +84,7 @@ def test_the_whole_model_lowers_with_the_flash_kernel() -> None:
     assert found["calls"] == {
         "flash_attention": NUM_ATTENTIONS,
         "gated_transition": NUM_TRANSITIONS,
+        "project": NUM_PROJECTIONS,
         "project_edges": 2 * NUM_TRIANGLES,
         "update_edges": NUM_TRIANGLES,
     }

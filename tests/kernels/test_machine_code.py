@@ -15,8 +15,16 @@ from benchmarks.machine_code import (
     compile_spec,
     specs,
 )
-from kernels import AttentionSpec, Device, Spec, TransitionSpec, TriangleSpec
+from kernels import (
+    AttentionSpec,
+    Device,
+    ProjectionSpec,
+    Spec,
+    TransitionSpec,
+    TriangleSpec,
+)
 from kernels import attention_triton as attention
+from kernels import projection_triton as projection
 from kernels import segments_triton as segments
 from kernels import transition_triton as transition
 from kernels import triangle_triton as triangle
@@ -24,6 +32,7 @@ from kernels.devices import card_of
 
 MODULES = {
     AttentionSpec: attention,
+    ProjectionSpec: projection,
     TransitionSpec: transition,
     TriangleSpec: triangle,
 }
