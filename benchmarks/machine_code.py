@@ -36,7 +36,7 @@ from kernels.flash import flash_attention
 from kernels.launch import COMPILER_OPTIONS, Launch
 from kernels.projection import project
 from kernels.sweep import sweep_segments
-from kernels.swiglu import gated_transition
+from kernels.swiglu import gated_transition, gated_unit
 
 CAPABILITIES = ((8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
 
@@ -95,6 +95,10 @@ def compile_transition(spec: TransitionSpec) -> MachineCode:
     pointers: dict[str, str] = dict.fromkeys(names, _POINTERS[spec.dtype])
     pointers |= dict.fromkeys(("scale_ptr", "offset_ptr"), "*fp32")
     launch = transition.plan_launch(spec)
+    if not transition.is_whole(spec):
+        names = ("x_ptr", "expand_ptr", "output_ptr")
+        pointers = dict.fromkeys(names, _POINTERS[spec.dtype])
+        return _compile(gated_unit, pointers, launch, spec.device)
     return _compile(gated_transition, pointers, launch, spec.device)
 
 
@@ -275,6 +279,19 @@ def specs(capability: tuple[int, int]) -> dict[str, Spec]:
         found[f"{name} transition bfloat16"] = TransitionSpec(
             1024**2, channels, 4 * channels, channels, "bfloat16", device, has_norm=True
         )
+    diffusion = TransitionSpec(
+        5 * 1024, 768, 1536, 768, "float32", device, products="tf32"
+    )
+    found["diffusion transition float32"] = diffusion
+    found["diffusion transition float32, three products"] = diffusion._replace(
+        products="float32"
+    )
+    found["atom transition float32"] = diffusion._replace(
+        num_rows=768 * 32, num_channels=128, num_hidden=256, num_outputs=128
+    )
+    found["single transition bfloat16"] = TransitionSpec(
+        1024, 384, 1536, 384, "bfloat16", device, has_norm=True
+    )
     for name, channels in (("pair", 128), ("template", 64)):
         found[f"{name} triangle multiplication bfloat16"] = TriangleSpec(
             (), 1024, channels, channels, 1024, True, "bfloat16", device

@@ -16,6 +16,8 @@ from jaxtyping import Array, Bool, Float, Int32
 from kernels import attention_xla
 from kernels.devices import card_of
 from kernels.launch import (
+    DTYPES,
+    PRECISION,
     Launch,
     call_triton,
     first_that_fits,
@@ -26,9 +28,6 @@ from kernels.launch import (
 from kernels.operands import Operands, unstacked
 from kernels.spec import AttentionSpec, spec_of
 
-DTYPES = ("bfloat16", "float16", "float32")
-# float32 as three TF32 products: tensor cores, at nearly the precision of float32.
-PRECISION = {"float32": "tf32x3", "tf32": "tf32"}
 MAX_CHANNELS = 128
 
 

@@ -22,6 +22,9 @@ COMPILER_OPTIONS = {
 }
 
 
+DTYPES = ("bfloat16", "float16", "float32")
+PRECISION = {"float32": "tf32x3", "tf32": "tf32"}
+"""float32 as three TF32 products: tensor cores, at nearly the precision of float32."""
 HALF_DTYPES = ("bfloat16", "float16")
 MAX_ROW_CHANNELS = 128
 """Of rows that a kernel keeps in registers as a whole."""

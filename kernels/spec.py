@@ -89,6 +89,8 @@ class TransitionSpec(NamedTuple):
     dtype: str
     device: Device
     has_norm: bool = False
+    products: Literal["float32", "tf32"] = "float32"
+    """Of float32 operands: nearly exact, or rounded to TensorFloat-32."""
 
     @property
     def operation(self) -> str:
@@ -99,8 +101,8 @@ class TransitionSpec(NamedTuple):
         return (
             f"{self.dtype} {self.num_rows} rows, {self.num_channels} →"
             f" 2 × {self.num_hidden} → {self.num_outputs} channels on {self.device}"
-            + ", with norm and residual"
-            * self.has_norm
+            + ", with norm and residual" * self.has_norm
+            + ", products in TF32" * (self.products == "tf32")
         )
 
 
@@ -248,6 +250,7 @@ def transition_spec_of(
         dtype=x.dtype.name,
         device=device,
         has_norm=norm is not None,
+        products=products_of(x.dtype.name, device),
     )
 
 

@@ -1,4 +1,4 @@
-"""The fused SwiGLU transition kernel. Derivation and byte count: README.md.
+"""The fused SwiGLU transition, and its gated unit alone. Byte count: README.md.
 
 Imported only when the Triton backend runs, so that `kernels` needs no Triton.
 """
@@ -76,4 +76,54 @@ def gated_transition(
         output_ptr + rows[:, None] * NUM_OUTPUT + outputs[None, :],
         result.to(output_ptr.dtype.element_ty),
         mask=is_row[:, None] & is_output[None, :],
+    )
+
+
+@triton.jit
+@no_type_check
+def gated_unit(
+    x_ptr,
+    expand_ptr,
+    output_ptr,
+    num_rows,
+    NUM_CHANNELS: tl.constexpr,
+    NUM_HIDDEN: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_HIDDEN: tl.constexpr,
+    BLOCK_CHANNELS: tl.constexpr,
+    PRECISION: tl.constexpr,
+) -> None:
+    """One program: BLOCK_HIDDEN hidden channels of BLOCK_ROWS rows of x.
+
+    silu(x Wa) · x Wb for x [num_rows, NUM_CHANNELS] and expand [NUM_CHANNELS,
+    2 NUM_HIDDEN]. Neighbouring programs share their rows, which a cache keeps.
+    """
+    num_blocks = tl.cdiv(NUM_HIDDEN, BLOCK_HIDDEN)
+    program = tl.program_id(0)
+    # 64-bit offsets, as above.
+    rows = (program // num_blocks).to(tl.int64) * BLOCK_ROWS
+    rows += tl.arange(0, BLOCK_ROWS)
+    is_row = rows < num_rows
+    hidden = program % num_blocks * BLOCK_HIDDEN + tl.arange(0, BLOCK_HIDDEN)
+    is_hidden = hidden < NUM_HIDDEN
+    gate = tl.zeros([BLOCK_ROWS, BLOCK_HIDDEN], tl.float32)
+    value = tl.zeros([BLOCK_ROWS, BLOCK_HIDDEN], tl.float32)
+    for start in range(0, NUM_CHANNELS, BLOCK_CHANNELS):
+        channels = start + tl.arange(0, BLOCK_CHANNELS)
+        is_channel = channels < NUM_CHANNELS
+        x = tl.load(
+            x_ptr + rows[:, None] * NUM_CHANNELS + channels[None, :],
+            mask=is_row[:, None] & is_channel[None, :],
+            other=0.0,
+        )
+        columns = expand_ptr + channels[:, None] * (2 * NUM_HIDDEN) + hidden[None, :]
+        mask = is_channel[:, None] & is_hidden[None, :]
+        gate_weights = tl.load(columns, mask=mask, other=0.0)
+        gate = tl.dot(x, gate_weights, gate, input_precision=PRECISION)
+        value_weights = tl.load(columns + NUM_HIDDEN, mask=mask, other=0.0)
+        value = tl.dot(x, value_weights, value, input_precision=PRECISION)
+    tl.store(
+        output_ptr + rows[:, None] * NUM_HIDDEN + hidden[None, :],
+        (gate * tl.sigmoid(gate) * value).to(output_ptr.dtype.element_ty),
+        mask=is_row[:, None] & is_hidden[None, :],
     )

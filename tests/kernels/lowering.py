@@ -25,6 +25,7 @@ _TENSOR = re.compile(r"tensor<((?:\d+x)+)(bf16|f16|f32)>")
 KERNELS = (
     "flash_attention",
     "gated_transition",
+    "gated_unit",
     "project",
     "project_edges",
     "update_edges",

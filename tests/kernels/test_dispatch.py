@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterator
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from benchmarks.shapes import af3_shapes, spec_for
 from kernels import (
     AttentionSpec,
     Device,
+    StackedBias,
     TransitionSpec,
     attention,
     attention_triton,
@@ -185,15 +188,32 @@ def test_the_flash_kernel_traces_with_gradients_and_vmap() -> None:
     }
 
 
+def test_a_stacked_bias_has_the_gradient_of_the_one_that_is_read() -> None:
+    arguments, biases = qkv(), normal(3, 4, 20, 24)
+
+    def loss(biases: jax.Array, backend: str) -> jax.Array:
+        bias = StackedBias(biases, jnp.asarray(1))
+        return attention(**arguments, bias=bias, backend=backend).sum()
+
+    found = jax.grad(loss)(biases, "xla")
+    alone = jax.grad(lambda b: attention(**arguments, bias=b, backend="xla").sum())
+    np.testing.assert_array_equal(found[1], alone(biases[1]))
+    assert not found[0].any() and not found[2].any()
+    with lowering_for(A100):
+        traced = jax.eval_shape(jax.grad(lambda b: loss(b, "triton")), biases)
+    assert traced.shape == biases.shape
+
+
 @pytest.mark.parametrize(
     ("spec", "chosen"),
     (
         (TransitionSpec(512**2, 128, 512, 128, "bfloat16", A100), "triton"),
-        (TransitionSpec(512**2, 128, 512, 128, "float32", A100), "xla"),
-        (TransitionSpec(512, 384, 1536, 384, "bfloat16", A100), "xla"),
+        (TransitionSpec(512**2, 128, 512, 128, "float32", A100), "triton"),
+        (TransitionSpec(512, 384, 1536, 384, "bfloat16", A100), "triton"),
+        (TransitionSpec(512, 384, 1536, 384, "bfloat16", TURING), "xla"),
         (TransitionSpec(512**2, 128, 512, 128, "bfloat16", Device("cpu")), "xla"),
     ),
-    ids=("pair", "float32", "single", "cpu"),
+    ids=("pair", "float32", "single", "old", "cpu"),
 )
 def test_the_transition_is_chosen_by_the_same_rules(spec, chosen) -> None:
     assert choose_backend(spec) == chosen

@@ -71,6 +71,10 @@ NUM_FLOAT32 = 3 + 1
 # Transitions of pair (templates, MSA, pairformer, confidence) and MSA, at bfloat16 and
 # few enough channels for the fused kernel.
 NUM_TRANSITIONS = 4 + 1
+# Gated units of those that are float32 or have more channels: of atoms (three times),
+# the diffusion transformer, single representations (pairformer, confidence), and twice
+# each of the conditioning of pairs and of the noise level.
+NUM_UNITS = 3 + 1 + 2 + 2 * 2
 # Triangle multiplications of the same stacks, each twice; both sides are projected.
 NUM_TRIANGLES = 4 * 2
 # Heads, bias and output of each triangle attention; biases of single attention
@@ -84,6 +88,7 @@ def test_the_whole_model_lowers_with_the_flash_kernel() -> None:
     assert found["calls"] == {
         "flash_attention": NUM_ATTENTIONS,
         "gated_transition": NUM_TRANSITIONS,
+        "gated_unit": NUM_UNITS,
         "project": NUM_PROJECTIONS,
         "project_edges": 2 * NUM_TRIANGLES,
         "update_edges": NUM_TRIANGLES,

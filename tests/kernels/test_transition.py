@@ -7,7 +7,7 @@ import pytest
 
 from kernels import Norm, gated_transition, lowering_for
 from kernels.spec import transition_spec_of
-from kernels.transition_triton import kernel_arrays, plan_launch
+from kernels.transition_triton import is_whole, kernel_arrays, plan_launch
 from tests.kernels.examples import A100, assert_close, normal
 
 
@@ -103,13 +103,45 @@ def test_a_residual_stream_keeps_its_channels() -> None:
         gated_transition(*weights(num_outputs=16), norm=norm())
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    (
+        ((70, 384, 768, 384), "bfloat16"),
+        ((70, 128, 256, 128), "float32"),
+        ((1, 48, 96, 40), "float32"),
+        ((131, 40, 72, 8), "float32"),
+        ((65, 200, 24, 17), "float16"),
+    ),
+    ids=("single", "atom", "one_row", "awkward", "awkward_half"),
+)
+def test_the_gated_unit_agrees_with_the_definition(shape, dtype, interpret) -> None:
+    """Of rows that are too long, or too precise, for one kernel of it all."""
+    x, expand, contract = weights(*shape, dtype=dtype)
+    for products in ("float32", "tf32"):
+        spec = transition_spec_of(x, expand, contract, None, A100)
+        spec = spec._replace(products=products)
+        assert not is_whole(spec)
+        launch = plan_launch(spec)
+        hidden = interpret(
+            "kernels.swiglu",
+            "gated_unit",
+            launch.grid,
+            {"x_ptr": np.asarray(x), "expand_ptr": np.asarray(expand)},
+            {"output_ptr": np.full((shape[0], shape[2]), np.nan, x.dtype)},
+            launch.scalars | launch.constants,
+        )["output_ptr"]
+        identity = jnp.eye(shape[2], dtype=dtype)
+        assert_close(hidden, definition(x, expand, identity))
+
+
 def test_a_backend_that_cannot_run_says_why() -> None:
-    with lowering_for(A100), pytest.raises(ValueError, match="x is float32"):
+    with pytest.raises(ValueError, match="run on NVIDIA GPUs, not on cpu"):
         gated_transition(*weights(), backend="triton")
 
 
-def test_it_traces_for_a_card_with_gradients_and_vmap() -> None:
-    arrays = weights(dtype="bfloat16")
+@pytest.mark.parametrize("dtype", ("bfloat16", "float32"))
+def test_it_traces_for_a_card_with_gradients_and_vmap(dtype) -> None:
+    arrays = weights(dtype=dtype)
     stacked = (jnp.stack([arrays[0]] * 3), *arrays[1:])
 
     def loss(x: jax.Array, expand: jax.Array, contract: jax.Array) -> jax.Array:
