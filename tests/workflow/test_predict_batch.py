@@ -16,11 +16,12 @@ from tests.workflow.campaigns import (
     ROOT,
     TINY,
     job,
+    kill_when,
     make_campaign,
     protein,
     run_campaign,
 )
-from tests.workflow.kill_campaign import tables_of
+from tests.workflow.kill_campaign import repeats_in, tables_of
 from workflow.engine.journal import read_lines
 from workflow.tables import concatenate
 
@@ -111,6 +112,58 @@ def test_items_computed_at_once_have_the_numbers_of_items_computed_alone(
     computed = [row for row in times.to_pylist() if row["phase"] == "compute"]
     spans = sorted((row["start"], row["end"]) for row in computed)
     assert all(end <= start + 1e-6 for (_, end), (start, _) in pairwise(spans))
+
+
+TWELVE = {
+    f"job{i}.json": job(f"job{i}", protein("GSHMKNVTWYCDSEELLKS"[: 8 + i]))
+    for i in range(12)
+}
+POISONED = "job7"
+
+
+def test_twelve_items_four_at_a_time_survive_a_kill_and_one_that_is_poisoned(
+    tmp_path: Path,
+) -> None:
+    """Killed while a group is computed, with damaged features in a group to come."""
+    together, alone = (
+        make_campaign(
+            tmp_path / name,
+            TWELVE,
+            network=TINY,
+            predict={"items_at_once": size, "buckets": [32], "dtype": "float32"},
+        )
+        for name, size in (("together", 4), ("alone", 1))
+    )
+    how = {"environment": QUICK_COMPILE}
+    for folder, step in ((alone, "predict"), (together, "featurise")):
+        result = run_campaign(folder, "--until", step, **how)
+        assert result.returncode == 0, result.stdout + result.stderr
+    (features,) = together.glob(f"results/features/{POISONED}.*")
+    whole = features.read_bytes()
+    features.write_bytes(whole[: len(whole) // 2])
+
+    # Results are committed while the next group is on the device.
+    kill_when(together, "results/predictions/*.parquet", **how)
+    committed = set(positions_in(together))
+    run_campaign(together, "--until", "predict", **how)
+    (path,) = together.glob("logs/predict/*.journal")
+    lines = list(read_lines(path))
+    began = [line for line in lines if line.event == "began"]
+    interrupted = {line.item for line in began} - {
+        line.item for line in lines if line.event == "done"
+    }
+    print(
+        len(committed),
+        sorted(interrupted),
+        [(x.event, x.item, x.together) for x in lines],
+    )
+    assert 1 <= len(committed) < 12
+    assert {line.together for line in began if line.item != POISONED} == {4}
+    assert repeats_in(together) == []
+    expected, found = positions_in(alone), positions_in(together)
+    assert expected.keys() - found.keys() == {f"{POISONED}.1"} and len(expected) == 12
+    for name in found:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-3)
 
 
 def positions_in(folder: Path) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from af3_core.features.buckets import AF3_BUCKETS
@@ -34,6 +35,9 @@ Snakemake's notes on outputs, of all stages of a batch."""
 _FILES_PER_CAMPAIGN = 50
 _FEATURE_BYTES_PER_TOKEN = 4_000
 """Compressed, with a deep alignment."""
+_COMPILED_GB = {256: 1.69, 1024: 3.99, 2048: 7.48, 5120: 32.25, 8192: 68.03}
+"""Device memory by padded tokens: the published network in bfloat16, 5 samples, 16,384
+alignment rows, 4 templates; see benchmarks/results/gpu_compile.md."""
 _PAIR_CHANNELS = {"embeddings": 128, "distogram": 64}
 """Of what can be kept of the trunk."""
 
@@ -188,12 +192,14 @@ def _forecast(bucket: int, batches: list[Batch], costs: CostModel) -> BucketFore
 
 
 def device_memory_gb(bucket: int) -> float:
-    """Device memory of one prediction.
+    """Device memory of one prediction, as the compiler plans it.
 
-    Fits, within 7 %, what AF3Parallel measured for AlphaFold 3
-    on an 80 GB card: 2.8 GB at 257 tokens, 17.2 at 2,053, 69 at 5,123.
+    Between the sizes that were compiled, and beyond them, it grows with the pairs of
+    tokens.
     """
-    return 1.8 + 3.2e-3 * bucket + 2.09e-6 * bucket**2
+    sizes, gigabytes = list(_COMPILED_GB), list(_COMPILED_GB.values())
+    beyond = max(1.0, (bucket / sizes[-1]) ** 2)
+    return beyond * float(np.interp(bucket**2, np.square(sizes), gigabytes))
 
 
 def search_hours(

@@ -1,10 +1,12 @@
 """What a plan is said to take, added up by hand for a few jobs."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.workflow.campaigns import ROOT
 from tests.workflow.planning.test_batching import COSTS, SETTINGS, TARGETS, planned
 from workflow.databases.catalogue import Database, Shard
 from workflow.planning.batching import PlannedJob, plan_batches
@@ -81,9 +83,20 @@ def test_two_files_are_left_of_every_job_with_one_seed_and_some_of_its_batch() -
     assert many.files_at_rest - few.files_at_rest == pytest.approx(2 * 40, abs=30)
 
 
-def test_memory_is_what_was_measured() -> None:
-    for tokens, gigabytes in ((257, 2.8), (2053, 17.2), (5123, 69.0)):
-        assert device_memory_gb(tokens) == pytest.approx(gigabytes, rel=0.07)
+def test_memory_is_what_the_compiler_plans() -> None:
+    lines = (ROOT / "benchmarks/results/gpu_compile.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    planned = {
+        row["tokens"]: row["total_gb"]
+        for row in rows
+        if (row["card"], row["dtype"], row["code"]) == ("h100", "bfloat16", "now")
+    }
+    assert {256, 1024, 2048, 5120, 8192} == set(planned)
+    for tokens, gigabytes in planned.items():
+        assert device_memory_gb(tokens) == pytest.approx(gigabytes, rel=0.02)
+    sizes = [device_memory_gb(tokens) for tokens in range(64, 12_000, 64)]
+    assert sizes == sorted(sizes)
+    assert device_memory_gb(16_384) == pytest.approx(4 * planned[8192], rel=0.02)
 
 
 @pytest.mark.parametrize(
