@@ -152,8 +152,8 @@ def _run(
     check_classes(len(costs), sequences)
     pads = ((0, 0), (_PAD, _LANES))
     padded = np.pad(costs, pads, constant_values=np.int8(_FORBIDDEN))
-    # The last stride may reach beyond the last sequence.
-    residues = np.pad(sequences.residues, (0, pace - 1))
+    # The last stride may reach beyond the last sequence: there is a spare residue.
+    residues = np.ascontiguousarray(sequences.residues)
     starts = np.ascontiguousarray(sequences.starts)
     scores = np.empty(len(starts) - 1, np.uint8)
     _compiled(pace)(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 databases = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Get, count, shard, check and pack the databases that are searched.",
+    help="Get, count, shard, digitise, check and pack what is searched.",
 )
 store = typer.Typer(
     no_args_is_help=True,
@@ -131,6 +131,24 @@ def shard(
     from workflow.databases.__main__ import shard_all
 
     _write(shard_all(table, count, folder, only), new_table)
+
+
+@databases.command()
+def digitise(
+    table: Table,
+    folder: Annotated[Path, typer.Argument(help="Where the digitised files go.")],
+    new_table: Annotated[Path, typer.Argument(help="The table of the result.")],
+    only: Annotated[
+        list[str] | None, typer.Option(help="A database; may be repeated.")
+    ] = None,
+) -> None:
+    """Parse protein databases once for all searches; results and store stay valid.
+
+    A file takes about as much room as its FASTA file, which is no longer needed.
+    """
+    from workflow.databases.__main__ import digitise_all
+
+    _write(digitise_all(table, folder, only), new_table)
 
 
 @databases.command()

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Literal, cast
+from typing import Literal
 
-import numpy as np
-from pyhmmer.easel import Alphabet, DigitalSequenceBlock, TextSequence
+from pyhmmer.easel import Alphabet, TextSequence
 from pyhmmer.plan7 import (
     HMM,
     Alignment,
@@ -31,25 +30,17 @@ from af3_core.search.denormals import flush_denormals
 from af3_core.search.hits import BestHits, Hit, Region
 from af3_core.search.prefilter import SegmentFilter, make_filter
 from af3_core.search.settings import SearchSettings, rna_filters
-from kernels.segments import PackedSequences, pack_sequences
+from af3_core.search.targets import AMINO, Targets
 
 Kind = Literal["protein", "rna", "profile"]
 """What a query is: a protein sequence, an RNA sequence, or a protein profile."""
 _TASKS_PER_THREAD = 2
 _LENGTH_HINT = 100  # of a target; the model is set to each one's own length anyway
 ALPHABETS = {
-    "protein": Alphabet.amino(),
+    "protein": AMINO,
     "rna": Alphabet.rna(),
-    "profile": Alphabet.amino(),
+    "profile": AMINO,
 }
-
-
-@dataclass(frozen=True)
-class _Block:
-    """A part of the database, in HMMER's form and for the segment filter."""
-
-    sequences: DigitalSequenceBlock
-    packed: PackedSequences
 
 
 @dataclass
@@ -62,13 +53,11 @@ class _Search:
     best: BestHits
     first_filter: SegmentFilter | None = None
 
-    def scan(self, block: _Block) -> None:
-        sequences: Any = block.sequences  # whose stub has no alphabet
+    def scan(self, targets: Targets) -> None:
+        chosen = None
         if self.first_filter is not None:
-            kept = self.first_filter.select(block.packed)
-            sequences = DigitalSequenceBlock(
-                sequences.alphabet, [sequences[i] for i in kept]
-            )
+            chosen = self.first_filter.select(targets.packed)
+        sequences = targets.take(chosen)
         self.pipeline.clear()
         found = self.pipeline.search_hmm(self.model, sequences)
         self.best.add(self.read(hit) for hit in found if hit.reported)
@@ -76,7 +65,7 @@ class _Search:
 
 def search_stream(
     queries: Mapping[str, str],
-    blocks: Iterable[DigitalSequenceBlock],
+    blocks: Iterable[Targets],
     settings: SearchSettings,
     *,
     kind: Kind,
@@ -111,8 +100,8 @@ def search_stream(
         flat = [search for of_query in searches.values() for search in of_query]
         earlier: list[Future[None]] = []
         running: list[Future[None]] = []
-        for sequences in blocks:  # is read while the ones before are searched
-            pieces = [_pack(piece) for piece in _split(sequences, copies)]
+        for targets in blocks:  # is read while the ones before are searched
+            pieces = targets.split(copies)
             _wait(earlier)
             earlier = running
             running = [
@@ -124,7 +113,7 @@ def search_stream(
     return {query_id: _join(searches[query_id]) for query_id in queries}
 
 
-def _scan_after(previous: Future[None] | None, search: _Search, piece: _Block) -> None:
+def _scan_after(previous: Future[None] | None, search: _Search, piece: Targets) -> None:
     """Scans when the same search is done with the block before, which began earlier."""
     if previous is not None:
         previous.result()
@@ -134,17 +123,6 @@ def _scan_after(previous: Future[None] | None, search: _Search, piece: _Block) -
 def _wait(tasks: Iterable[Future[None]]) -> None:
     for task in tasks:
         task.result()
-
-
-def _split(block: DigitalSequenceBlock, parts: int) -> list[DigitalSequenceBlock]:
-    pieces = [block[part::parts] for part in range(parts)] if parts > 1 else [block]
-    return cast(list[DigitalSequenceBlock], pieces)
-
-
-def _pack(sequences: DigitalSequenceBlock) -> _Block:
-    return _Block(
-        sequences, pack_sequences([np.asarray(s.sequence) for s in sequences])
-    )
 
 
 def _join(searches: Sequence[_Search]) -> BestHits:

@@ -8,11 +8,11 @@ never shown to HMMER; all others are, so what HMMER reports is the same.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int8, Int64, UInt8
+from jaxtyping import Bool, Float64, Int8, Int16, Int64
 from numpy import ndarray
 from pyhmmer.plan7 import OptimizedProfile
 
-from kernels.segments import PackedSequences
+from kernels.segments import HIGHEST, PackedSequences
 from kernels.segments_cpu import segment_bounds, segment_scores
 
 _STRIPES = 16
@@ -36,22 +36,37 @@ class SegmentFilter:
 
     def select(self, sequences: PackedSequences) -> Int64[ndarray, "kept"]:
         """Indices of the sequences that HMMER has to look at."""
+        lowest = self.lowest_passing(sequences)
         bounds = segment_bounds(self.costs, sequences)
-        candidates = self._passing(bounds, sequences.lengths)
-        among = sequences.take(candidates)
-        scores = segment_scores(self.costs, among)
-        return candidates[self._passing(scores, among.lengths)]
+        candidates = np.flatnonzero(bounds >= lowest)
+        scores = segment_scores(self.costs, sequences.take(candidates))
+        return candidates[scores >= lowest[candidates]]
 
-    def _passing(
-        self, scores: UInt8[ndarray, "s"], lengths: Int64[ndarray, "s"]
-    ) -> Int64[ndarray, "kept"]:
-        """Indices of scores that HMMER may let through; higher ones are among them."""
-        totals, sizes = scores.astype(np.int64), lengths.astype(np.float64)
+    def lowest_passing(self, sequences: PackedSequences) -> Int16[ndarray, "s"]:
+        """For each sequence, the lowest score that HMMER may let through.
+
+        All higher ones are let through as well; 256, which none reaches, if none is.
+        """
+        lengths, inverse = sequences.by_length
+        sizes = lengths.astype(np.float64)
+        below = np.full(len(lengths), -1)
+        above = np.full(len(lengths), HIGHEST + 1)
+        while (above - below > 1).any():
+            middle = (below + above) // 2
+            passes = self._passes(middle, sizes)
+            above = np.where(passes, middle, above)
+            below = np.where(passes, below, middle)
+        return above.astype(np.int16)[inverse]
+
+    def _passes(
+        self, scores: Int64[ndarray, "s"], sizes: Float64[ndarray, "s"]
+    ) -> Bool[ndarray, "s"]:
+        """Whether HMMER may let these scores of sequences of these lengths through."""
         entry = self._entry_costs(sizes)
         # Above this a second segment may add to the first: only HMMER can tell.
-        is_open = totals > entry + self.fixed_cost
-        p_values = self._p_values(totals - 2 * entry - self.fixed_cost, sizes)
-        return np.flatnonzero(is_open | (p_values <= self.max_p_value * _MARGIN))
+        is_open = scores > entry + self.fixed_cost
+        p_values = self._p_values(scores - 2 * entry - self.fixed_cost, sizes)
+        return is_open | (p_values <= self.max_p_value * _MARGIN)
 
     def _entry_costs(self, lengths: Float64[ndarray, "s"]) -> Int64[ndarray, "s"]:
         costs = np.rint(self.units_per_nat * np.log((lengths + 3.0) / 3.0))

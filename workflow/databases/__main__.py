@@ -3,26 +3,33 @@
     python -m workflow.databases make   FOLDER MANIFEST
     python -m workflow.databases shard  MANIFEST COUNT FOLDER NEW_MANIFEST
                                         [--only NAME …]
+    python -m workflow.databases digitise MANIFEST FOLDER NEW_MANIFEST [--only NAME …]
     python -m workflow.databases verify MANIFEST
     python -m workflow.databases pack   SOURCE STORE [--workers N]
 
 `make` reads every FASTA file of a folder once (digest, sequences, residues) and writes
 the manifest. `shard` cuts databases into COUNT files each and writes the manifest of
-the result; what was searched before stays valid. `verify` reads all files again. `pack`
-puts a folder or tar of mmCIF files into one file, which a manifest may name in place
-of the folder; files that cannot be used are left out and listed.
+the result; what was searched before stays valid. `digitise` writes protein databases in
+the form in which they are searched, so that no search has to parse them. `verify` reads
+all files again. `pack` puts a folder or tar of mmCIF files into one file, which a
+manifest may name in place of the folder; files that cannot be used are left out and
+listed.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from af3_core.job import InputError
 from workflow.databases.catalogue import Database, format_manifest, read_manifest
 from workflow.databases.files import make_manifest
-from workflow.databases.shards import shard_database, verify_database
+from workflow.databases.shards import (
+    digitise_database,
+    shard_database,
+    verify_database,
+)
 from workflow.databases.template_store import list_problems, pack_structures
 from workflow.tables import replacing
 
@@ -41,6 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                     arguments.count,
                     arguments.folder,
                     arguments.only,
+                )
+                _write_manifest(databases, arguments.new_manifest)
+            case "digitise":
+                databases = digitise_all(
+                    arguments.manifest, arguments.folder, arguments.only
                 )
                 _write_manifest(databases, arguments.new_manifest)
             case "verify":
@@ -69,6 +81,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     shard.add_argument("folder", type=Path)
     shard.add_argument("new_manifest", type=Path)
     shard.add_argument("--only", nargs="+", metavar="NAME")
+    digitise = commands.add_parser("digitise")
+    digitise.add_argument("manifest", type=Path)
+    digitise.add_argument("folder", type=Path)
+    digitise.add_argument("new_manifest", type=Path)
+    digitise.add_argument("--only", nargs="+", metavar="NAME")
     commands.add_parser("verify").add_argument("manifest", type=Path)
     pack = commands.add_parser("pack")
     pack.add_argument("source", type=Path)
@@ -93,17 +110,42 @@ def shard_all(
     Raises:
         InputError: `only` names one that is not there; see `shard_database`.
     """
+    return [
+        shard_database(database, folder, count)
+        if database.role != "structures" and is_chosen
+        else database
+        for database, is_chosen in _choose(table, only)
+    ]
+
+
+def digitise_all(
+    table: Path, folder: Path, only: Sequence[str] | None
+) -> list[Database]:
+    """Digitises the protein databases of a table that HMMER searches, or some of them.
+
+    Raises:
+        InputError: `only` names one that is not there or cannot be; see
+            `digitise_database`.
+    """
+    found = []
+    for database, is_chosen in _choose(table, only):
+        if only and is_chosen and not database.may_be_packed:
+            allowed = "a protein database that HMMER's tools search"
+            raise InputError(str(table), "--only", database.name, allowed)
+        is_digitised = is_chosen and database.may_be_packed
+        found.append(digitise_database(database, folder) if is_digitised else database)
+    return found
+
+
+def _choose(table: Path, only: Sequence[str] | None) -> Iterator[tuple[Database, bool]]:
+    """The databases of a table, and whether each is among those that are named."""
     databases = read_manifest(table)
     names = [database.name for database in databases]
     for name in only or ():
         if name not in names:
             raise InputError(str(table), "--only", name, ", ".join(names))
-    return [
-        shard_database(database, folder, count)
-        if database.role != "structures" and (only is None or database.name in only)
-        else database
-        for database in databases
-    ]
+    for database in databases:
+        yield database, only is None or database.name in only
 
 
 def _verify(manifest: Path) -> None:

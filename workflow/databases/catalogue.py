@@ -25,18 +25,28 @@ TOOLS = {
 """Tools that serve each role, the default first."""
 SEARCHED = ("unpaired", "paired", "rna")
 """Roles whose databases sequences are searched against."""
+PACKED = ".packed"
+"""Ending of a database's digitised form; see `workflow.databases.packed`."""
+_READ_PACKED = ("jackhmmer", "hmmsearch")
+"""Tools that search the digitised form; the others want FASTA."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One FASTA file of a database, as it was when the manifest was made."""
+    """One file of a database, FASTA or digitised, as its manifest has it."""
 
     path: Path
     digest: str
-    """SHA-256 of the file, 64 hex digits."""
+    """SHA-256 of the FASTA file, 64 hex digits."""
     bytes: int
+    """Of the file at `path`."""
     sequences: int
     residues: int
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is digitised already."""
+        return self.path.suffix == PACKED
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,11 @@ class Database:
     def kind(self) -> Literal["protein", "rna"]:
         """Molecule type of its sequences: protein or rna."""
         return "rna" if self.role == "rna" else "protein"
+
+    @property
+    def may_be_packed(self) -> bool:
+        """Whether its tool searches the digitised form."""
+        return self.tool in _READ_PACKED
 
     @property
     def path(self) -> Path:
@@ -167,6 +182,8 @@ def _parse_row(row: dict[str, str], manifest: Path, number: int) -> Database:
         sequences=int(numbers["sequences"]),
         residues=int(numbers["residues"]),
     )
+    if shard.is_packed and row["tool"] not in _READ_PACKED:
+        raise refuse("path", f"FASTA for the tool {row['tool']}")
     return Database(
         name=row["name"],
         role=roles[row["role"]],

@@ -21,7 +21,9 @@ from pyhmmer.easel import Alphabet, DigitalSequenceBlock, SequenceFile
 
 from af3_core.job import InputError
 from af3_core.search.settings import Role
-from workflow.databases.catalogue import TOOLS, Database, Shard
+from af3_core.search.targets import DigitalTargets, Targets
+from workflow.databases.catalogue import PACKED, TOOLS, Database, Shard
+from workflow.databases.packed import count_packed, read_packed
 from workflow.databases.template_store import PackedStructures, Readable
 
 BLOCK_BYTES = 16 << 20
@@ -240,13 +242,24 @@ def _checked(records: bytes, path: Path) -> bytes:
     return records
 
 
-def read_blocks(shard: Shard, alphabet: Alphabet) -> Iterator[DigitalSequenceBlock]:
-    """The digitised sequences of a shard, a few megabytes at a time.
+def read_targets(shard: Shard, alphabet: Alphabet) -> Iterator[Targets]:
+    """The sequences of a shard for a search, a few megabytes at a time.
 
     Raises:
         InputError: the file is not the one of the manifest. That is certain only when
             all has been read, so nothing may be kept of a stream that was not read to
             its end.
+    """
+    if shard.is_packed:
+        return read_packed(shard)
+    return map(DigitalTargets, read_blocks(shard, alphabet))
+
+
+def read_blocks(shard: Shard, alphabet: Alphabet) -> Iterator[DigitalSequenceBlock]:
+    """The sequences of a FASTA file, digitised, a few megabytes at a time.
+
+    Raises:
+        InputError: see `read_targets`.
     """
     digest = hashlib.sha256()
     for records in read_records(shard.path):
@@ -277,7 +290,11 @@ def require_unchanged(database: Database, marks: Path) -> None:
         mark = marks / f"{shard.digest[:32]}-{status.st_mtime_ns}"
         if status.st_mtime <= database.known_at or mark.exists():
             continue
-        found = _digest_file(shard.path)
+        found = (
+            count_packed(shard.path).digest
+            if shard.is_packed
+            else _digest_file(shard.path)
+        )
         if found != shard.digest:
             raise _changed(shard, found, f"SHA-256 {shard.digest}")
         with contextlib.suppress(OSError):  # then the next search reads it again
@@ -317,11 +334,13 @@ def digitise(records: bytes, alphabet: Alphabet, path: Path) -> DigitalSequenceB
 
 
 def count_file(path: Path, role: Role) -> Shard:
-    """Digest and sizes of a FASTA file.
+    """Digest and sizes of a FASTA file, or of a digitised one.
 
     Raises:
-        InputError: there is a record that a search would stop at.
+        InputError: there is a record that a search would stop at, or damage.
     """
+    if path.suffix == PACKED:
+        return count_packed(path)
     return count_records(read_records(path), path, role)
 
 
@@ -465,7 +484,7 @@ def _is_fasta(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(1) == b">"
     is_named = path.suffix in _SUFFIXES or _SHARD_NAME.search(path.name) is not None
-    return is_named and path.suffix not in _COMPRESSED and path.is_file()
+    return is_named and path.suffix not in (*_COMPRESSED, PACKED) and path.is_file()
 
 
 def find_role(file_name: str) -> tuple[str, Role]:

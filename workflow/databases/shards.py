@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from af3_core.job import InputError
-from workflow.databases.catalogue import Database
+from af3_core.search.targets import AMINO
+from workflow.databases.catalogue import PACKED, Database, Shard
 from workflow.databases.files import (
     BLOCK_BYTES,
     count_file,
     make_structures,
+    read_blocks,
     read_records,
 )
+from workflow.databases.packed import count_packed, write_packed
 from workflow.tables import replacing
 
 MAX_SHARDS = 99_999
@@ -40,6 +43,9 @@ def shard_database(database: Database, folder: Path, count: int) -> Database:
     if not 1 <= count <= min(num_sequences, MAX_SHARDS):
         allowed = f"1 to {min(num_sequences, MAX_SHARDS)} for {database.name}"
         raise InputError(str(database.path), "shards", count, allowed)
+    if any(shard.is_packed for shard in database.shards):
+        allowed = "FASTA; cut it first, and digitise the shards"
+        raise InputError(str(database.path), "shards", "a digitised database", allowed)
     stem = database.path.name.partition("-00000-of-")[0]
     paths = [folder / shard_name(stem, i, count) for i in range(count)]
     whole = hashlib.sha256()
@@ -91,6 +97,33 @@ def _require_no_empty(files: Sequence[BinaryIO], database: Database) -> None:
             raise InputError(
                 str(database.path), "sequences", "an empty shard", "a sequence each"
             )
+
+
+def digitise_database(database: Database, folder: Path) -> Database:
+    """Writes the digitised form of every file of a database.
+
+    Its digest and sizes stay those of the FASTA files, and so does what the search
+    store knows of it. What is there already, and whole, is kept.
+
+    Raises:
+        InputError: a file has changed, or damage in one that is there.
+        OSError: the folder cannot be written.
+    """
+    return replace(
+        database,
+        shards=tuple(_digitise(shard, folder) for shard in database.shards),
+        known_at=math.inf,
+    )
+
+
+def _digitise(shard: Shard, folder: Path) -> Shard:
+    if shard.is_packed:
+        return shard
+    path = folder / f"{shard.path.name}{PACKED}"
+    if not path.is_file() or count_packed(path).digest != shard.digest:
+        with replacing(path) as temporary:
+            write_packed(read_blocks(shard, AMINO), shard, temporary)
+    return replace(shard, path=path, bytes=path.stat().st_size)
 
 
 def verify_database(database: Database) -> None:

@@ -23,7 +23,7 @@ from af3_core.search.hits import BestHits, select_rows
 from af3_core.search.hmmer import ALPHABETS, search_stream
 from af3_core.search.settings import SearchSettings
 from workflow.databases.catalogue import Database, Shard, with_role
-from workflow.databases.files import VERIFIED, read_blocks, require_unchanged
+from workflow.databases.files import VERIFIED, read_targets, require_unchanged
 from workflow.needs import sequence_id
 from workflow.searching.hit_tables import (
     hits_table,
@@ -172,7 +172,7 @@ class _Run:
         self, sequences: Sequence[str], shard: Shard
     ) -> dict[str, BestHits]:
         shard = stage(shard, self.stage_to) if self.stage_to else shard
-        blocks = read_blocks(shard, ALPHABETS[self.database.kind])
+        blocks = read_targets(shard, ALPHABETS[self.database.kind])
         if self.database.tool != "mmseqs":
             return search_stream(
                 {sequence: sequence for sequence in sequences},

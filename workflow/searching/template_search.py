@@ -26,7 +26,7 @@ from af3_core.search.templates import (
     read_hit,
 )
 from workflow.databases.catalogue import Database
-from workflow.databases.files import VERIFIED, read_blocks, require_unchanged
+from workflow.databases.files import VERIFIED, read_targets, require_unchanged
 from workflow.databases.template_store import Structures, chain_text, open_structures
 from workflow.needs import sequence_id
 from workflow.searching.sequences import HMMER
@@ -133,7 +133,7 @@ def _search(
         return
     found = search_stream(
         profiles,
-        (b for shard in shards for b in read_blocks(shard, ALPHABETS["profile"])),
+        (t for shard in shards for t in read_targets(shard, ALPHABETS["profile"])),
         TEMPLATE_SEARCH,
         kind="profile",
         z=databases.sequences.z,

@@ -3,7 +3,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from pyhmmer.easel import DigitalSequenceBlock, SequenceFile
+from pyhmmer.easel import SequenceFile
 
 from af3_core.msa import Msa, parse_a3m
 from af3_core.search.alignment import protein_alignment, rna_alignment
@@ -11,6 +11,7 @@ from af3_core.search.hits import select_rows
 from af3_core.search.hmmer import ALPHABETS, search_stream
 from af3_core.search.profile import align_insertions, build_profile
 from af3_core.search.settings import TEMPLATE_SEARCH, SearchSettings, settings_for
+from af3_core.search.targets import DigitalTargets
 from tests.hmmer_programs import (
     Alignment,
     read_fasta,
@@ -26,10 +27,10 @@ UNIREF90 = settings_for("uniref90", "unpaired", "jackhmmer")
 RNA = settings_for("rfam", "rna", "nhmmer")
 
 
-def read_blocks(path: Path, kind: str, size: int) -> Iterable[DigitalSequenceBlock]:
+def read_blocks(path: Path, kind: str, size: int) -> Iterable[DigitalTargets]:
     with SequenceFile(path, "fasta", digital=True, alphabet=ALPHABETS[kind]) as file:
         while block := file.read_block(sequences=size):
-            yield block
+            yield DigitalTargets(block)
 
 
 def search(
