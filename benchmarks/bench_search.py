@@ -1,14 +1,14 @@
 """What a search costs, against one jackhmmer process per query.
 
     python -m benchmarks.bench_search throughput QUERIES.fasta DATABASE.fasta
-        [--counts 1 10 100] [--times 1 10] [--threads 2]
+        [--counts 1 10 100] [--times 1 10] [--threads 2] [--fasta]
     python -m benchmarks.bench_search memory [--homologs 200000] [--keep 10000]
 
 `throughput` searches the first so many queries, shuffled, in our way (one batch, one
 process, start-up included) and in AlphaFold 3's (jackhmmer once per query, one after
-the other, same flags, same cores) and compares all alignments. Counting and digesting
-the database, which is done once, is in neither. With `--times 10` the database is
-enlarged by nine shuffled copies of itself.
+the other, same flags, same cores) and compares all alignments. Counting and digitising
+the database, which is done once, is in neither; with `--fasta` ours parses the FASTA
+file. With `--times 10` the database is enlarged by nine shuffled copies of itself.
 Debian's package mmseqs2-examples has 500 queries and 20,000 sequences.
 
 `memory` plants homologs of one query and asks for the best of them.
@@ -25,10 +25,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
+
+import numpy as np
 
 from af3_core.msa import Msa, format_a3m
 from af3_core.search.alignment import protein_alignment
@@ -37,7 +39,8 @@ from af3_core.search.hmmer import ALPHABETS, search_stream
 from af3_core.search.settings import SearchSettings, settings_for
 from tests.hmmer_programs import read_fasta, read_stockholm
 from workflow.databases.catalogue import Shard
-from workflow.databases.files import count_file, read_blocks
+from workflow.databases.files import count_file, database_of, read_targets
+from workflow.databases.shards import digitise_database
 
 RESULTS = Path(__file__).parent / "results"
 # The package's command is a script that unpacks the program at every start.
@@ -69,13 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     throughput.add_argument("--counts", type=int, nargs="+", default=[1, 10, 100])
     throughput.add_argument("--times", type=int, nargs="+", default=[1, 10])
     throughput.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    throughput.add_argument("--fasta", action="store_true", help="not digitised")
     memory = commands.add_parser("memory")
     memory.add_argument("--homologs", type=int, default=200_000)
     memory.add_argument("--keep", type=int, default=10_000)
     memory.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     ours = commands.add_parser("ours")
     ours.add_argument("queries", type=Path)
-    ours.add_argument("database", type=Path)
     ours.add_argument("results", type=Path)
     ours.add_argument("--keep", type=int, default=SETTINGS.max_sequences)
     ours.add_argument("--shard", required=True, help="digest and sizes, as JSON")
@@ -113,10 +116,11 @@ def run_throughput(arguments: argparse.Namespace, scratch: Path) -> Iterable[str
     yield "| --- | --: | --: | --: | --: | --: | --: | --: | --- |"
     for times in arguments.times:
         database = enlarge(arguments.database, times, scratch)
-        size = f"{count_file(database, 'unpaired').sequences:,} sequences"
+        shard = prepare(database, scratch, digitised=not arguments.fasta)
+        size = f"{shard.sequences:,} sequences"
         for count in arguments.counts:
             batch = queries[:count]
-            ours, found = measure_ours(batch, database, scratch, arguments.threads)
+            ours, found = measure_ours(batch, shard, scratch, arguments.threads)
             theirs, wanted = measure_jackhmmer(
                 batch, database, scratch, arguments.threads
             )
@@ -129,26 +133,40 @@ def run_throughput(arguments: argparse.Namespace, scratch: Path) -> Iterable[str
             )
 
 
+def prepare(database: Path, scratch: Path, *, digitised: bool) -> Shard:
+    """A FASTA file counted and, if so wanted, digitised."""
+    shard = count_file(database, "unpaired")
+    if not digitised:
+        return shard
+    whole = database_of("uniref90", "unpaired", [shard], shard.digest)
+    return digitise_database(whole, scratch / "digitised").shards[0]
+
+
 def enlarge(database: Path, times: int, scratch: Path) -> Path:
     """The database and copies of it with the residues of each sequence shuffled."""
     if times == 1:
         return database
-    rng, path = random.Random(2), scratch / f"times_{times}.fasta"
-    records = read_fasta(database)
-    with path.open("w") as file:
-        for copy in range(times):
-            for header, sequence in records:
-                letters = list(sequence)
-                if copy:
-                    rng.shuffle(letters)
-                    header = f"shuffled_{copy}_{header}"
-                file.write(f">{header}\n{''.join(letters)}\n")
+    path = scratch / f"times_{times}.fasta"
+    with path.open("wb") as file:
+        file.writelines(shuffled(read_fasta(database), times))
     return path
+
+
+def shuffled(records: Sequence[tuple[str, str]], times: int) -> Iterator[bytes]:
+    """Records of FASTA: those given, then copies of them."""
+    rng = np.random.default_rng(2)
+    for copy in range(times):
+        for header, sequence in records:
+            letters = np.frombuffer(bytearray(sequence, "ascii"), np.uint8)
+            if copy:
+                letters = rng.permutation(letters)
+                header = f"shuffled_{copy}_{header}"
+            yield b">%b\n%b\n" % (header.encode(), letters.tobytes())
 
 
 def measure_ours(
     queries: Sequence[str],
-    database: Path,
+    shard: Shard,
     scratch: Path,
     threads: int,
     *,
@@ -156,13 +174,13 @@ def measure_ours(
 ) -> tuple[Cost, list[str]]:
     """Our batch, in a process of its own."""
     fasta, results = scratch / "batch.fasta", scratch / "batch.json"
-    shard = {**asdict(count_file(database, "unpaired")), "path": str(database)}
+    sizes = {**asdict(shard), "path": str(shard.path)}
     fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(queries)))
     command = [
         *(sys.executable, "-m", "benchmarks.bench_search", "ours"),
-        *(str(fasta), str(database), str(results)),
+        *(str(fasta), str(results)),
         *("--threads", str(threads), "--keep", str(keep)),
-        *("--shard", json.dumps(shard)),
+        *("--shard", json.dumps(sizes)),
     ]
     cost = measure(command)
     return cost, json.loads(results.read_text())
@@ -172,11 +190,11 @@ def search_ours(arguments: argparse.Namespace) -> None:
     """What the measured process does: alignments of all queries, as A3M."""
     queries = dict(read_fasta(arguments.queries))
     sizes = json.loads(arguments.shard)
-    shard = Shard(**{**sizes, "path": arguments.database})
+    shard = Shard(**{**sizes, "path": Path(sizes["path"])})
     settings = SearchSettings(max_sequences=arguments.keep)
     found = search_stream(
         queries,
-        read_blocks(shard, ALPHABETS["protein"]),
+        read_targets(shard, ALPHABETS["protein"]),
         settings,
         kind="protein",
         z=float(shard.sequences),
@@ -240,8 +258,9 @@ def run_memory(arguments: argparse.Namespace, scratch: Path) -> Iterable[str]:
     query = next(s for n, s in read_fasta(QUERIES) if n == "ubiquitin")
     database = scratch / "planted.fasta"
     plant(query, arguments.homologs, database)
+    shard = prepare(database, scratch, digitised=True)
     ours, found = measure_ours(
-        [query], database, scratch, arguments.threads, keep=arguments.keep
+        [query], shard, scratch, arguments.threads, keep=arguments.keep
     )
     theirs, wanted = measure_jackhmmer(
         [query], database, scratch, arguments.threads, keep=arguments.keep
