@@ -202,7 +202,7 @@ def interpret(profiles: Profiles, packed: PackedSequences) -> np.ndarray:
             "kernels.sweep",
             "sweep_segments",
             planned.grid,
-            kernel_arrays(tables, words, starts),
+            {k: np.asarray(x) for k, x in kernel_arrays(tables, words, starts).items()},
             {"best_ptr": best},
             planned.scalars | planned.constants,
         )

@@ -82,7 +82,7 @@ def run(
         # Rows of this layout only, one after the other.
         is_query = tables.rows >= 0
         rows = np.where(is_query, np.cumsum(is_query) - 1, -1).astype(np.int32)
-        arrays["rows_ptr"] = rows
+        arrays["rows_ptr"] = jnp.asarray(rows)
         num_rows = int(is_query.sum())
         parts.append(sweep(arrays, tables.layout, num_rows, spec.device))
         order.append(tables.rows[is_query])
@@ -122,37 +122,57 @@ def plan_launch(layout: Layout, num_groups: int, num_targets: int) -> Launch:
 
 
 def kernel_arrays(
-    tables: Tables, words: UInt32[ndarray, "w"], starts: Int32[ndarray, "bounds"]
-) -> dict[str, ndarray]:
+    tables: Tables, words: UInt32[Array, "w"], starts: Int32[ndarray, "bounds"]
+) -> dict[str, Array]:
     """The arguments under the kernel's names for them."""
     return {
-        "scores_ptr": tables.scores,
+        "scores_ptr": jnp.asarray(tables.scores),
         "letters_ptr": words,
-        "starts_ptr": starts,
-        "groups_ptr": tables.groups,
-        "rows_ptr": tables.rows,
+        "starts_ptr": jnp.asarray(starts),
+        "groups_ptr": jnp.asarray(tables.groups),
+        "rows_ptr": jnp.asarray(tables.rows),
     }
 
 
 def pack_words(
     targets: PackedSequences,
-) -> tuple[UInt32[ndarray, "w"], Int32[ndarray, "bounds"]]:
+) -> tuple[UInt32[Array, "w"], Int32[ndarray, "bounds"]]:
     """Targets in whole words of residues, and the word with which each begins.
 
     Both are as long as one of few sizes, so that few programs are compiled: behind the
-    last target follow empty ones.
+    last target follow empty ones. Residues are spread by the device, which has a
+    hundred times the host's bandwidth.
     """
-    lengths = targets.lengths
-    num_words = -(-lengths // PER_WORD)
-    ends = np.cumsum(num_words)
-    total = int(ends[-1]) if len(ends) else 0
-    starts = np.full(_round_up(len(lengths)) + 1, total, np.int32)
-    starts[: len(lengths)] = ends - num_words
-    padded = np.full(_round_up(total) * PER_WORD, CLASSES - 1, np.uint8)
-    shift = np.repeat(starts[: len(lengths)] * PER_WORD - targets.starts[:-1], lengths)
-    first, last = targets.starts[0], targets.starts[-1]
-    padded[np.arange(first, last) + shift] = targets.residues[first:last]
-    return padded.view(np.uint32), starts
+    first, last = int(targets.starts[0]), int(targets.starts[-1])
+    count, lengths = len(targets.lengths), targets.lengths
+    ends = np.cumsum(-(-lengths // PER_WORD))
+    num_words = int(ends[-1]) if count else 0
+    starts = np.full(_round_up(count) + 1, num_words, np.int32)
+    starts[1 : count + 1] = ends
+    starts[0] = 0
+    num_places = _round_up(num_words) * PER_WORD
+    residues = np.zeros(_round_up(last - first), np.uint8)
+    residues[: last - first] = targets.residues[first:last]
+    # What follows the last residue goes beyond the last place, and is dropped.
+    shifts = np.full(len(starts), num_places, np.int32)
+    shifts[:count] = starts[:count] * PER_WORD - (targets.starts[:-1] - first)
+    repeats = np.zeros(len(starts), np.int32)
+    repeats[:count], repeats[-1] = lengths, len(residues) - (last - first)
+    return _spread(residues, shifts, repeats, num_places), starts
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _spread(
+    residues: UInt8[Array | ndarray, "n"],
+    shifts: Int32[Array | ndarray, "bounds"],
+    repeats: Int32[Array | ndarray, "bounds"],
+    num_places: int,
+) -> UInt32[Array, "w"]:
+    shift = jnp.repeat(shifts, repeats, total_repeat_length=residues.shape[0])
+    places = jnp.arange(residues.shape[0], dtype=jnp.int32) + shift
+    empty = jnp.full(num_places, CLASSES - 1, jnp.uint8)
+    letters = empty.at[places].set(residues, mode="drop", unique_indices=True)
+    return jax.lax.bitcast_convert_type(letters.reshape(-1, PER_WORD), jnp.uint32)
 
 
 def make_tables(profiles: Profiles) -> Iterator[Tables]:

@@ -48,7 +48,7 @@ def interpreted(
             "kernels.sweep",
             "sweep_segments",
             launch.grid,
-            kernel_arrays(tables, words, starts),
+            {k: np.asarray(x) for k, x in kernel_arrays(tables, words, starts).items()},
             {"best_ptr": np.zeros(shape, np.uint8)},
             launch.scalars | launch.constants,
         )["best_ptr"]
