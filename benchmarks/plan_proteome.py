@@ -54,9 +54,10 @@ main(sys.argv[1:])
 
 @dataclass(frozen=True)
 class Usage:
-    """Wall time, s, and peak memory, bytes, of a process."""
+    """Wall time and processor time, s, and peak memory, bytes, of a process."""
 
     seconds: float
+    processor: float
     memory: int
     output: str
 
@@ -123,7 +124,9 @@ def _run(folder: Path, *arguments: str) -> Usage:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{arguments} failed:\n{output[-3000:]}")
-    return Usage(time.perf_counter() - began, 1024 * usage.ru_maxrss, output)
+    processor = usage.ru_utime + usage.ru_stime
+    seconds = time.perf_counter() - began
+    return Usage(seconds, processor, 1024 * usage.ru_maxrss, output)
 
 
 def _parsed_in(usage: Usage) -> float:

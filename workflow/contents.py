@@ -56,7 +56,9 @@ def weights_digest(checkpoint: Path, files: Files) -> str:
 
     parts, config = find_parts(checkpoint), config_path(checkpoint)
     files.note(config)
-    files.note(parts[0].parent)
+    if parts != [checkpoint]:
+        # A further part, or another model, would count.
+        files.note(parts[0].parent)
     return digest_of(
         [files.digest(part) for part in parts],
         files.digest(config) if config.is_file() else None,

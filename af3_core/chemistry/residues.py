@@ -1,5 +1,8 @@
 """Residues of polymers: component codes, residue classes, names of chain types."""
 
+from functools import lru_cache
+from itertools import repeat
+
 from af3_core.chemistry.residue_letters import LETTER_OF_COMPONENT, residue_letters
 from af3_core.job import ChainKind, Polymer, PolymerKind
 
@@ -72,12 +75,18 @@ CHAIN_TYPES: dict[ChainKind, str] = {
 
 def residue_codes(polymer: Polymer) -> tuple[str, ...]:
     """Returns the component code of every residue, modifications applied."""
-    standard = CODES_BY_KIND[polymer.kind]
-    unknown = UNKNOWN_CODE[polymer.kind]
-    codes = [standard.get(letter, unknown) for letter in polymer.sequence]
+    if not polymer.modifications:
+        return _standard_codes(polymer.kind, polymer.sequence)
+    codes = list(_standard_codes(polymer.kind, polymer.sequence))
     for modification in polymer.modifications:
         codes[modification.position - 1] = modification.code
     return tuple(codes)
+
+
+@lru_cache(maxsize=8192)
+def _standard_codes(kind: PolymerKind, sequence: str) -> tuple[str, ...]:
+    """Remembered, for the chains of a screen come back in thousands of jobs."""
+    return tuple(map(CODES_BY_KIND[kind].get, sequence, repeat(UNKNOWN_CODE[kind])))
 
 
 def query_sequence(polymer: Polymer) -> str:
@@ -90,6 +99,9 @@ def query_sequence(polymer: Polymer) -> str:
     Inosine is searched as I, as in AlphaFold 3, and is N among the features; so are
     letters that HMMER has no nucleotide for, which stop AlphaFold 3's search.
     """
+    is_standard = CODES_BY_KIND[polymer.kind].keys() >= set(polymer.sequence)
+    if is_standard and not polymer.modifications:
+        return polymer.sequence
     return _letters(residue_codes(polymer), polymer.kind, _NUCLEOTIDES_OF_HMMER)
 
 

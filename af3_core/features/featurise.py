@@ -47,7 +47,8 @@ def count_tokens(
     """
     chains = chains_of(job)
     is_plain = not job.bonds and all(
-        chain.is_polymer and all(is_one_token(code, chain.kind) for code in chain.codes)
+        chain.is_polymer
+        and all(is_one_token(code, chain.kind) for code in set(chain.codes))
         for chain in chains
     )
     num_residues = sum(len(c.codes) for c in chains if not is_unknown(c))

@@ -1,19 +1,35 @@
 """Screens from a few lines of YAML to their answer, with the smallest network."""
 
+import os
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 
 from af3_core.contracts import JOBS, PROVENANCE, SCREEN
+from tests.af3_core.inputs.screen_examples import make_folder, requests
 from tests.workflow.campaigns import NEVER_RUN, TINY, make_campaign, run_campaign
+from workflow import digests
 from workflow.campaign import Campaign
 from workflow.cli import main
-from workflow.plan import make_plan
+from workflow.plan import current_plan, make_plan, write_plan
 from workflow.planning.forecast import read_forecast
 from workflow.settings import read_settings
 from workflow.tables import read_rows, read_table
 
+NUM_JOBS = {
+    "pulldown": 14,
+    "all": 15,
+    "alphapulldown": 6,
+    "copies": 10,
+    "regions": 6,
+    "ligands": 5,
+    "dna": 2,
+    "details": 1,
+    "server": 1,
+    "pools": 1,
+}
+"""Of the ten requests of docs/screens.md, of the files in `screen_examples`."""
 _DEFINE = "define:\n" + "".join(
     f"  {name}: {{protein: {sequence}, msa: none, templates: none}}\n"
     for name, sequence in {
@@ -158,3 +174,36 @@ def test_each_chain_of_a_screen_is_searched_once(
     databases = {batch.database for batch in made.plan.search.values()}
     assert len(set(searched)) == 25
     assert len(searched) == 25 * len(databases)
+
+
+@pytest.mark.parametrize("name", sorted(requests()))
+def test_every_request_of_the_page_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = make_campaign(tmp_path / "c", {}, network=NEVER_RUN)
+    make_folder(folder)
+    (folder / "screen.yaml").write_text(requests()[name], encoding="utf-8")
+    config = (folder / "config.yaml").read_text(encoding="utf-8")
+    config = config.replace("- inputs", "- screen.yaml")
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
+    monkeypatch.chdir(folder)
+    made = make_plan(Campaign(), read_settings(Path("config.yaml")), None)
+    assert made.refusals == []
+    assert len(made.jobs) == NUM_JOBS[name]
+    [sentence] = made.forecast.screens
+    assert "screen" in sentence
+
+
+def test_a_plan_stays_when_folders_are_made_beside_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_campaign(tmp_path / "c", {"s.yaml": _PULLDOWN}, network=NEVER_RUN)
+    for path in (*folder.iterdir(), *(folder / "inputs").iterdir()):
+        os.utime(path, ns=(0, 0))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(digests, "_SETTLED_NS", 0)
+    settings = read_settings(Path("config.yaml"))
+    write_plan(Campaign(), settings)
+    (folder / "logs").mkdir()
+    monkeypatch.setattr("workflow.plan.make_plan", None)
+    assert current_plan(Campaign(), settings).jobs

@@ -2,7 +2,8 @@
 
 import pytest
 
-from af3_core.chemistry.residues import query_sequence
+from af3_core.chemistry.residue_letters import residue_letters
+from af3_core.chemistry.residues import CODES_BY_KIND, query_sequence, residue_codes
 from af3_core.job import Modification, Polymer, PolymerKind
 
 
@@ -25,3 +26,12 @@ def test_a_chain_is_searched_with_the_letters_of_its_residues(
 ) -> None:
     changes = tuple(Modification(*pair) for pair in modifications.items())
     assert query_sequence(Polymer(kind, ("A",), sequence, changes)) == query
+
+
+@pytest.mark.parametrize("kind", ["protein", "rna", "dna"])
+def test_standard_letters_stand_for_themselves(kind: PolymerKind) -> None:
+    sequence = "".join(CODES_BY_KIND[kind])
+    polymer = Polymer(kind, ("A",), sequence)
+    assert query_sequence(polymer) == sequence
+    assert residue_codes(polymer) == tuple(CODES_BY_KIND[kind].values())
+    assert residue_letters(residue_codes(polymer), unknown="?") == sequence
