@@ -61,8 +61,9 @@ fmt: dev ## Format
 	@$(BIN)/ruff format .
 	@$(BIN)/snakefmt Snakefile rules
 
-pins: dev ## Write conda's environments and NOTICE from the lock file
+pins: dev ## Write what comes from the lock file and the settings: conda, NOTICE, schema
 	@$(BIN)/python envs/write.py
+	@$(BIN)/python -m workflow.schema > config/schema.json
 
 docs: dev ## The documentation site, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -8,16 +8,13 @@
 # results/alphafold3  AlphaFold 3's own folder layout          results/report.html  open this first
 
 import json
-import os
-import sys
-from pathlib import Path
 
 from snakemake.utils import min_version
 
 from workflow import resources
 from workflow.campaign import Campaign
 from workflow.dag import attempt_number, look
-from workflow.installation import PACKAGES
+from workflow.installation import lead_steps_here
 from workflow.settings import check_settings
 
 min_version("9.27")
@@ -27,11 +24,7 @@ if not config:
     configfile: "config/config.yaml"
 
 
-# Steps run as `python -m workflow.…` with the interpreter that runs Snakemake, or with
-# that of a conda environment, which has all packages but ours.
-os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-os.environ["PYTHONPATH"] = f"{PACKAGES}:{os.environ.get('PYTHONPATH', '')}"
-
+lead_steps_here()
 SETTINGS = check_settings(config, source="config")
 LIMITS = resources.read_limits(workflow.resource_settings)
 BATCHES = look(Campaign(), SETTINGS, LIMITS, is_main_process=workflow.is_main_process)

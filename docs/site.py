@@ -68,24 +68,23 @@ def _fenced(text: str) -> str:
 
 
 def settings_page() -> str:
-    """Every setting: type and default by the code, meaning by the manual."""
-    from workflow.settings import Settings
+    """Every setting: what it may be, its default and its meaning."""
+    from workflow.schema import settings_schema
 
-    manual = (ROOT / "config/config.yaml").read_text(encoding="utf-8")
     rows = "\n".join(
-        f"| `{key}` | {kind} | {default} |"
-        for key, kind, default in _settings(Settings.model_json_schema(), "")
+        f"| `{key}` | {kind} | {default} | {meaning} |"
+        for key, kind, default, meaning in _settings(settings_schema(), "")
     )
     return (
         "# Settings\n\nThe configuration of a campaign, `config.yaml` in its folder."
         " `foldmill init` writes it, `foldmill check` looks it over.\n\n"
-        f"| key | values | default |\n| --- | --- | --- |\n{rows}\n\n"
-        f"## The manual\n\nThe demo's configuration, every key explained:\n\n"
-        f"````yaml\n{manual}````\n"
+        "The same as a [JSON schema](../../config/schema.json), by which editors check"
+        " the file while it is written.\n\n"
+        f"| key | values | default | meaning |\n| --- | --- | --- | --- |\n{rows}\n"
     )
 
 
-def _settings(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, str]]:
+def _settings(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, ...]]:
     blocks = schema.get("$defs", {})
     for name, field in schema["properties"].items():
         reference = field.get("$ref", "").rpartition("/")[2]
@@ -93,7 +92,8 @@ def _settings(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, s
             yield from _settings({**blocks[reference], "$defs": blocks}, f"{name}.")
             continue
         default = json.dumps(field["default"]) if "default" in field else "–"
-        yield f"{prefix}{name}", _values(field), f"`{default}`"
+        meaning = field["description"].replace("|", "&#124;")
+        yield f"{prefix}{name}", _values(field), f"`{default}`", meaning
 
 
 def _values(field: dict[str, Any]) -> str:

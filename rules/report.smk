@@ -5,12 +5,32 @@ rule collect:
         room=BATCHES.room_for_tables,
         outcomes=BATCHES.outcomes,
     output:
-        scores="results/tables/scores.parquet",
-        interfaces="results/tables/interfaces.parquet",
-        screen="results/tables/screen.parquet",
+        scores=report(
+            "results/tables/scores.parquet",
+            caption="captions/scores.rst",
+            category="Tables",
+            labels={"table": "scores"},
+        ),
+        interfaces=report(
+            "results/tables/interfaces.parquet",
+            caption="captions/interfaces.rst",
+            category="Tables",
+            labels={"table": "interfaces"},
+        ),
+        screen=report(
+            "results/tables/screen.parquet",
+            caption="captions/screen.rst",
+            category="Tables",
+            labels={"table": "screen"},
+        ),
         provenance="results/tables/provenance.parquet",
         outcomes="results/tables/outcomes.parquet",
-        failures="results/tables/failures.parquet",
+        failures=report(
+            "results/tables/failures.parquet",
+            caption="captions/failures.rst",
+            category="Tables",
+            labels={"table": "failures"},
+        ),
     log:
         "logs/collect/collect.log",
     benchmark:
@@ -32,7 +52,12 @@ rule report:
         interfaces="results/tables/interfaces.parquet",
         failures="results/tables/failures.parquet",
     output:
-        html="results/report.html",
+        html=report(
+            "results/report.html",
+            caption="captions/report.rst",
+            category="Results",
+            labels={"page": "report"},
+        ),
     log:
         "logs/report/report.log",
     benchmark:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from af3_core.job import InputError
-from workflow.installation import MANUAL, PROFILES, ROOT
+from workflow.installation import MANUAL, PROFILES, ROOT, SCHEMA
 from workflow.tables import replacing
 
 CONFIG = "config.yaml"
-_HEAD = """\
+_HEAD = f"""\
+# yaml-language-server: $schema={SCHEMA.as_uri()}
 # Settings of this campaign, each with its meaning. Paths are relative to this folder.
 #   foldmill check   looks for mistakes       foldmill plan     what it will take
 #   foldmill run     runs it, or goes on      foldmill status   how far it is
@@ -82,7 +83,7 @@ def write_demo(folder: Path) -> Path:
         text = re.sub(
             r"(?<=[ ])config/demo/\S+",
             lambda match: json.dumps(str(ROOT / match[0])),
-            text,
+            text.replace("$schema=schema.json", f"$schema={SCHEMA.as_uri()}"),
         )
         with replacing(config) as temporary:
             temporary.write_text(text, encoding="utf-8")
