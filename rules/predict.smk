@@ -37,6 +37,8 @@ rule predict:
         runtime=BATCHES.minutes("predict"),
         attempt=attempt_number,
         devices=1,
+        slurm_partition=BATCHES.card("partition"),
+        gres=BATCHES.card("gres"),
     shell:
         "python -m workflow.engine.supervise predict --batch {wildcards.batch} --attempt"
         " {resources.attempt} --minutes {resources.runtime} 2>> {log}"

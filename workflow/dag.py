@@ -7,10 +7,11 @@ Nothing here changes a file.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from workflow.batches import Plan, load_plan, planned_path
 from workflow.campaign import Campaign, split_item
+from workflow.planning.memory import holds
 from workflow.resources import Limits
 from workflow.settings import Settings
 from workflow.stages import STAGE, STAGES, StageName
@@ -18,6 +19,7 @@ from workflow.survey import REPORT, TABLES, Survey, survey
 
 type InputFunction = Callable[[Any], list[str]]
 type ResourceFunction = Callable[[Any, int, str], int]
+type CardFunction = Callable[[Any, int], str | None]
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,23 @@ class Batches:
             return self.limits.runtime(rulename, wanted)
 
         return runtime
+
+    def card(self, part: Literal["partition", "gres"]) -> CardFunction:
+        """Where a batch of predictions goes, if the profile names kinds of card.
+
+        That is the smallest that holds the batch's padded size, and a larger one with
+        every submission after the first.
+        """
+        cards = self.limits.cards
+
+        def partition_or_gres(wildcards: Any, attempt: int) -> str | None:
+            if not cards:
+                return None
+            bucket = self.plan.jobs[wildcards.batch].bucket
+            holding = [c for c in cards if holds(c.memory_gb, bucket)] or [cards[-1]]
+            return getattr(holding[min(attempt, len(holding)) - 1], part)
+
+        return partition_or_gres
 
     def inputs(self, stage: StageName) -> InputFunction:
         """What a batch of a stage waits for: nothing, once what became of it is known.

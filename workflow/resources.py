@@ -5,12 +5,22 @@ Anchors are published or measured: AlphaFold 3's A100 times and memory table, an
 retry asks for half as much again, up to what the profile says a partition allows.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from af3_core.job import InputError
 from workflow.batches import Batch
+
+
+@dataclass(frozen=True)
+class Card:
+    """A kind of GPU that a cluster has."""
+
+    partition: str
+    gres: str
+    memory_gb: float
 
 
 @dataclass(frozen=True)
@@ -21,6 +31,8 @@ class Limits:
     """By resource: `max_mem_mb`, `max_runtime`."""
     of_rule: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Of single rules, before those of all."""
+    cards: tuple[Card, ...] = ()
+    """Smallest first; none where all predictions go to one partition."""
 
     def mem_mb(self, rule: str, amount: int) -> int:
         """Memory for a job of a rule, as wanted or as much as there is."""
@@ -49,7 +61,27 @@ def read_limits(profile: Any) -> Limits:
         for rule, given in (profile.overwrite_resources or {}).items()
     }
     defaults = profile.default_resources or {}
-    return Limits(_limits_among(defaults, "default-resources"), of_rule)
+    of_predict = (profile.overwrite_resources or {}).get("predict", {})
+    cards = _read_cards(of_predict["cards"].raw) if "cards" in of_predict else ()
+    return Limits(_limits_among(defaults, "default-resources"), of_rule, cards)
+
+
+def _read_cards(text: Any) -> tuple[Card, ...]:
+    """Partition, gres and GB of every kind of card.
+
+    Raises:
+        InputError: it says anything else.
+    """
+    cards = []
+    for part in str(text).split(";"):
+        match = re.fullmatch(r"\s*(\S+)\s+(\S+)\s+(\d+(?:\.\d+)?)\s*", part)
+        if match is None:
+            allowed = "PARTITION GRES GB of every kind of card, with ; between them"
+            raise InputError(
+                "profile", "set-resources.predict.cards", part.strip(), allowed
+            )
+        cards.append(Card(match[1], match[2], float(match[3])))
+    return tuple(sorted(cards, key=lambda card: card.memory_gb))
 
 
 def _limits_among(given: Mapping[str, Any], where: str) -> dict[str, int]:

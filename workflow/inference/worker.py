@@ -45,7 +45,7 @@ from workflow.engine.ladder import RUNGS, Rung
 from workflow.engine.stream import Phases
 from workflow.inference.canary import Trust, find_culprit
 from workflow.inference.provenance import provenance
-from workflow.planning.groups import items_at_once
+from workflow.planning.memory import items_at_once
 from workflow.results.features_file import read_job_arrays, read_search_facts
 from workflow.results.trunk_files import write_trunk_file
 from workflow.settings import Model, Settings, TrunkFile

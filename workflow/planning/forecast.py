@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from pydantic import TypeAdapter
 
 from af3_core.features.buckets import AF3_BUCKETS
@@ -16,6 +15,7 @@ from workflow.databases.catalogue import SEARCHED, Database
 from workflow.planning.batching import PlannedJob, Refusal, count_cluster_jobs
 from workflow.planning.buckets import CostModel, padding_waste
 from workflow.planning.costs import Costs
+from workflow.planning.memory import device_memory_gb
 from workflow.resources import predict_mem_mb
 from workflow.settings import Settings
 from workflow.tables import read_json
@@ -35,9 +35,6 @@ Snakemake's notes on outputs, of all stages of a batch."""
 _FILES_PER_CAMPAIGN = 50
 _FEATURE_BYTES_PER_TOKEN = 4_000
 """Compressed, with a deep alignment."""
-_COMPILED_GB = {256: 1.69, 1024: 3.99, 2048: 7.48, 5120: 32.25, 8192: 68.03}
-"""Device memory by padded tokens: the published network in bfloat16, 5 samples, 16,384
-alignment rows, 4 templates; see benchmarks/results/gpu_compile.md."""
 _PAIR_CHANNELS = {"embeddings": 128, "distogram": 64}
 """Of what can be kept of the trunk."""
 
@@ -189,17 +186,6 @@ def _forecast(bucket: int, batches: list[Batch], costs: CostModel) -> BucketFore
         device_memory_gb=device_memory_gb(bucket),
         host_memory_gb=max(predict_mem_mb(batch, 1) for batch in batches) / 1000,
     )
-
-
-def device_memory_gb(bucket: int) -> float:
-    """Device memory of one prediction, as the compiler plans it.
-
-    Between the sizes that were compiled, and beyond them, it grows with the pairs of
-    tokens.
-    """
-    sizes, gigabytes = list(_COMPILED_GB), list(_COMPILED_GB.values())
-    beyond = max(1.0, (bucket / sizes[-1]) ** 2)
-    return beyond * float(np.interp(bucket**2, np.square(sizes), gigabytes))
 
 
 def search_hours(

@@ -14,12 +14,12 @@ from workflow.planning.costs import Costs
 from workflow.planning.forecast import (
     CELLS_PER_SECOND,
     Forecast,
-    device_memory_gb,
     files_exported,
     forecast,
     with_costs,
 )
 from workflow.planning.forecast_view import describe
+from workflow.planning.memory import device_memory_gb
 from workflow.settings import Settings, check_settings
 
 DEVICE = Costs("toy", COSTS, "published")

@@ -2,8 +2,7 @@
 
 import pytest
 
-from workflow.planning.forecast import device_memory_gb
-from workflow.planning.groups import items_at_once
+from workflow.planning.memory import device_memory_gb, items_at_once
 
 
 @pytest.mark.parametrize(
