@@ -73,7 +73,7 @@ class Case(NamedTuple):
     name: str
     num_tokens: int
     make: Callable[[Any], Any]
-    """Inputs from a key, the first of which has the result's shape."""
+    """Inputs from a key."""
     call: Callable[..., Any]
     """Result from inputs and the keyword `backend`."""
     backends: tuple[str, ...]
@@ -486,7 +486,10 @@ def agreement(case: Case, backend: str) -> Callable[[Any], tuple[Any, Any, Any]]
 
 
 def repetition(case: Case, backend: str) -> Callable[[Any, Any], Any]:
-    """The operation applied to its own result, again and again."""
+    """The operation applied to its own result, again and again.
+
+    Where that has another shape than what it is made of, one number of it is handed on.
+    """
     import jax
 
     def repeat(seed: Any, repeats: Any) -> Any:
@@ -494,8 +497,10 @@ def repetition(case: Case, backend: str) -> Callable[[Any, Any], Any]:
         name = next(n for n in ("q", "x", "pair") if n in made)
 
         def again(_: Any, x: Any) -> Any:
-            result = case.call(made | {name: x}, backend=backend)
-            return result.astype(x.dtype)
+            result = case.call(made | {name: x}, backend=backend).astype(x.dtype)
+            if result.shape == x.shape:
+                return result
+            return x.at[(0,) * x.ndim].set(result[(0,) * result.ndim])
 
         with jax.default_matmul_precision("highest" if case.exact else None):
             return jax.lax.fori_loop(0, repeats, again, made[name]).ravel()[:8]

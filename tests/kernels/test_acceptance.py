@@ -26,7 +26,7 @@ from tests.af3_core.model.tiny import TINY
 prepare(
     Path({folder!r}),
     agreeing=(32,),
-    timed=(),
+    timed=(32,),
     contest=((32, 2, 128),),
     models=(Network("model-32", 32, 16, TINY, Runtime()),),
     wanted={wanted!r}.__contains__,
@@ -37,6 +37,7 @@ WANTED = (
     "agree-triangle-bfloat16-32-cudnn",
     "agree-triangle-outgoing-32-triton",
     "agree-project-heads-of-columns-32-triton",
+    "time-project-heads-32-triton",
     "time-contest-128-x2-32-auto",
 )
 # What a machine for acceptance has not is not to be had here either.

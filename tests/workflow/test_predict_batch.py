@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from af3_core.contracts import TIMINGS
+from af3_core.contracts import FEATURES, OUTCOMES, TIMINGS
 from tests.workflow.campaigns import (
     QUICK_COMPILE,
     ROOT,
@@ -23,7 +24,7 @@ from tests.workflow.campaigns import (
 )
 from tests.workflow.kill_campaign import repeats_in, tables_of
 from workflow.engine.journal import read_lines
-from workflow.tables import concatenate
+from workflow.tables import concatenate, read_made_from, read_rows, write_table
 
 pytestmark = pytest.mark.slow
 
@@ -118,13 +119,12 @@ TWELVE = {
     f"job{i}.json": job(f"job{i}", protein("GSHMKNVTWYCDSEELLKS"[: 8 + i]))
     for i in range(12)
 }
-POISONED = "job7"
 
 
 def test_twelve_items_four_at_a_time_survive_a_kill_and_one_that_is_poisoned(
     tmp_path: Path,
 ) -> None:
-    """Killed while a group is computed, with damaged features in a group to come."""
+    """Killed while a group is computed, with an item that makes numbers NaN."""
     together, alone = (
         make_campaign(
             tmp_path / name,
@@ -138,32 +138,40 @@ def test_twelve_items_four_at_a_time_survive_a_kill_and_one_that_is_poisoned(
     for folder, step in ((alone, "predict"), (together, "featurise")):
         result = run_campaign(folder, "--until", step, **how)
         assert result.returncode == 0, result.stdout + result.stderr
-    (features,) = together.glob(f"results/features/{POISONED}.*")
-    whole = features.read_bytes()
-    features.write_bytes(whole[: len(whole) // 2])
+    poisoned = max(together.glob("results/features/*.parquet"))
+    poison(poisoned)
 
     # Results are committed while the next group is on the device.
     kill_when(together, "results/predictions/*.parquet", **how)
     committed = set(positions_in(together))
     run_campaign(together, "--until", "predict", **how)
     (path,) = together.glob("logs/predict/*.journal")
-    lines = list(read_lines(path))
+    lines = read_lines(path)
     began = [line for line in lines if line.event == "began"]
-    interrupted = {line.item for line in began} - {
-        line.item for line in lines if line.event == "done"
-    }
-    print(
-        len(committed),
-        sorted(interrupted),
-        [(x.event, x.item, x.together) for x in lines],
-    )
     assert 1 <= len(committed) < 12
-    assert {line.together for line in began if line.item != POISONED} == {4}
+    assert {line.together for line in began if poisoned.stem not in line.item} == {4}
     assert repeats_in(together) == []
     expected, found = positions_in(alone), positions_in(together)
-    assert expected.keys() - found.keys() == {f"{POISONED}.1"} and len(expected) == 12
+    assert expected.keys() - found.keys() == {f"{poisoned.stem}.1"}
+    assert len(expected) == 12
     for name in found:
         np.testing.assert_allclose(found[name], expected[name], atol=1e-3)
+    outcomes = concatenate(sorted(together.glob("results/predict/*.parquet")), OUTCOMES)
+    failed = [row for row in outcomes.to_pylist() if row["cause"]]
+    assert [row["item"] for row in failed] == [f"{poisoned.stem}.1"]
+    assert "finite" in failed[0]["evidence"]
+
+
+def poison(features: Path) -> None:
+    """Makes reference positions NaN, which the network hands on to all it predicts."""
+    rows = [
+        replace(row, data=np.full(row.shape, np.nan, "<f4").tobytes())
+        if row.array.startswith("conformers.")
+        else row
+        for row in read_rows(features, FEATURES)
+    ]
+    made_from = read_made_from(features)
+    write_table(features, FEATURES, FEATURES.table(rows), made_from=made_from)
 
 
 def positions_in(folder: Path) -> dict[str, np.ndarray]:
