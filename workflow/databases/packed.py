@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int32
+from jaxtyping import Int32, UInt32
 from numpy import ndarray
 from pyhmmer.easel import DigitalSequenceBlock
 
@@ -114,7 +114,7 @@ def _unpack(batch: pa.RecordBatch) -> PackedTargets:
         PackedSequences(np.append(residues, np.uint8(0)), starts.astype(np.int64)),
         batch.column("name"),
         batch.column("description"),
-        batch.column("place").to_numpy(),
+        _places(batch),
     )
 
 
@@ -158,11 +158,17 @@ def _refuse(path: Path, found: str) -> InputError:
 
 def _checksum(batch: pa.RecordBatch) -> int:
     """CRC-32 of what a batch holds, however its buffers lie."""
-    checksum = zlib.crc32(np.ascontiguousarray(batch.column("place").to_numpy()))
+    checksum = zlib.crc32(_places(batch))
     for name in ("sequence", "name", "description"):
         for part in _parts(batch.column(name)):
             checksum = zlib.crc32(part, checksum)
     return checksum
+
+
+def _places(batch: pa.RecordBatch) -> UInt32[ndarray, "s"]:
+    """Uncopied; PyArrow's own way to NumPy imports pandas first."""
+    _, values = batch.column("place").buffers()
+    return np.frombuffer(values or b"", np.uint32)[: batch.num_rows]
 
 
 def _parts(column: pa.Array) -> tuple[Int32[ndarray, "bounds"], ndarray]:
