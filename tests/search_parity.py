@@ -22,6 +22,7 @@ from af3_core.inputs.files import read_jobs
 from af3_core.job import InputError
 from af3_core.msa import Msa, format_a3m, parse_a3m
 from af3_core.search.templates import MAX_TEMPLATE_DATE
+from kernels import SegmentsBackend
 from workflow.databases.catalogue import SEARCHED, Database, read_manifest, with_role
 from workflow.databases.files import make_manifest
 from workflow.databases.shards import shard_database
@@ -47,6 +48,7 @@ class Search:
     store: Store
     threads: int
     max_date: datetime.date
+    filter_by: SegmentsBackend | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--shards", type=int, default=0, help="cut databases first")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
+        "--filter",
+        choices=("naive", "cpu", "triton"),
+        help="what computes the first filter of all queries together",
+    )
+    parser.add_argument(
         "--max-template-date",
         type=datetime.date.fromisoformat,
         default=MAX_TEMPLATE_DATE,
@@ -75,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 Store(Path(scratch) / "store"),
                 arguments.threads,
                 arguments.max_template_date,
+                arguments.filter,
             )
             return compare_jobs(arguments.job, arguments.data, search)
     except InputError as error:
@@ -143,7 +151,11 @@ def _search_all(needs: Sequence[ChainNeeds], search: Search) -> None:
                 )
             }
             search_batch(
-                sorted(queries), database, search.store, threads=search.threads
+                sorted(queries),
+                database,
+                search.store,
+                threads=search.threads,
+                filter_by=search.filter_by,
             )
     templates = {
         need.template_id: _template_query(need, search)

@@ -7,6 +7,7 @@ Results go to the search store; the batch's outcomes say that they are there.
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from af3_core.job import InputError
 from workflow.campaign import Campaign
@@ -23,6 +24,9 @@ from workflow.step import (
 )
 from workflow.store.entries import Store
 from workflow.survey import commit_batch
+
+if TYPE_CHECKING:
+    from kernels import SegmentsBackend
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,6 +45,7 @@ def search_sequences(campaign: Campaign, batch: str, threads: int) -> None:
     database = find_database(settings, planned.database)
     sequences = read_sequences(campaign, planned.items)
     store, profile = Store(settings.search.store), settings.search.profile
+    filter_by = find_filter(settings)
     keys = {
         name: hits_key(sequence, database, profile)
         for name, sequence in sequences.items()
@@ -61,6 +66,7 @@ def search_sequences(campaign: Campaign, batch: str, threads: int) -> None:
             profile=profile,
             threads=threads,
             stage_to=staging_folder(settings.search.stage_to),
+            filter_by=filter_by,
             on_result=lambda sequence: together.done(tasks[sequence]),
             guard=lambda sequence: together.guard(tasks[sequence]),
         )
@@ -70,6 +76,26 @@ def search_sequences(campaign: Campaign, batch: str, threads: int) -> None:
     rows = work_together(campaign, "search", batch, batch_tasks, is_done, search)
     log(f"{len(rows)} sequences in {database.name}: {time.monotonic() - began:.1f} s")
     commit_batch(campaign, planned_keys, "search", batch, rows)
+
+
+def find_filter(settings: Settings) -> "SegmentsBackend | None":
+    """What computes the first filter beside the threads; None: the threads themselves.
+
+    Raises:
+        InputError: the settings name a GPU, and here is none that can.
+    """
+    if settings.search.filter == "cpu":
+        return None
+    # Imported here: they bring JAX, which a search by the processor does without.
+    from kernels import SegmentsSpec, current_device, explain
+
+    device = current_device()
+    reason = explain(SegmentsSpec(1, 1, 1, 1, 1, device))["triton"]
+    if reason is not None:
+        allowed = f"cpu, for {reason}"
+        raise InputError("config.yaml", "search.filter", "triton", allowed)
+    log(f"first filter: triton on {device}")
+    return "triton"
 
 
 def find_database(settings: Settings, name: str) -> Database:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from jaxtyping import Int64
+from numpy import ndarray
 from pyhmmer.easel import Alphabet, TextSequence
 from pyhmmer.plan7 import (
     HMM,
@@ -28,9 +30,12 @@ from pyhmmer.plan7 import Hit as HmmerHit
 
 from af3_core.search.denormals import flush_denormals
 from af3_core.search.hits import BestHits, Hit, Region
-from af3_core.search.prefilter import SegmentFilter, make_filter
+from af3_core.search.prefilter import SegmentFilter, make_filter, select_together
 from af3_core.search.settings import SearchSettings, rna_filters
 from af3_core.search.targets import AMINO, Targets
+
+if TYPE_CHECKING:
+    from kernels import SegmentsBackend
 
 Kind = Literal["protein", "rna", "profile"]
 """What a query is: a protein sequence, an RNA sequence, or a protein profile."""
@@ -53,9 +58,9 @@ class _Search:
     best: BestHits
     first_filter: SegmentFilter | None = None
 
-    def scan(self, targets: Targets) -> None:
-        chosen = None
-        if self.first_filter is not None:
+    def scan(self, targets: Targets, chosen: Int64[ndarray, "k"] | None) -> None:
+        """Searches those that are chosen, or that its own filter chooses."""
+        if chosen is None and self.first_filter is not None:
             chosen = self.first_filter.select(targets.packed)
         sequences = targets.take(chosen)
         self.pipeline.clear()
@@ -71,6 +76,7 @@ def search_stream(
     kind: Kind,
     z: float,
     threads: int = 1,
+    filter_by: "SegmentsBackend | None" = None,
 ) -> dict[str, BestHits]:
     """Searches all queries in one pass over a database or one shard of it.
 
@@ -82,6 +88,8 @@ def search_stream(
             hmmsearch).
         z: size of the whole database: sequences, or for RNA megabases.
         threads: how many run at once.
+        filter_by: what computes the first filter of all proteins together: a GPU by
+            `triton`. None: each thread does for itself. The hits are the same.
 
     Returns:
         The best hits of each query; see `hits.select_rows`.
@@ -102,22 +110,46 @@ def search_stream(
         running: list[Future[None]] = []
         for targets in blocks:  # is read while the ones before are searched
             pieces = targets.split(copies)
+            chosen = _choose(flat, pieces, filter_by)
             _wait(earlier)
             earlier = running
             running = [
-                pool.submit(_scan_after, previous, search, pieces[number % copies])
-                for number, (search, previous) in enumerate(zip_longest(flat, earlier))
+                pool.submit(_scan_after, task, search, pieces[number % copies], kept)
+                for number, (search, task, kept) in enumerate(
+                    zip_longest(flat, earlier, chosen)
+                )
             ]
         _wait(earlier)
         _wait(running)
     return {query_id: _join(searches[query_id]) for query_id in queries}
 
 
-def _scan_after(previous: Future[None] | None, search: _Search, piece: Targets) -> None:
+def _choose(
+    searches: Sequence[_Search],
+    pieces: Sequence[Targets],
+    backend: "SegmentsBackend | None",
+) -> list[Int64[ndarray, "_"]]:
+    """For each search, what of its piece HMMER has to look at; empty: not known yet."""
+    filters = [s.first_filter for s in searches if s.first_filter is not None]
+    if backend is None or not filters:
+        return []
+    kept = [
+        select_together(filters[place :: len(pieces)], piece.packed, backend)
+        for place, piece in enumerate(pieces)
+    ]
+    return [kept[i % len(pieces)][i // len(pieces)] for i in range(len(filters))]
+
+
+def _scan_after(
+    previous: Future[None] | None,
+    search: _Search,
+    piece: Targets,
+    chosen: Int64[ndarray, "k"] | None,
+) -> None:
     """Scans when the same search is done with the block before, which began earlier."""
     if previous is not None:
         previous.result()
-    search.scan(piece)
+    search.scan(piece, chosen)
 
 
 def _wait(tasks: Iterable[Future[None]]) -> None:

@@ -5,7 +5,10 @@ score is decided by the single best one, and it is too low. Those are found here
 never shown to HMMER; all others are, so what HMMER reports is the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int8, Int16, Int64
@@ -15,8 +18,12 @@ from pyhmmer.plan7 import OptimizedProfile
 from kernels.segments import HIGHEST, PackedSequences
 from kernels.segments_cpu import segment_bounds, segment_scores
 
+if TYPE_CHECKING:
+    from kernels import SegmentsBackend
+
 _STRIPES = 16
 _MISSING_PRECISION = 3.0  # nats; stands for the N, C and J loops in HMMER's scores
+_USUAL_LENGTHS = 2048
 _MARGIN = 1.001  # on P-values, for rounding in HMMER's single precision
 
 
@@ -48,6 +55,16 @@ class SegmentFilter:
         All higher ones are let through as well; 256, which none reaches, if none is.
         """
         lengths, inverse = sequences.by_length
+        short = lengths.searchsorted(_USUAL_LENGTHS)
+        usual = self._usual_lowest[lengths[:short]]
+        return np.append(usual, self._lowest(lengths[short:]))[inverse]
+
+    @cached_property
+    def _usual_lowest(self) -> Int16[ndarray, "lengths"]:
+        """Likewise, of all lengths that most sequences have."""
+        return self._lowest(np.arange(_USUAL_LENGTHS))
+
+    def _lowest(self, lengths: Int64[ndarray, "l"]) -> Int16[ndarray, "l"]:
         sizes = lengths.astype(np.float64)
         below = np.full(len(lengths), -1)
         above = np.full(len(lengths), HIGHEST + 1)
@@ -56,7 +73,7 @@ class SegmentFilter:
             passes = self._passes(middle, sizes)
             above = np.where(passes, middle, above)
             below = np.where(passes, below, middle)
-        return above.astype(np.int16)[inverse]
+        return above.astype(np.int16)
 
     def _passes(
         self, scores: Int64[ndarray, "s"], sizes: Float64[ndarray, "s"]
@@ -80,6 +97,23 @@ class SegmentFilter:
         nats = totals / self.units_per_nat - _MISSING_PRECISION - null
         exponent = -self.slope * (nats / np.log(2.0) - self.location)
         return -np.expm1(-np.exp(np.minimum(exponent, 700.0)))
+
+
+def select_together(
+    filters: Sequence[SegmentFilter],
+    sequences: PackedSequences,
+    backend: "SegmentsBackend",
+) -> list[Int64[ndarray, "_"]]:
+    """What `select` gives for each filter, by one call of `best_segments`."""
+    # Imported here: it brings JAX, which a search by the processor does without.
+    from kernels import best_segments
+
+    costs = [one.costs for one in filters]
+    scores = np.asarray(best_segments(costs, sequences, backend=backend))
+    return [
+        np.flatnonzero(row >= one.lowest_passing(sequences))
+        for row, one in zip(scores, filters, strict=True)
+    ]
 
 
 def make_filter(profile: OptimizedProfile, max_p_value: float) -> SegmentFilter:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -42,6 +43,9 @@ from workflow.store.entries import (
     unguarded,
 )
 from workflow.tables import replacing
+
+if TYPE_CHECKING:
+    from kernels import SegmentsBackend
 
 HMMER = f"HMMER 3.4, pyhmmer {version('pyhmmer')}"
 
@@ -74,6 +78,7 @@ def search_batch(
     profile: str = "paper",
     threads: int = 1,
     stage_to: Path | None = None,
+    filter_by: "SegmentsBackend | None" = None,
     on_result: Callable[[str], None] = lambda sequence: None,
     guard: Guards = unguarded,
 ) -> int:
@@ -86,6 +91,7 @@ def search_batch(
         profile: E-value convention, paper or server.
         threads: how many run at once.
         stage_to: a fast local folder to which shards are copied before use.
+        filter_by: see `search_stream`.
         on_result: called with each sequence when its entry is there.
         guard: of what is done for one sequence.
 
@@ -96,7 +102,7 @@ def search_batch(
         InputError: a database file is missing or not the one of the manifest.
         OSError: the store cannot be written. Entries made before that stay.
     """
-    run = _Run(database, store, profile, threads, stage_to, guard)
+    run = _Run(database, store, profile, threads, stage_to, filter_by, guard)
     keys = {sequence: hits_key(sequence, database, profile) for sequence in sequences}
     return fill_store(store, keys, run.make_tables, on_result, guard)
 
@@ -110,6 +116,7 @@ class _Run:
     profile: str
     threads: int
     stage_to: Path | None
+    filter_by: "SegmentsBackend | None"
     guard: Guards
 
     @property
@@ -181,6 +188,7 @@ class _Run:
                 kind=self.database.kind,
                 z=self.database.z,
                 threads=self.threads,
+                filter_by=self.filter_by,
             )
         for _ in blocks:  # to be sure that the file is the manifest's
             pass

@@ -15,6 +15,14 @@ def test_a_search_equals_the_official_one(job: str, shards: int) -> None:
     assert main([*files, *options]) == 0
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_it_does_when_one_call_filters_for_all_queries(threads: int) -> None:
+    """As with a GPU: by `best_segments`, here on the processor."""
+    files = [str(path) for path in job_files("hemoglobin")]
+    options = ["--databases", str(MANIFEST.parent), "--threads", str(threads)]
+    assert main([*files, *options, "--filter", "cpu"]) == 0
+
+
 def test_a_difference_is_shown_and_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
