@@ -10,6 +10,7 @@ recognised without reading its rows. Files of JSON carry a digest of their conte
 
 import functools
 import hashlib
+import io
 import json
 import os
 import struct
@@ -174,14 +175,15 @@ def seal(path: Path) -> None:
         file.seek(size - _TAIL.size)
         length, _ = _TAIL.unpack(file.read(_TAIL.size))
         start = size - _TAIL.size - length
-        data = _digest_of_first(file, start)
+        data = digest_of_first(file, start)
         file.seek(start)
         footer = file.read()
         file.seek(start)
         file.write(_SEAL + data + hashlib.sha256(footer).digest() + footer)
 
 
-def _digest_of_first(file: BinaryIO, num_bytes: int) -> bytes:
+def digest_of_first(file: BinaryIO, num_bytes: int) -> bytes:
+    """SHA-256 of the first bytes of a file, which is then at the end of them."""
     digest = hashlib.sha256()
     file.seek(0)
     while num_bytes and (piece := file.read(min(num_bytes, 1 << 20))):
@@ -202,10 +204,28 @@ def verify(path: Path) -> None:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _verify(path: Path, identity: Identity) -> None:
-    found = _read_seal(path, identity)
     with path.open("rb") as file:
-        if _digest_of_first(file, found.num_bytes) != found.data:
-            raise DamagedFile(path, "its data are not those that were written")
+        _require_whole(file, identity.size, path)
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether a table was sealed when it was written; undecided if it is damaged."""
+    return _SEAL in content
+
+
+def verify_content(content: bytes, path: Path) -> None:
+    """Checks the content of a sealed table, of which `path` is the name.
+
+    Raises:
+        DamagedFile: a byte of it is not as it was written.
+    """
+    _require_whole(io.BytesIO(content), len(content), path)
+
+
+def _require_whole(file: BinaryIO, size: int, path: Path) -> None:
+    found = _find_seal(file, size, path)
+    if digest_of_first(file, found.num_bytes) != found.data:
+        raise DamagedFile(path, "its data are not those that were written")
 
 
 def read_seal(path: Path) -> str:
@@ -230,18 +250,21 @@ class _Seal(NamedTuple):
 
 @functools.lru_cache(maxsize=1 << 16)
 def _read_seal(path: Path, identity: Identity) -> _Seal:
+    with path.open("rb") as file:
+        return _find_seal(file, identity.size, path)
+
+
+def _find_seal(file: BinaryIO, size: int, path: Path) -> _Seal:
     """The seal of a table whose footer is whole."""
-    size = identity.size
     if size < _TAIL.size:
         raise DamagedFile(path, f"it has {size} bytes")
-    with path.open("rb") as file:
-        file.seek(size - _TAIL.size)
-        length, magic = _TAIL.unpack(file.read(_TAIL.size))
-        start = size - _TAIL.size - length - _SEAL_BYTES
-        if magic != _MAGIC or start < 0:
-            raise DamagedFile(path, "it does not end as a table does")
-        file.seek(start)
-        found, footer = file.read(_SEAL_BYTES), file.read()
+    file.seek(size - _TAIL.size)
+    length, magic = _TAIL.unpack(file.read(_TAIL.size))
+    start = size - _TAIL.size - length - _SEAL_BYTES
+    if magic != _MAGIC or start < 0:
+        raise DamagedFile(path, "it does not end as a table does")
+    file.seek(start)
+    found, footer = file.read(_SEAL_BYTES), file.read()
     seal = _Seal(start, found[len(_SEAL) : -32], found[-32:])
     if not found.startswith(_SEAL) or hashlib.sha256(footer).digest() != seal.footer:
         raise DamagedFile(path, "its footer is not the one that was written")
@@ -434,9 +457,11 @@ __all__ = [
     "Identity",
     "concatenate",
     "digest_file",
+    "digest_of_first",
     "identity_of",
     "is_current",
     "is_of",
+    "is_sealed",
     "open_table",
     "read_columns",
     "read_json",
@@ -450,6 +475,7 @@ __all__ = [
     "seal",
     "table_writer",
     "verify",
+    "verify_content",
     "write_json",
     "write_table",
 ]

@@ -7,19 +7,19 @@ reason and is submitted again, elsewhere. Records lie in the search store's fold
 `canary/`, where campaigns share them.
 """
 
-import json
 import math
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from af3_core.model.canary import TOLERANCES, Measurement
 from kernels import BACKENDS, Spec
 from workflow.engine.failures import DeviceError
 from workflow.settings import digest_of
-from workflow.tables import replacing
+from workflow.tables import DamagedFile, read_json, write_json
 
 SLOWEST = {"cpu": 20.0}
 """How many times slower than the fastest of its kind a device may be, by platform.
@@ -114,8 +114,8 @@ def require_trusted(
         DeviceError: the device is very slow.
     """
     trusted = folder / f"{site.digest}.json"
-    if trusted.is_file():
-        return _read_trust(trusted, is_new=False)
+    if facts := _read_facts(trusted):
+        return _trust_of(facts, is_new=False)
     found = measure()
     fastest_path = folder / f"fastest-{digest_of(site.kind, site.dtype)}.json"
     fastest = _fastest(fastest_path)
@@ -128,12 +128,18 @@ def require_trusted(
     if found.seconds < fastest:
         _write(fastest_path, site, found)
     _forget_earlier_boots(folder, site)
-    _write(trusted, site, found)
-    return _read_trust(trusted, is_new=True)
+    return _trust_of(_write(trusted, site, found), is_new=True)
 
 
-def _read_trust(path: Path, *, is_new: bool) -> Trust:
-    facts = json.loads(path.read_text(encoding="utf-8"))
+def _read_facts(path: Path) -> dict[str, Any]:
+    """A record; nothing where there is none, or one that is damaged."""
+    try:
+        return read_json(path)
+    except (FileNotFoundError, DamagedFile):
+        return {}
+
+
+def _trust_of(facts: Mapping[str, Any], *, is_new: bool) -> Trust:
     worst = max(facts["deviations"].values())
     where = f"{facts['node']}:{facts['device']}"
     return Trust(where, worst, facts["seconds"], facts["time"], is_new)
@@ -193,13 +199,13 @@ def find_culprit(choices: Mapping[Spec, str], computation: str = "") -> str | No
 
 
 def _fastest(path: Path) -> float:
-    if not path.is_file():
-        return math.inf
-    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+    return float(_read_facts(path).get("seconds", math.inf))
 
 
-def _write(path: Path, site: Site, found: Measurement, reason: str = "") -> None:
-    facts: Mapping[str, object] = {
+def _write(
+    path: Path, site: Site, found: Measurement, reason: str = ""
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {
         "node": site.node,
         "boot": site.boot,
         "device": site.device,
@@ -210,8 +216,8 @@ def _write(path: Path, site: Site, found: Measurement, reason: str = "") -> None
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "refused": reason,
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    write_json(path, facts)
+    return facts
 
 
 def _forget_earlier_boots(folder: Path, site: Site) -> None:
@@ -219,9 +225,6 @@ def _forget_earlier_boots(folder: Path, site: Site) -> None:
     for path in folder.glob("*.json"):
         if path.name.startswith("fastest-"):
             continue
-        try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue  # another job was faster
-        if facts["node"] == site.node and facts["boot"] != site.boot:
+        facts = _read_facts(path)
+        if facts.get("node") == site.node and facts["boot"] != site.boot:
             path.unlink(missing_ok=True)

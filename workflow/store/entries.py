@@ -1,9 +1,9 @@
 """Search results, kept once under what they depend on and shared by everybody.
 
 An entry is one Parquet file named by a digest of its key, loose or in a pack
-(`store.pack`). It appears whole or not at all, carries its key and a checksum of every
-page, and is checked on every read: an entry that is damaged, or whose key is not the
-one asked for, is as good as absent.
+(`store.pack`). It appears whole or not at all, carries its key, is sealed as all tables
+are, and checked on every read: an entry that is damaged, or whose key is not the one
+asked for, is as good as absent.
 Claims keep two campaigns from searching the same at the same time; they are hints:
 losing one costs time, never correctness. Works on a network file system.
 
@@ -31,7 +31,14 @@ import pyarrow.parquet as pq
 from af3_core.columns import Contract, ContractError
 from af3_core.contracts import CONTRACTS
 from workflow.store.pack import find_packed, list_packed, write_pack
-from workflow.tables import replacing
+from workflow.tables import (
+    DamagedFile,
+    is_sealed,
+    read_notes,
+    replacing,
+    seal,
+    verify_content,
+)
 
 STALE_SECONDS = 180.0
 """A claim not renewed for this long belongs to a process that is gone."""
@@ -89,13 +96,9 @@ class Store:
         return None
 
     def __contains__(self, key: Key) -> bool:
-        """Whether the entry is there, by its footer alone."""
-        for path in self._paths(key):
-            content = None if _has_key(path, key) else find_packed(path)
-            source = path if content is None else pa.BufferReader(content)
-            if _has_key(source, key):
-                return True
-        return False
+        """Whether the entry is there; of one that is loose, only the footer is read."""
+        are_there = any(_has_key(path, key) for path in self._paths(key))
+        return are_there or self.get(key) is not None
 
     def put(self, key: Key, table: pa.Table) -> None:
         """Adds an entry; if it is there already, it is replaced by an equal one.
@@ -108,12 +111,11 @@ class Store:
         key.contract.check(table, where=str(path))
         metadata = {**table.schema.metadata, b"key": key.text.encode()}
         with replacing(path) as temporary:
+            entry = table.replace_schema_metadata(metadata)
             pq.write_table(
-                table.replace_schema_metadata(metadata),
-                temporary,
-                compression="zstd",
-                write_page_checksum=True,
+                entry, temporary, compression="zstd", write_page_checksum=True
             )
+            seal(temporary)
         _share(path, self._root_of(path))
 
     def place(self, file: Path) -> Path:
@@ -358,12 +360,11 @@ def _remove_abandoned(path: Path) -> None:
     grave.unlink(missing_ok=True)
 
 
-def _has_key(source: Path | pa.BufferReader, key: Key) -> bool:
+def _has_key(path: Path, key: Key) -> bool:
     try:
-        metadata = pq.read_schema(source).metadata or {}
-    except (FileNotFoundError, pa.ArrowInvalid, OSError):
+        return read_notes(path).get("key") == key.text
+    except (DamagedFile, OSError):
         return False
-    return metadata.get(b"key") == key.text.encode()
 
 
 def read_entry(
@@ -376,10 +377,13 @@ def read_entry(
         key: what it has to be; None takes any entry whose name fits its own key.
         content: of the file, if it is in a pack.
     """
-    source = path if content is None else pa.BufferReader(content)
     try:
-        with pq.ParquetFile(source, page_checksum_verification=True) as file:
-            table = file.read()
+        content = path.read_bytes() if content is None else content
+        # Foldmill 0.1 wrote checksums of pages and no seal.
+        if is_sealed(content):
+            verify_content(content, path)
+        source = pa.BufferReader(content)
+        table = pq.read_table(source, page_checksum_verification=True)
         metadata = table.schema.metadata or {}
         text = metadata.get(b"key", b"{}").decode()
         contract = CONTRACTS.get(metadata.get(b"contract", b"").decode())
@@ -387,7 +391,7 @@ def read_entry(
         if contract is None or name != path.stem or (key and key.text != text):
             return None
         return contract.check(table, where=str(path))
-    except (FileNotFoundError, pa.ArrowException, OSError, ContractError):
+    except (DamagedFile, pa.ArrowException, OSError, ContractError, ValueError):
         return None
 
 
@@ -457,7 +461,7 @@ def list_entries(store: Store) -> Iterator[Entry]:
         try:
             status = path.stat()
             yield _entry(path, path, status.st_size, status.st_mtime)
-        except (FileNotFoundError, pa.ArrowException, OSError):
+        except (pa.ArrowException, OSError, ValueError):
             continue
     for pack in pack_paths(store):
         written = pack.stat().st_mtime
@@ -465,7 +469,7 @@ def list_entries(store: Store) -> Iterator[Entry]:
             try:
                 source = pa.BufferReader(content)
                 yield _entry(path, source, len(content), written, pack)
-            except (pa.ArrowException, OSError):
+            except (pa.ArrowException, OSError, ValueError):
                 continue
 
 

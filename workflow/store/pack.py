@@ -5,13 +5,20 @@ whole and never changed: what is added later is in later packs, or loose.
 """
 
 import hashlib
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from workflow.tables import replacing
 
-_UNREADABLE = (OSError, zipfile.BadZipFile, KeyError)
+_UNREADABLE = (
+    *(OSError, zipfile.BadZipFile, KeyError, ValueError),
+    # Damage may look like a method of packing or encrypting that is not known here.
+    *(RuntimeError, EOFError, struct.error, zlib.error, lzma.LZMAError),
+)
 
 
 def find_packed(path: Path) -> bytes | None:

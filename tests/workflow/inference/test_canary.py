@@ -62,6 +62,17 @@ def test_a_device_is_measured_once_per_boot_of_its_node(tmp_path: Path) -> None:
     assert len(measured) == 5
 
 
+def test_damaged_records_are_as_good_as_none(tmp_path: Path) -> None:
+    require_trusted(SITE, tmp_path, lambda: RIGHT)
+    paths = sorted(tmp_path.glob("*.json"))
+    assert len(paths) == 2
+    for path in paths:
+        path.write_text(path.read_text().replace("0.01", "0.001"))
+    slow = replace(RIGHT, seconds=3.5 * RIGHT.seconds)
+    assert require_trusted(SITE, tmp_path, lambda: slow).is_new
+    assert not require_trusted(SITE, tmp_path, lambda: RIGHT).is_new
+
+
 def test_a_refused_device_is_measured_again(tmp_path: Path) -> None:
     with pytest.raises(DeviceError):
         require_trusted(SITE, tmp_path, lambda: deviating("product", 1.0))

@@ -1,5 +1,6 @@
 """Packed entries: found as loose ones are, and looked after likewise."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,20 @@ def test_a_damaged_pack_is_as_good_as_absent(store: Store) -> None:
     for pack in pack_paths(store):
         pack.write_bytes(pack.read_bytes()[:50])
     assert all(store.get(key) is None and key not in store for key in KEYS)
+
+
+def test_no_byte_of_a_pack_can_change_unnoticed(store: Store) -> None:
+    pack, chosen = pack_paths(store)[0], random.Random(1)
+    content = pack.read_bytes()
+    expected = [store.get(key) for key in KEYS]
+    for place in chosen.sample(range(len(content)), 400):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << chosen.randrange(8)
+        pack.write_bytes(damaged)
+        for key, table in zip(KEYS, expected, strict=True):
+            found = store.get(key)
+            assert found is None or found.equals(table), place
+        list(list_entries(store))
 
 
 def test_damaged_entries_are_not_packed(store: Store) -> None:
