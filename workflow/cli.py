@@ -507,11 +507,12 @@ def _require_no_mistake(
 
 def _run(opened: _Opened) -> int:
     """Runs Snakemake, shows how far it is, and what came of it."""
-    from workflow.launch import print_failures
+    from workflow.launch import print_failures, print_room
     from workflow.summary import print_results
 
     console, campaign = _console(), opened.campaign
     ended = _launch(opened, console)
+    print_room(ended, campaign.root, console)
     if ended.is_stopped:
         console.print("Stopped. The same command goes on where this one ended.")
         return ended.status
@@ -520,7 +521,7 @@ def _run(opened: _Opened) -> int:
     elif ended.status:
         print_failures(ended, campaign.root, console)
     if ended.status == 0 or campaign.plan.is_dir():
-        print_results(campaign, console, is_complete=ended.status == 0)
+        print_results(campaign, console, is_complete=ended.has_verdict)
     return ended.status
 
 

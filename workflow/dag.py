@@ -121,7 +121,9 @@ class Batches:
                 outcomes("search" if need in self.plan.search else "templates", need)
                 for need in searches
             ]
-            room = self.room if is_stale else ()
+            # What a job exported before must not be removed when it exports anew.
+            is_crowded = stage == "export" and bool(self.survey.orphans)
+            room = self.room if is_stale or is_crowded else ()
             return [self.planned, *room, *map(str, before)]
 
         return files

@@ -95,6 +95,8 @@ def describe_made_again(campaign: Campaign, settings: Settings) -> Iterator[str]
         yield f"Made again: {line}"
     for path in seen.damaged:
         yield f"Damaged: {path}"
+    for name in seen.orphans:
+        yield f"Removed: what was exported of {name} before"
 
 
 def _table(jobs: Sequence[DryJob]) -> Table:

@@ -36,7 +36,7 @@ from workflow.step import (
     run_step,
 )
 from workflow.survey import commit_batch
-from workflow.tables import replacing
+from workflow.tables import digest_file, replacing
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,18 +58,25 @@ def export_batch(campaign: Campaign, batch: str) -> None:
     def relaxed(item: str) -> list[RelaxedRow]:
         return files.rows(holder[item], item)
 
+    exported: dict[str, dict[Path, str]] = {}
+
     def export(task: Task) -> None:
         job = jobs[task.name]
         if settings.export.samples == "none":
             remove_exports(campaign, job.name)
-        else:
-            export_job(campaign, job, scores[task.name], relaxed, settings)
+            return
+        written = export_job(campaign, job, scores[task.name], relaxed, settings)
+        exported[task.name] = {path: digest_file(path) for path in written}
 
     tasks = [Task(job_id, job_id, wanted[job_id]) for job_id in sorted(jobs)]
     outcomes = go_through(campaign, "export", batch, tasks, export)
     scored = {f"{row.job_id}.{row.seed}" for rows in scores.values() for row in rows}
     partial = {split_item(item)[0] for item in plan.items_of(wanted) - scored}
-    commit_batch(campaign, keys, "export", batch, outcomes, partial=partial)
+    commit_batch(
+        *(campaign, keys, "export", batch, outcomes),
+        partial=partial,
+        exported=exported,
+    )
 
 
 def read_scores(
@@ -97,7 +104,7 @@ def export_job(
     scores: list[ScoreRow],
     relaxed: Callable[[str], list[RelaxedRow]],
     settings: Settings,
-) -> None:
+) -> set[Path]:
     """Writes one job's folder, or one zip file in its place, and nothing else stays.
 
     Args:
@@ -106,6 +113,9 @@ def export_job(
         scores: of all samples of the job, ranked.
         relaxed: gives the relaxed samples of a `job.seed`.
         settings: of the campaign.
+
+    Returns:
+        The files.
     """
     name, written = job.name, set()
     files = job_files(campaign, job, scores, relaxed, settings)
@@ -123,6 +133,7 @@ def export_job(
             _fill(temporary, data)
         written.add(root / name / relative)
     remove_exports(campaign, name, keep=written)
+    return written
 
 
 def _fill(path: Path, data: bytes | Path) -> None:

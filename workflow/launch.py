@@ -19,7 +19,8 @@ from workflow.driver import drive
 from workflow.installation import PROFILES, SNAKEFILE
 from workflow.progress import watch
 
-_SHOWN_FAILURES, _SHOWN_LINES = 10, 8
+_SHOWN_FAILURES, _SHOWN_LINES, _SHOWN_ROOM = 10, 8, 20
+_ROOM_LOG = re.compile(r"logs/make_room/\w+\.log")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class Launched:
     def had_nothing_to_do(self) -> bool:
         """Whether everything was there and current."""
         return self.status == 0 and "Nothing to be done" in self.text
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether it came as far as to say what has results and what has not."""
+        return self.status == 0 or "Error in rule verdict" in self.text
 
 
 def run_snakemake(
@@ -100,6 +106,19 @@ def find_profile(name: str, folder: Path) -> Path | str:
     return name
 
 
+def print_room(ended: Launched, folder: Path, console: Console) -> None:
+    """Says what was removed to be made again, and why: the words of `make_room`."""
+    for name in dict.fromkeys(_ROOM_LOG.findall(ended.text)):
+        path = folder / name
+        if not path.is_file():
+            continue
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for line in lines[:_SHOWN_ROOM]:
+            console.print(line, markup=False, soft_wrap=True)
+        if more := len(lines[_SHOWN_ROOM:]):
+            console.print(f"… and {more} more: {path}", markup=False, soft_wrap=True)
+
+
 @dataclass(frozen=True)
 class Failure:
     """One thing that went wrong, in words."""
@@ -135,7 +154,9 @@ def print_failures(ended: Launched, folder: Path, console: Console) -> None:
 def _input_errors(lines: Sequence[str]) -> Iterator[Failure]:
     """What ended the reading of the Snakefile; a refusal is a sentence already."""
     for heading, line in zip(lines, lines[1:], strict=False):
-        if match := re.match(r"(\w+) in file ", heading):
+        match = re.match(r"(\w+) in file ", heading)
+        # Snakemake calls it so when a step fails: that is told by its log.
+        if match and match[1] != "CalledProcessError":
             is_refusal = match[1] == "InputError"
             yield Failure("" if is_refusal else heading, [line.strip()])
 

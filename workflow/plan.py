@@ -67,12 +67,12 @@ from workflow.planning.batching import (
 from workflow.planning.buckets import CostModel
 from workflow.planning.costs import campaign_timings, find_costs
 from workflow.planning.forecast import Forecast, forecast, forecast_path
-from workflow.results.export_folders import remove_stale_exports
 from workflow.results.screen import chain_rows
 from workflow.settings import Settings, check_settings, digest_of
 from workflow.stages import STAGES
 from workflow.step import run_step
 from workflow.store.entries import Store
+from workflow.survey import verdict_path
 from workflow.tables import (
     DamagedFile,
     read_json,
@@ -328,6 +328,8 @@ def write_plan(campaign: Campaign, settings: Settings, name: str = "") -> None:
         InputError: it comes to another plan, or one that cannot be made.
     """
     before = load_plan(campaign)
+    # Nothing may say that all is well until it is.
+    verdict_path(campaign).unlink(missing_ok=True)
     with _jobs_table(campaign.plan / "jobs.parquet") as add_job:
         made = make_plan(campaign, settings, before, add_job)
         plan = made.plan
@@ -349,8 +351,6 @@ def write_plan(campaign: Campaign, settings: Settings, name: str = "") -> None:
     sources = {"plan": plan.id, "inputs": made.inputs, **made.files.to_json()}
     write_json(campaign.plan / "sources.json", sources)
     write_plan_file(campaign, plan)
-    names = {job.job_id: job.name for job in made.jobs}
-    remove_stale_exports(campaign, plan, names)
     for old in campaign.plan.glob("*.planned"):
         old.unlink(missing_ok=True)
     for mark in {plan.id, name or plan.id}:

@@ -15,7 +15,7 @@ from workflow.plan import make_plan
 from workflow.planning.forecast_view import print_forecast
 from workflow.pooling import mixtures
 from workflow.settings import Settings
-from workflow.tables import read_rows, read_table
+from workflow.tables import DamagedFile, read_rows, read_table
 
 _SHOWN_ROWS = 20
 
@@ -60,25 +60,26 @@ def print_results(
 ) -> None:
     """Shows the ranked results, what failed, and where the report is.
 
-    `is_complete`: whether the run came to its end. If not, the tables are those of an
-    earlier one, or say what failed.
+    `is_complete`: whether the run came to its verdict. If not, the tables are those of
+    an earlier one.
     """
-    scores = campaign.tables / "scores.parquet"
-    if not scores.is_file():
+    try:
+        scores = read_rows(campaign.tables / "scores.parquet", SCORES)
+        failures = read_rows(campaign.tables / "failures.parquet", OUTCOMES)
+    except (FileNotFoundError, DamagedFile):
         _print_refusals(campaign, console)
         return
-    rows = [row for row in read_rows(scores, SCORES) if row.rank == 1]
+    rows = [row for row in scores if row.rank == 1]
     if rows:
         console.print(_results_table(rows[:_SHOWN_ROWS]))
     if len(rows) > _SHOWN_ROWS:
         console.print(f"… and {len(rows) - _SHOWN_ROWS} more in the report")
-    for row in read_rows(campaign.tables / "failures.parquet", OUTCOMES)[:_SHOWN_ROWS]:
+    for row in failures[:_SHOWN_ROWS]:
         console.print(f"failed ({row.cause}): {row.evidence}", markup=False)
     for sentence in mixtures(campaign):
         console.print(f"Not comparable: {sentence}", style="yellow", soft_wrap=True)
-    verdict = read_verdict(campaign)
-    if is_complete or verdict.failed:
-        console.print(verdict.sentence, soft_wrap=True)
+    if is_complete:
+        console.print(read_verdict(campaign).sentence, soft_wrap=True)
     else:
         console.print(
             "This run did not come to its end; what is shown is of an earlier one.",

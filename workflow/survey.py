@@ -27,7 +27,8 @@ from workflow.campaign import Campaign, split_item
 from workflow.digests import find_identity, is_same
 from workflow.engine.items import commit_outcomes
 from workflow.engine.journal import read_lines
-from workflow.keys import Keys, read_keys
+from workflow.keys import Keys, jobs_of, read_keys
+from workflow.results.export_folders import exported_names, remove_exports
 from workflow.results.trunk_files import is_trunk_file_current
 from workflow.settings import Settings
 from workflow.stages import STAGE, STAGES, Stage, StageName
@@ -58,16 +59,20 @@ class Survey:
     made of all batches."""
     damaged: list[Path] = field(default_factory=list)
     """Files that are not as they were written."""
+    orphans: list[str] = field(default_factory=list)
+    """Names under which something is exported that is of no job as it is planned: of
+    one that was changed, refused, taken out, or not exported yet."""
     whole: dict[str, Identity] = field(default_factory=dict)
     """Files that had to be read to see that they are as they were written."""
 
     @property
     def digest(self) -> str:
         """Names what was seen; "" where there is nothing to do about it."""
-        if not (self.stale or self.damaged or self.whole):
+        if not (self.stale or self.damaged or self.orphans or self.whole):
             return ""
         seen = [f"{stage} {batch}: {why}" for (stage, batch), why in self.stale.items()]
-        return batch_id(seen, sorted(map(str, self.damaged)), sorted(self.whole))
+        damaged = sorted(map(str, self.damaged))
+        return batch_id(seen, damaged, self.orphans, sorted(self.whole))
 
     def lines(self) -> Iterator[str]:
         """What is made again and why, in sentences."""
@@ -91,12 +96,15 @@ class _Surveyor:
         self.again: set[str] = set()
         """Items that are made again, so that what they kept others from is as well."""
         self.known = read_memory(campaign)
+        self.exported: set[str] = set()
+        """Names of jobs whose exports are theirs."""
 
     def look(self) -> Survey:
         for stage in STAGES:
             for name, batch in self.plan.of_kind(stage.kind).items():
                 if why := self._why_stale(stage, name, batch):
                     self.found.stale[stage.name, name] = why
+        self.found.orphans = sorted(exported_names(self.campaign) - self.exported)
         if why := self._why_tables():
             self.found.stale[TABLES, ""] = why
         elif why := self._why_report():
@@ -136,6 +144,12 @@ class _Surveyor:
     ) -> str:
         made, undone = json.loads(notes["keys"]), json.loads(notes["undone"])
         known = {**self.known, **json.loads(notes["files"])}
+        exported = json.loads(notes.get("exported", "{}"))
+        if stage.name == "export":
+            theirs = [item for item in jobs_of(batch.items) if item in made]
+            self.exported |= {
+                self.plan.about[item].name for item in theirs if item not in undone
+            }
         is_reset = bool(undone) and self._is_reset(stage, name)
         reasons: dict[str, list[str]] = {}
         for item, key in self.keys.items(stage.name, batch).items():
@@ -147,7 +161,7 @@ class _Surveyor:
             elif item in undone:
                 why = self._why_undone(item, undone[item], is_reset=is_reset)
             elif stage.name == "export":
-                why = self._why_export(item)
+                why = self._why_export(item, exported.get(item, {}), known)
             else:
                 why = self._why_files(stage, item, key, known)
             if why:
@@ -202,25 +216,44 @@ class _Surveyor:
                 return why
         return ""
 
-    def _why_export(self, job_id: str) -> str:
+    def _why_export(
+        self,
+        job_id: str,
+        digests: Mapping[str, str],
+        known: Mapping[str, Iterable[int]],
+    ) -> str:
         """The folder of a job goes with it, and comes back when it does."""
         export, name = self.settings.export, self.plan.about[job_id].name
         folder = self.campaign.folders
         place = folder / f"{name}.zip" if export.zip else folder / name
-        is_there = export.samples == "none" or place.exists()
-        return "" if is_there else "alphafold3: a job's folder is gone"
+        if export.samples != "none" and not place.exists():
+            return "alphafold3: a job's folder is gone"
+        for file, digest in digests.items():
+            path = self.campaign.results / file
+            if why := self._why_file(path, known, digest=digest):
+                return why
+        return ""
 
     def _why_file(
-        self, path: Path, known: Mapping[str, Iterable[int]], key: str = ""
+        self,
+        path: Path,
+        known: Mapping[str, Iterable[int]],
+        key: str = "",
+        digest: str = "",
     ) -> str:
+        """What is wrong with a file: one of ours that was made from what `key` names,
+        or one for other programs, which has this digest."""
         name = _name(self.campaign, path)
+        folder = name.partition("/")[0]
         identity = find_identity(path)
         if identity is None:
-            return f"{path.parent.name}: a file is gone"
+            return f"{folder}: a file is gone"
         if name in known and is_same(path, known[name]):
             return ""
         try:
-            if path.suffix == ".npz":
+            if digest:
+                is_right = digest_file(path) == digest
+            elif path.suffix == ".npz":
                 is_right = is_trunk_file_current(path, made_from=key)
             else:
                 verify(path)
@@ -229,14 +262,15 @@ class _Surveyor:
                 raise DamagedFile(path, "it is not the one that was written")
         except DamagedFile:
             self.found.damaged.append(path)
-            return f"{path.parent.name}: a file is damaged"
+            return f"{folder}: a file is damaged"
         self.found.whole[name] = identity
         return ""
 
     def _why_tables(self) -> str:
         """Tables are made of all outcomes: of these, and in this state."""
         folder = self.campaign.tables
-        if not (folder / "scores.parquet").is_file():
+        is_made = (folder / "scores.parquet").is_file()
+        if not is_made and not verdict_path(self.campaign).is_file():
             return ""
         for path in (folder / f"{table}.parquet" for table in _TABLES):
             try:
@@ -257,19 +291,28 @@ class _Surveyor:
 
     def _why_report(self) -> str:
         """A verdict names the tables and the page that it is of."""
-        verdict, report = self.campaign.results / "verdict.txt", self.campaign.report
-        if not (verdict.is_file() and report.is_file()):
+        verdict = verdict_path(self.campaign)
+        if not verdict.is_file():
             return ""
+        if not self.campaign.report.is_file():
+            return "the report is gone"
         text = verdict.read_text(encoding="utf-8", errors="replace")
-        if text.splitlines()[1:] != verdict_marks(self.campaign):
+        if text != verdict_text(self.campaign, text.partition("\n")[0]):
             return "it is not of these tables, or damaged"
         return ""
 
 
-def verdict_marks(campaign: Campaign) -> list[str]:
-    """What a verdict is of: digests of the tables and of the report."""
+def verdict_path(campaign: Campaign) -> Path:
+    """The file that says that all is well."""
+    return campaign.results / "verdict.txt"
+
+
+def verdict_text(campaign: Campaign, sentence: str) -> str:
+    """What it says: the sentence, and digests of that, of the tables and the report."""
     files = [campaign.tables / f"{table}.parquet" for table in _TABLES]
-    return [f"{path.name} {digest_file(path)}" for path in (*files, campaign.report)]
+    lines = [sentence, f"sentence {batch_id(sentence)}"]
+    lines += [f"{path.name} {digest_file(path)}" for path in (*files, campaign.report)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def gathered(campaign: Campaign, plan: Plan) -> str:
@@ -327,6 +370,7 @@ def commit_batch(
     rows: Sequence[OutcomeRow],
     *,
     partial: Iterable[str] = (),
+    exported: Mapping[str, Mapping[Path, str]] | None = None,
 ) -> None:
     """Writes what became of a batch, with all that a survey has to know of it.
 
@@ -337,6 +381,7 @@ def commit_batch(
         name: of the batch.
         rows: of `outcomes`.
         partial: items that are done, though a part of what they are made of is not.
+        exported: by job id, files for other programs and their digests.
     """
     stage = STAGE[stage_name]
     of_items = keys.items(stage_name, keys.plan.batch(stage.kind, name))
@@ -348,6 +393,7 @@ def commit_batch(
         ),
         *_files_of_batch(campaign, stage, name),
         *(_whole_timings(campaign, name) if stage_name == "predict" else ()),
+        *(file for digests in (exported or {}).values() for file in digests),
     ]
     identities = {_name(campaign, file): find_identity(file) for file in files}
     undone = {
@@ -359,6 +405,10 @@ def commit_batch(
         "keys": of_items,
         "undone": {**dict.fromkeys(partial, "skipped"), **undone},
         "files": {file: i for file, i in identities.items() if i is not None},
+        "exported": {
+            job_id: {_name(campaign, file): digest for file, digest in digests.items()}
+            for job_id, digests in (exported or {}).items()
+        },
     }
     texts = {name: json.dumps(note) for name, note in notes.items()}
     commit_outcomes(campaign, stage_name, name, rows, texts)
@@ -388,6 +438,10 @@ def make_room(campaign: Campaign, seen: Survey) -> None:
     for path in seen.damaged:
         print(f"damaged, removed: {path}", file=sys.stderr)
         path.unlink(missing_ok=True)
+    for name in seen.orphans:
+        removed = remove_exports(campaign, name)
+        was = f"removed what was exported of {name} before: {len(removed)} files"
+        print(was, file=sys.stderr)
     for stage, batch in seen.stale:
         for path in _standing(campaign, stage, batch):
             path.unlink(missing_ok=True)
@@ -405,7 +459,7 @@ def _standing(campaign: Campaign, stage: str, batch: str) -> Iterator[Path]:
     if stage == TABLES:
         yield from (campaign.tables / f"{table}.parquet" for table in _TABLES)
     # Nothing may say that all is well until it is.
-    yield campaign.results / "verdict.txt"
+    yield verdict_path(campaign)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workflow.campaign import Campaign
 from workflow.summary import read_verdict
-from workflow.survey import verdict_marks
+from workflow.survey import verdict_text
 from workflow.tables import replacing
 
 
@@ -26,9 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     if verdict.failed:
         print(verdict.sentence, file=sys.stderr)
         return 1
-    lines = [verdict.sentence, *verdict_marks(campaign)]
+    text = verdict_text(campaign, verdict.sentence)
     with replacing(arguments.out) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -18,6 +18,8 @@ from af3_core.contracts import (
     RELAXED,
     SAMPLE_SCORES,
 )
+from tests.af3_core.chemistry.test_dictionary import USER_CCD
+from tests.af3_core.inputs.job_examples import TEMPLATE
 from tests.workflow.campaigns import DATABASES, NEVER_RUN, job, make_campaign, protein
 from workflow.campaign import Campaign, split_item
 from workflow.collect import collect_tables
@@ -29,7 +31,7 @@ from workflow.plan import current_plan, read_config, write_plan
 from workflow.settings import Settings
 from workflow.stages import STAGES, StageName
 from workflow.survey import Survey, commit_batch, survey
-from workflow.tables import write_table
+from workflow.tables import digest_file, write_table
 
 HERE = Campaign()
 """The campaign in the current folder."""
@@ -42,20 +44,22 @@ LINKED = {
         "sequence": "MLSDEDFK",
         "unpairedMsaPath": "../a.a3m",
         "pairedMsa": "",
-        "templates": [],
+        "templates": [
+            {"mmcifPath": "../t.cif", "queryIndices": [0], "templateIndices": [0]}
+        ],
     }
 }
 RNA = {"rna": {"id": "A", "sequence": "GGCUUAUCAAGAGAGGUGGAGGGACUGGCCC"}}
 
 
 def write_inputs(folder: Path) -> None:
-    """Four jobs, each a batch of its own: without a search, with a linked alignment,
-    and with searches of a protein and of an RNA; two of them have a reference."""
+    """Four jobs, each a batch of its own: without a search, with linked files, and with
+    searches of a protein and of an RNA; two of them have a reference."""
     make_campaign(
         folder,
         {
             "given.json": job("given", protein("GSHMKNVTWY")),
-            "linked.json": job("linked", LINKED),
+            "linked.json": job("linked", LINKED, userCCDPath="../u.cif"),
             "villin.fasta": ">villin\nVNSIDEDDKAVFGQTRRAFSNNPLWKQQNLKKEKGLF\n",
             "riboswitch.json": job("riboswitch", RNA),
         },
@@ -65,6 +69,8 @@ def write_inputs(folder: Path) -> None:
         score={"references": "references"},
     )
     (folder / "a.a3m").write_text(">q\nMLSDEDFK\n>x\nMLSDEDFR\n")
+    (folder / "t.cif").write_text(TEMPLATE)
+    (folder / "u.cif").write_text(USER_CCD)
     (folder / "toy.bin.zst").write_bytes(b"weights")
     (folder / "toy.config.json").write_text("{}")
     (folder / "references").mkdir()
@@ -99,7 +105,7 @@ def _commit(
     batch = keys.plan.of_kind(
         {"search": "search", "templates": "templates"}.get(stage, "jobs")
     )[name]
-    rows = []
+    rows, exported = [], {}
     for item, key in keys.items(stage, batch).items():
         about = keys.plan.about.get(item.partition(".")[0])
         job_name = "" if about is None else about.name
@@ -119,9 +125,7 @@ def _commit(
             write_table(path, PREDICTIONS, PREDICTIONS.table([]), made_from=key)
     if stage == "export":
         for item in keys.items(stage, batch):
-            (HERE.folders / keys.plan.about[item].name).mkdir(
-                parents=True, exist_ok=True
-            )
+            exported[item] = _export(keys.plan.about[item].name)
     elif stage == "predict":
         write_table(HERE.provenance(name), PROVENANCE, PROVENANCE.table([]))
     elif stage == "relax":
@@ -133,7 +137,14 @@ def _commit(
         write_table(
             HERE.interfaces(name), INTERFACES, INTERFACES.table([]), notes=NO_ITEMS
         )
-    commit_batch(HERE, keys, stage, name, rows)
+    commit_batch(HERE, keys, stage, name, rows, exported=exported)
+
+
+def _export(name: str) -> dict[Path, str]:
+    path = HERE.folders / name / f"{name}_model.cif"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"data_{name}\n")
+    return {path: digest_file(path)}
 
 
 _BEFORE = ("search", "templates", "featurise")

@@ -1,4 +1,4 @@
-"""What no job owns goes when asked for; an export of a job as it was goes by itself."""
+"""What no job owns goes when asked for."""
 
 from pathlib import Path
 
@@ -10,8 +10,6 @@ from workflow.batches import Batch, Plan, write_plan_file
 from workflow.campaign import Campaign
 from workflow.clean import describe, find_unowned, remove_unowned
 from workflow.cli import main
-from workflow.engine.items import commit_outcomes, outcome
-from workflow.results.export_folders import remove_stale_exports
 from workflow.tables import write_table
 
 KEPT, GONE = "a" * 16, "b" * 16
@@ -88,19 +86,3 @@ def test_the_command_asks_before_it_removes(
     assert len(tree(campaign)) < len(before)
     assert main(["clean", "--directory", str(campaign.root)]) == 0
     assert "Nothing to remove." in capsys.readouterr().out
-
-
-def test_an_export_stays_only_if_its_job_was_exported_as_it_is_planned(
-    campaign: Campaign, capsys: pytest.CaptureFixture[str]
-) -> None:
-    names = {KEPT: "kept"}
-    commit_outcomes(campaign, "export", BATCH, [outcome("export", BATCH, KEPT)])
-    remove_stale_exports(campaign, PLAN, names)
-    assert not (campaign.folders / "gone").exists()
-    assert (
-        "removed what was exported of gone before: 1 files" in capsys.readouterr().err
-    )
-    assert (campaign.folders / "kept").is_dir()
-    changed = Plan(jobs={"2" * 12: Batch((f"{'c' * 16}.1",))})
-    remove_stale_exports(campaign, changed, {"c" * 16: "kept"})
-    assert not (campaign.folders / "kept").exists()

@@ -24,7 +24,10 @@ def dry_run(tmp_path_factory: pytest.TempPathFactory) -> str:
             "searched.fasta": ">villin\nVNSIDEDDKAVFGQTRRAFSNNPLWKQQNLKKEKGLF\n",
         },
         network=NEVER_RUN,
+        # What is a wildcard for Snakemake is none for a user.
+        model={"checkpoint": "toy{batch}.bin.zst"},
     )
+    (folder / "toy.bin.zst").rename(folder / "toy{batch}.bin.zst")
     result = subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "-n"),

@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workflow.launch import Launched, find_failures, find_profile
+import pytest
+from rich.console import Console
+
+from workflow.launch import Launched, find_failures, find_profile, print_room
 
 FAILING = """
 rule all:
@@ -56,6 +59,43 @@ def test_a_broken_snakefile_is_told(tmp_path: Path) -> None:
     ended = launch(tmp_path)
     (failure,) = find_failures(ended, tmp_path)
     assert "nothing" in "".join(failure.said)
+
+
+MAKING_ROOM = """
+rule all:
+    input: "1a.room"
+
+rule make_room:
+    output: "{seen}.room"
+    log: "logs/make_room/{seen}.log"
+    shell: "for n in `seq 30`; do echo damaged, removed: [/b] $n; done 2>&1 > {log};"
+           " touch {output}"
+
+rule verdict:
+    output: "verdict"
+    shell: "exit 1"
+"""
+
+
+def test_what_is_removed_is_said_where_people_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Snakefile").write_text(MAKING_ROOM, encoding="utf-8")
+    ended = launch(tmp_path)
+    assert ended.status == 0 and ended.has_verdict
+    print_room(ended, tmp_path, Console(width=300))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "damaged, removed: [/b] 1" and len(lines) == 21
+    assert lines[-1] == f"… and 10 more: {tmp_path}/logs/make_room/1a.log"
+
+
+def test_a_run_without_a_verdict_says_nothing_of_an_earlier_ones(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "Snakefile").write_text(MAKING_ROOM, encoding="utf-8")
+    assert launch(tmp_path, "verdict").has_verdict
+    (tmp_path / "Snakefile").write_text(FAILING, encoding="utf-8")
+    assert not launch(tmp_path).has_verdict
 
 
 def test_a_profile_of_the_campaign_goes_before_the_one_we_bring(

@@ -4,9 +4,11 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from rich.console import Console
 
 from af3_core.contracts import TIMINGS
 from af3_core.job import Job
@@ -19,13 +21,18 @@ from tests.workflow.finished import (
     settings_here,
     write_inputs,
 )
+from workflow.collect import collect_tables
+from workflow.dag import Batches
 from workflow.engine.journal import Journal
-from workflow.plan import main, make_plan, write_plan
+from workflow.plan import current_plan, find_damage, main, make_plan, write_plan
 from workflow.planning.batching import PlannedJob
+from workflow.resources import Limits
 from workflow.retry import ask_for_retry
 from workflow.step import read_plan
-from workflow.survey import make_room, survey
+from workflow.summary import print_results
+from workflow.survey import make_room, survey, verdict_path
 from workflow.tables import write_table
+from workflow.verdict import main as verdict
 
 OF_JOB = ("featurise", "predict", "relax", "score", "export")
 PROTEINS = ("uniref90", "small_bfd", "mgnify", "uniprot")
@@ -92,6 +99,16 @@ CHANGES: dict[str, tuple[str, Callable[[bytes], bytes] | None, set[str]]] = {
     "a linked alignment": (
         "a.a3m",
         swapped("MLSDEDFR", "MLSDEDFQ"),
+        stages("featurise", "linked"),
+    ),
+    "a linked template": (
+        "t.cif",
+        swapped("2000-01-01", "2000-01-02"),
+        stages("featurise", "linked"),
+    ),
+    "a linked component": (
+        "u.cif",
+        swapped("my own", "another"),
         stages("featurise", "linked"),
     ),
     "weights": ("toy.bin.zst", lambda _: b"WEIGHTS", stages("predict", *JOBS)),
@@ -232,6 +249,18 @@ def test_no_byte_of_a_result_can_change_unnoticed() -> None:
         path.write_bytes(before)
 
 
+def test_no_file_of_a_result_can_be_emptied_unnoticed() -> None:
+    for path in results():
+        before = path.read_bytes()
+        path.write_bytes(b"")
+        if path.parent.name == "plan":
+            assert find_damage(HERE), path
+            assert current_plan(HERE, settings_here()).jobs
+        else:
+            assert path in made_again()[1].damaged, path
+        path.write_bytes(before)
+
+
 @pytest.mark.parametrize("stage", ["featurise", "predict", "relax", "score", "export"])
 def test_outcomes_that_are_gone_are_made_again_and_nothing_after_them(
     stage: str,
@@ -359,3 +388,113 @@ def test_times_that_are_damaged_are_removed_even_if_all_else_is_too() -> None:
     assert {path, outcomes} <= set(seen.damaged)
     outcomes.write_bytes(before)
     path.unlink()
+
+
+def model_of(name: str) -> Path:
+    """What is exported of a job of these campaigns."""
+    return HERE.folders / name / f"{name}_model.cif"
+
+
+@pytest.mark.parametrize("content", [None, b"data_giben\n", b""])
+def test_an_exported_file_that_is_gone_or_damaged_is_exported_again(
+    content: bytes | None,
+) -> None:
+    with changed(model_of("given"), content):
+        found, seen = made_again()
+        assert found == {"export given"}
+        assert seen.damaged == ([] if content is None else [model_of("given")])
+
+
+EDITS = {
+    "changed": swapped("GSHMKNVTWY", "GSHMKNVTWW"),
+    "refused": lambda _: b"{",
+    "taken out": lambda _: None,
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_what_was_exported_of_a_job_as_it_was_is_removed_before_it_is_exported_anew(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_inputs(tmp_path / "c")
+    os.chdir(tmp_path / "c")
+    finish()
+    path = Path("inputs/given.json")
+    content = EDITS[what](path.read_bytes())
+    path.unlink() if content is None else path.write_bytes(content)
+    settings = settings_here()
+    seen = survey(HERE, current_plan(HERE, settings), settings)
+    assert seen.orphans == ["given"] and model_of("given").exists()
+    write_plan(HERE, settings)
+    make_room(HERE, seen)
+    assert "removed what was exported of given before: 1 files" in (
+        capsys.readouterr().err
+    )
+    assert not model_of("given").parent.exists() and model_of("villin").exists()
+    batches = Batches(HERE, read_plan(HERE), seen, Limits({}), "planned")
+    for name in read_plan(HERE).jobs:
+        if not HERE.outcomes("export", name).exists():
+            waits_for = batches.inputs("export")(SimpleNamespace(batch=name))
+            assert set(batches.room) < set(waits_for)
+
+
+def conclude() -> None:
+    """Writes tables, a page and the verdict, if it is a good one."""
+    collect_tables(HERE)
+    HERE.report.write_text("a page")
+    conclude_again()
+
+
+def conclude_again() -> int:
+    return verdict(["--out", str(verdict_path(HERE))])
+
+
+def test_a_verdict_is_of_its_tables_whatever_the_dates(tmp_path: Path) -> None:
+    """Of an earlier run, when the next one ends between tables and verdict, and the
+    clock was put back meanwhile."""
+    write_inputs(tmp_path / "c")
+    os.chdir(tmp_path / "c")
+    finish()
+    conclude()
+    assert made_again()[0] == set() and verdict_path(HERE).is_file()
+    for batch in read_plan(HERE).jobs:
+        for stage in ("predict", "relax", "score", "export"):
+            HERE.outcomes(stage, batch).unlink()
+    earlier = verdict_path(HERE).read_text()
+    finish(failed={("predict", "given"): "gpu_memory"})
+    verdict_path(HERE).write_text(earlier)
+    for path in (*HERE.tables.iterdir(), HERE.report):
+        os.utime(path, (0, 0))
+    assert made_again()[0] == {"report"}
+    make_room(HERE, made_again()[1])
+    assert not verdict_path(HERE).exists()
+    assert conclude_again() == 1 and not verdict_path(HERE).exists()
+
+
+def test_a_verdict_does_not_outlive_what_it_is_of(tmp_path: Path) -> None:
+    write_inputs(tmp_path / "c")
+    os.chdir(tmp_path / "c")
+    finish()
+    conclude()
+    text = verdict_path(HERE).read_text()
+    assert text.startswith("All ")
+    for damaged in (f"x{text[1:]}", text[:-1], ""):
+        with changed(verdict_path(HERE), damaged.encode()):
+            assert made_again()[0] == {"report"}
+    with changed(HERE.report, None):
+        assert made_again()[0] == {"report"}
+    with changed(HERE.tables / "scores.parquet", None):
+        assert made_again()[0] == {"tables"}
+    with pytest.raises(ValueError, match="edited while"):
+        write_plan(HERE, settings_here(), "another")
+    assert not verdict_path(HERE).exists()
+
+
+def test_a_run_that_does_not_come_to_a_verdict_repeats_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_results(HERE, Console(width=200), is_complete=True)
+    assert "jobs have results" in capsys.readouterr().out
+    print_results(HERE, Console(width=200), is_complete=False)
+    said = capsys.readouterr().out
+    assert "of an earlier one" in said and "jobs have results" not in said

@@ -1,13 +1,9 @@
 """What is exported of jobs, and what of it no job accounts for any more."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from af3_core.contracts import OUTCOMES
-from workflow.batches import Plan
 from workflow.campaign import Campaign
-from workflow.engine.items import log
-from workflow.tables import DamagedFile, read_rows
 
 
 def exported_files(campaign: Campaign, name: str) -> Iterator[Path]:
@@ -47,35 +43,3 @@ def exported_names(campaign: Campaign) -> set[str]:
                 is_zip = entry.suffix == ".zip" and not entry.is_dir()
                 names.add(entry.stem if is_zip else entry.name)
     return names
-
-
-def remove_stale_exports(
-    campaign: Campaign, plan: Plan, names: Mapping[str, str]
-) -> None:
-    """Removes exports of jobs that are not planned, or were not exported as they are.
-
-    A job that was changed, or is refused now, must not be taken for what its name
-    exported before. What is removed is said.
-
-    Args:
-        campaign: in whose folder they are.
-        plan: what is wanted now.
-        names: of the planned jobs, by id.
-    """
-    stale = exported_names(campaign)
-    if not stale:
-        return
-    for batch in plan.jobs:
-        for job_id in _exported_jobs(campaign.outcomes("export", batch)):
-            stale.discard(names.get(job_id, ""))
-    for name in sorted(stale):
-        removed = remove_exports(campaign, name)
-        log(f"removed what was exported of {name} before: {len(removed)} files")
-
-
-def _exported_jobs(outcomes: Path) -> list[str]:
-    try:
-        rows = read_rows(outcomes, OUTCOMES)
-    except (FileNotFoundError, DamagedFile):
-        return []
-    return [row.item for row in rows if row.status == "done"]
