@@ -54,7 +54,7 @@ def shared_memory(spec: ProjectionSpec, tile: Tile) -> int:
     rows = 2 * tile.edges * channels
     made = 2 * tile.edges * tile.columns
     weights = 2 * tile.columns * channels
-    return rows + made + tile.num_stages * weights + 4096
+    return rows + made + tile.num_stages * weights + 8192
 
 
 def plan_launch(spec: ProjectionSpec) -> Launch:
