@@ -419,6 +419,52 @@ def import_(
         raise typer.Exit(EXIT_FAILED)
 
 
+@app.command("import-server")
+def import_server(
+    address: Annotated[str, typer.Argument(help="Of an MMseqs2 server.")],
+    directory: Directory = _HERE,
+    configfile: Config = None,
+    label: Annotated[str, typer.Option(help="In the store.")] = "server",
+    most: Annotated[int, typer.Option(help="Sequences that are sent.")] = 200,
+    contact: Annotated[str, typer.Option(help="Your address, for its keepers.")] = "",
+    environmental: Annotated[
+        bool, typer.Option(help="Search environmental sequences, too.")
+    ] = True,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Send the proteins of a small campaign to an MMseqs2 (ColabFold) server.
+
+    Its alignments go into the store under a label, for `search.imported`:
+    foldmill import-server https://api.colabfold.com --label colabfold
+    """
+    from af3_core.job import InputError
+    from workflow.msa_server import Server, fetch_alignments, find_wanted
+    from workflow.plan import read_jobs_of
+    from workflow.settings import read_settings
+    from workflow.store.entries import Store
+
+    _, config = _open(directory, configfile)
+    _enter(directory)
+    settings = read_settings(config)
+    store = Store(settings.search.store)
+    wanted = find_wanted(read_jobs_of(settings), store, label)
+    if wanted.total > most:
+        allowed = f"at most {most}, or more with --most: others use the server, too"
+        raise InputError("foldmill", "sequences", str(wanted.total), allowed)
+    if wanted.total:
+        sent = f"{wanted.total} sequences leave this machine for {address}."
+        if not yes and not typer.confirm(f"{sent} Go on?"):
+            raise typer.Exit(EXIT_WRONG)
+        fetch_alignments(
+            Server(address, contact, environmental),
+            wanted,
+            store,
+            label,
+            lambda done, total: typer.echo(f"{done} of {total} sequences"),
+        )
+    typer.echo(f"All are there. In the configuration: search.imported: [{label}]")
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to run it.")] = Path(

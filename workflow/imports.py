@@ -8,7 +8,7 @@ uses them for equal sequences in place of a search, as if its inputs had brought
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,19 +95,33 @@ def imported_key(kind: PolymerKind, sequence: str, label: str) -> Key:
     return make_key(IMPORTED, kind=kind, sequence=sequence, label=label)
 
 
+def pairing_label(label: str, sequences: Collection[str]) -> str:
+    """Under which a label has the paired rows of a complex of these sequences."""
+    return f"{label} {','.join(sorted(set(sequences)))}"
+
+
 def with_imported(job: Job, store: Store, labels: Sequence[str]) -> Job:
     """The job with what the first of these labels has for each chain.
 
     What a job brings along stays: only what would be searched is filled in.
     """
+    proteins = {
+        entity.sequence
+        for entity in job.entities
+        if isinstance(entity, Polymer) and entity.kind == "protein"
+    }
     entities = tuple(
-        _filled(entity, store, labels) if isinstance(entity, Polymer) else entity
+        _filled(entity, store, labels, proteins)
+        if isinstance(entity, Polymer)
+        else entity
         for entity in job.entities
     )
     return replace(job, entities=entities)
 
 
-def _filled(polymer: Polymer, store: Store, labels: Sequence[str]) -> Polymer:
+def _filled(
+    polymer: Polymer, store: Store, labels: Sequence[str], proteins: Collection[str]
+) -> Polymer:
     if polymer.unpaired_msa is not None or polymer.kind == "dna":
         return polymer
     for label in labels:
@@ -115,6 +129,11 @@ def _filled(polymer: Polymer, store: Store, labels: Sequence[str]) -> Polymer:
         if table is None:
             continue
         (row,) = table.to_pylist()
+        if len(proteins) > 1:
+            of_complex = pairing_label(label, proteins)
+            paired = store.get(imported_key(polymer.kind, polymer.sequence, of_complex))
+            if paired is not None:
+                row |= {"paired_msa": paired["paired_msa"][0].as_py()}
         known = row["templates"]
         return replace(
             polymer,

@@ -258,6 +258,13 @@ def _read_inputs(
             yield file, read
 
 
+def read_jobs_of(settings: Settings) -> list[Job]:
+    """The jobs of all inputs that can be read."""
+    steady = find_costs(settings.plan.model_copy(update={"device": None}), ()).model
+    read = (job for _, job in _read_inputs(settings, steady, lambda said: None))
+    return [job for job in read if not isinstance(job, InputError)]
+
+
 def _with_seeds(job: Job, source: str, num_seeds: int | None) -> Job:
     """The job with as many seeds as `predict.num_seeds` says, from its own one on.
 

@@ -97,6 +97,38 @@ def _no_config(folder: Path, settings: dict[str, Any]) -> None:
     settings.clear()
 
 
+def _disk_full(folder: Path, settings: dict[str, Any]) -> None:
+    # The kernel's own file system has room for nothing.
+    (folder / "full").symlink_to("/proc")
+    settings["search"]["store"] = "full/store"
+
+
+SINFO = """\
+cpu|2-00:00:00|250000|(null)
+gpu|1-00:00:00|500000|gpu:a100:4
+"""
+"""As `sinfo --format=%R|%l|%m|%G` prints a cluster of two partitions."""
+ACCOUNTS = "structural\nteaching\n"
+"""As `sacctmgr show associations format=account` prints those of a user."""
+
+
+def _profile(old: str, new: str) -> Change:
+    """A profile of one's own, adapted wrongly, where Slurm answers as recorded."""
+
+    def change(folder: Path, settings: dict[str, Any]) -> None:
+        for name, said in (("sinfo", SINFO), ("sacctmgr", ACCOUNTS)):
+            program = folder / "bin" / name
+            program.parent.mkdir(exist_ok=True)
+            program.write_text(f"#!/bin/sh\n/bin/cat <<'END'\n{said}END\n")
+            program.chmod(0o755)
+        text = (ROOT / "config/profiles/slurm/config.yaml").read_text("utf-8")
+        assert old in text
+        (folder / "slurm").mkdir()
+        (folder / "slurm/config.yaml").write_text(text.replace(old, new, 1), "utf-8")
+
+    return change
+
+
 def _all_at_once(folder: Path, settings: dict[str, Any]) -> None:
     settings["model"]["checkpoint"] = "af3.bin.zst"
     settings["search"]["databases"] = "nowhere.tsv"
@@ -130,8 +162,24 @@ MISTAKES = (
         _set("model", checkpoint=_DEMO),
         is_warning=True,
     ),
+    Mistake("A disk that is full", ("run",), _disk_full),
     Mistake("No such profile", ("check", "--profile", "slrum"), _nothing),
     Mistake("Slurm where there is none", ("check", "--profile", "slurm"), _nothing),
+    Mistake(
+        "A partition that the cluster does not have",
+        ("run", "--profile", "slurm"),
+        _profile("slurm_partition: gpu", "slurm_partition: a100"),
+    ),
+    Mistake(
+        "An account that is not yours",
+        ("run", "--profile", "slurm"),
+        _profile("# slurm_account: my_group", "slurm_account: my_group"),
+    ),
+    Mistake(
+        "More time than a partition gives",
+        ("check", "--profile", "slurm"),
+        _profile("max_runtime: 1440", "max_runtime: 4320"),
+    ),
     Mistake("Several of these", ("run",), _all_at_once, count=3),
 )
 
@@ -169,15 +217,16 @@ def make(mistake: Mistake, folder: Path) -> Told:
 
 @contextlib.contextmanager
 def _inside(folder: Path) -> Iterator[None]:
-    """In this folder, on a machine without Slurm."""
-    before, path = Path.cwd(), os.environ["PATH"]
+    """In this folder, where no programs are but those that were put into it."""
+    before, environment = Path.cwd(), dict(os.environ)
     os.chdir(folder)
-    os.environ["PATH"] = ""
+    os.environ |= {"PATH": str(folder / "bin"), "USER": "ada"}
     try:
         yield
     finally:
         os.chdir(before)
-        os.environ["PATH"] = path
+        os.environ.clear()
+        os.environ |= environment
 
 
 def page(told: list[Told]) -> str:
