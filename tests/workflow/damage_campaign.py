@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import jax
+
 from tests.workflow.campaigns import (
     QUICK_COMPILE,
     ROOT,
@@ -127,7 +129,9 @@ def _run_steps() -> int:
 
 
 def step(name: str, *arguments: str) -> int:
-    """Runs the program of a step here."""
+    """Runs the program of a step here, as in a new process: what is compiled for one
+    network is not known to the next, or nobody would see which kernels it has."""
+    jax.clear_caches()
     return importlib.import_module(f"workflow.{name}").main(list(arguments))
 
 
