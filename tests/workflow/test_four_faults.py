@@ -1,6 +1,7 @@
 """One batch of real jobs: one hangs, one exhausts memory, one raises, and the store has
 lost what was searched for one."""
 
+import contextlib
 import resource
 import shutil
 import subprocess
@@ -16,11 +17,13 @@ from tests.workflow.campaigns import (
     job,
     make_campaign,
     protein,
-    run_campaign,
 )
+from tests.workflow.damage_campaign import step
+from tests.workflow.finished import HERE, settings_here
 from workflow.campaign import Campaign
 from workflow.engine.attempts import EXIT_POSTPONE
 from workflow.engine.journal import read_lines
+from workflow.plan import write_plan
 from workflow.step import read_plan
 
 pytestmark = pytest.mark.long
@@ -62,8 +65,11 @@ def inputs(jobs: dict[str, str]) -> dict[str, str | bytes]:
 
 def searched(folder: Path) -> tuple[Campaign, str]:
     """A campaign whose searches are done, and its one batch of jobs."""
-    done = run_campaign(folder, "--until", "search", "templates")
-    assert done.returncode == 0, done.stdout + done.stderr
+    with contextlib.chdir(folder):
+        write_plan(HERE, settings_here())
+        for stage in ("search", "templates"):
+            for name in read_plan(HERE).of_kind(stage):
+                assert step(stage, "--batch", name) == 0
     (batch,) = read_plan(Campaign(folder)).jobs
     return Campaign(folder), batch
 
