@@ -115,9 +115,3 @@ STAGES: tuple[Stage, ...] = (
 )
 """In the order in which a batch goes through them."""
 STAGE: dict[str, Stage] = {stage.name: stage for stage in STAGES}
-JOB_STAGES: tuple[Stage, ...] = tuple(s for s in STAGES if s.kind == "jobs")
-
-
-def from_stage(name: StageName) -> tuple[Stage, ...]:
-    """A stage and those after it."""
-    return STAGES[STAGES.index(STAGE[name]) :]

@@ -86,14 +86,6 @@ def read_job_rows(campaign: Campaign, job_ids: set[str]) -> dict[str, JobRow]:
     return {row.job_id: row for row in JOBS.rows(table)}
 
 
-def read_job_names(campaign: Campaign, job_ids: set[str]) -> dict[str, str]:
-    """Labels of jobs by their ids."""
-    path, wanted = campaign.plan / "jobs.parquet", _is_among("job_id", job_ids)
-    table = read_columns(path, JOBS, ["job_id", "name"], wanted)
-    names = table["job_id"].to_pylist(), table["name"].to_pylist()
-    return dict(zip(*names, strict=True))
-
-
 def read_chain_rows(campaign: Campaign) -> list[ChainRow]:
     """The chains table."""
     return read_rows(campaign.plan / "chains.parquet", CHAINS)

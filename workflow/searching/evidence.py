@@ -14,7 +14,6 @@ from workflow.needs import ChainNeeds, chain_needs
 from workflow.searching.sequences import (
     HMMER,
     engine_name,
-    hits_key,
     paired_msa,
     unpaired_msa,
 )
@@ -22,10 +21,9 @@ from workflow.searching.template_search import (
     TemplateDatabases,
     TemplateQuery,
     read_templates,
-    templates_key,
 )
 from workflow.settings import Search, Settings
-from workflow.store.entries import Key, Store
+from workflow.store.entries import Store
 
 
 def databases_of(search: Search) -> tuple[Database, ...]:
@@ -69,24 +67,6 @@ def _query(need: ChainNeeds, searched: Msa | None) -> TemplateQuery:
         alone = Msa(("query",), (need.query,))
         searched = parse_a3m(given) if given else alone
     return TemplateQuery(need.query, searched)
-
-
-def evidence_keys(job: Job, settings: Settings) -> list[Key]:
-    """The store's key of everything that was searched for a job.
-
-    Raises:
-        LookupError: a result is not in the store.
-    """
-    return [key for need in chain_needs(job) for key in _keys(need, settings.search)]
-
-
-def _keys(need: ChainNeeds, search: Search) -> Iterator[Key]:
-    for database in searched_databases(need, search):
-        yield hits_key(need.query, database, search.profile)
-    databases = template_databases(search)
-    if need.search_templates and databases is not None:
-        query = template_query(need, search)
-        yield templates_key(query, databases, max_template_date(search))
 
 
 def searched_databases(need: ChainNeeds, search: Search) -> Iterator[Database]:
