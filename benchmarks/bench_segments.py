@@ -1,18 +1,23 @@
 """What is known of the search's filter without a GPU.
 
-    python -m benchmarks.bench_segments [--pairs 1000000] [--interpreted 10000]
+    python -m benchmarks.bench_segments agree [--pairs 1000000]
+    python -m benchmarks.bench_segments interpret [--pairs 10000]
+    python -m benchmarks.bench_segments page
 
-compares the processor's code with HMMER's own filter, pair by pair, and what is left
-out with HMMER's own P-value; the kernel of a GPU, run by Triton's interpreter, with the
-definition and the processor's code; and reads from the disassembly what a cell costs,
-with the cells a second and the hours that follow. Markdown goes to
-benchmarks/results/segments.md.
+`agree` compares the processor's code with HMMER's own filter, pair by pair, and what is
+left out with HMMER's own P-value. `interpret` compares the kernel of a GPU, run by
+Triton's interpreter, with the processor's code. Rows go to results/segments.jsonl.
+`page` adds what the disassembly says a cell costs, and the cells a second and the hours
+that follow, and writes results/segments.md.
 """
 
+import argparse
 import concurrent.futures
+import json
 import math
 import multiprocessing
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +28,17 @@ from pyhmmer.plan7 import Background, Builder, OptimizedProfile
 
 from af3_core.search.hmmer import ALPHABETS
 from af3_core.search.prefilter import make_filter
+from benchmarks.gpu_compile import cards
+from kernels import Device
 from kernels.segments import PackedSequences, Profiles, pack_sequences
 from kernels.segments_cpu import segment_scores
+from kernels.segments_triton import (
+    LAYOUTS,
+    PER_WORD,
+    Layout,
+    choose_layout,
+    num_periods,
+)
 from tests.hmmer_programs import read_fasta
 
 RESULTS = Path(__file__).parent / "results"
@@ -33,8 +47,16 @@ AMINO = ALPHABETS["protein"]
 F1 = 5e-4
 X = AMINO.symbols.index("X")
 ODD = [AMINO.symbols.index(letter) for letter in "BJZOUX*"]
-MARGIN = 1.001
-"""On P-values, as in the filter."""
+
+
+class Interpreted(NamedTuple):
+    """Pairs of one kind that the kernel of a GPU has computed in the interpreter."""
+
+    kind: str
+    pairs: int
+    equal: int
+    """To what the processor's code gives."""
+    saturated: int
 
 
 class Agreement(NamedTuple):
@@ -169,9 +191,9 @@ def passes(model: OptimizedProfile, sequence: DigitalSequence) -> bool:
     return p_value <= F1
 
 
-def agreements(num_pairs: int) -> Iterator[Agreement]:
+def agreements(num_pairs: int, seed: int) -> Iterator[Agreement]:
     """One row for each kind of target."""
-    rng = np.random.default_rng(23)
+    rng = np.random.default_rng(seed)
     found = queries(rng)
     models = [build(query) for query in found]
     for (kind, make), share in zip(targets(rng, found).items(), SHARES, strict=True):
@@ -209,9 +231,9 @@ def interpret(profiles: Profiles, packed: PackedSequences) -> np.ndarray:
     return best[:, : len(packed.starts) - 1]
 
 
-def interpreted(num_pairs: int) -> Iterator[tuple[str, int, int, int]]:
-    """Kind, pairs, those equal to the processor's, and those that saturate."""
-    rng = np.random.default_rng(24)
+def interpreted(num_pairs: int, seed: int) -> Iterator[Interpreted]:
+    """One row for each kind of target, all of up to 150 residues."""
+    rng = np.random.default_rng(seed)
     found = [query for query in queries(rng) if len(query) < 160][:16]
     profiles = [make_filter(build(query), F1).costs for query in found]
     kinds = targets(rng, found)
@@ -220,13 +242,201 @@ def interpreted(num_pairs: int) -> Iterator[tuple[str, int, int, int]]:
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
         for kind, make in kinds.items():
-            drawn = []
+            drawn: list[np.ndarray] = []
             while len(drawn) * len(profiles) * len(kinds) < num_pairs:
                 target = make()
                 drawn += [target] * (len(target) <= 150)
             packed = pack_sequences(drawn)
             best = pool.submit(interpret, profiles, packed).result()
             expected = np.stack([segment_scores(costs, packed) for costs in profiles])
-            equal = int((best == expected).sum())
-            yield kind, best.size, equal, int((best == 255).sum())
+            equal, saturated = int((best == expected).sum()), int((best == 255).sum())
+            yield Interpreted(kind, best.size, equal, saturated)
     del os.environ["TRITON_INTERPRET"]
+
+
+# --- What a cell costs, and what follows ----------------------------------------------
+
+
+class Chip(NamedTuple):
+    """A card's figures, from its description in benchmarks/cards."""
+
+    name: str
+    capability: tuple[int, int]
+    multiprocessors: int
+    clock: float
+    """Hz."""
+
+
+LANES = 128
+"""Threads of a multiprocessor that issue an instruction in one clock."""
+LINE = 128
+"""Bytes that its first cache gives in one clock, all of one line."""
+# Beyond these two nothing is counted: not latencies, nor misses of the first cache.
+PROTEINS, COLUMNS = 20_000, 400
+RESIDUES, SEQUENCES = 2.7e11, 1.07e9
+"""Of UniRef90, UniProt, MGnify and small BFD in the releases that AlphaFold 3 names."""
+HITS = 20_000
+"""Of a protein in all of them; an assumption."""
+# CPU seconds on a shared machine: 12 queries, 200,070 sequences, digitised.
+FILTER_CELLS = 8.0e10
+"""Query residues × database residues a second and core, in the filter."""
+SURVIVORS, SURVIVOR_SECONDS = 0.0022, 6e-5
+"""Share of sequences that the filter leaves, and what HMMER needs to drop one."""
+HIT_SECONDS = 2e-3
+"""What HMMER needs to align a hit with a query of 400 residues."""
+
+
+def chips() -> list[Chip]:
+    """The cards that XLA compiles for here."""
+    found = []
+    for card in cards().values():
+        numbers = dict(re.findall(r"(core_count|clock_rate_ghz): ([\d.]+)", card[1]))
+        name = re.findall(r'device_description_str: "(.*)"', card[1])[0]
+        clock = 1e9 * float(numbers["clock_rate_ghz"])
+        found.append(Chip(name, card.capability, int(numbers["core_count"]), clock))
+    return found
+
+
+def cells_a_second(chip: Chip, instructions: float, layout: Layout) -> float:
+    """What the issue of instructions and the first cache's bandwidth allow.
+
+    A step of a warp reads lanes × queries scores, which begin anywhere in a line, and a
+    quarter of a word of residues.
+    """
+    cells = layout.lanes * layout.queries
+    lines = 2 * cells / LINE + 1 + 1 / PER_WORD
+    per_clock = min(LANES / instructions, cells / lines)
+    return chip.multiprocessors * chip.clock * per_clock
+
+
+def cost_rows() -> Iterator[str]:
+    """A Markdown table of every card and layout."""
+    from benchmarks.machine_code import compile_segments
+
+    yield "| card | queries side by side | registers | spills | instructions a cell |"
+    yield "| --- | --: | --: | --: | --: |"
+    for chip in chips():
+        for layout in LAYOUTS:
+            code = compile_segments(layout, Device("cuda", chip.capability))
+            each = 32 * code.num_loop / math.prod(code.tile)
+            speed = cells_a_second(chip, each, layout) / 1e12
+            yield (
+                f"| {chip.name} | {layout.queries} | {code.num_registers} |"
+                f" {code.num_spills} | {each:.2f} | {speed:.1f} |"
+            )
+
+
+def forecast_rows() -> Iterator[str]:
+    """Hours of a proteome at the published sizes, in two ways."""
+    from benchmarks.machine_code import compile_segments
+
+    cells = PROTEINS * COLUMNS * RESIDUES
+    (h100,) = (chip for chip in chips() if chip.capability == (9, 0))
+    layout = choose_layout(COLUMNS)
+    code = compile_segments(layout, Device("cuda", (9, 0)))
+    each = 32 * code.num_loop / math.prod(code.tile)
+    swept = num_periods(COLUMNS, layout) * layout.lanes / COLUMNS
+    on_card = swept * cells / cells_a_second(h100, each, layout) / 3600
+    filtering = cells / FILTER_CELLS / 3600
+    of_survivors = SURVIVORS * SEQUENCES * SURVIVOR_SECONDS + HITS * HIT_SECONDS
+    aligning = PROTEINS * of_survivors / 3600
+    alone = (filtering + aligning) / 256
+    yield f"| (a) 256 cores | {filtering:,.0f} | {aligning:,.0f} | – | {alone:.0f} |"
+    yield (
+        f"| (b) one H100 and 32 cores | – | {aligning:,.0f} | {on_card:.0f} |"
+        f" {max(on_card, aligning / 32):.0f} |"
+    )
+
+
+# --- The page ------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Does what the command says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=("agree", "interpret", "page"))
+    parser.add_argument("--pairs", type=int)
+    parser.add_argument("--seed", type=int, default=23)
+    arguments = parser.parse_args(argv)
+    kept = RESULTS / "segments.jsonl"
+    if arguments.what == "page":
+        rows = [json.loads(line) for line in kept.read_text().splitlines()]
+        (RESULTS / "segments.md").write_text(page(rows))
+        return
+    is_agreement = arguments.what == "agree"
+    compute = agreements if is_agreement else interpreted
+    pairs = arguments.pairs or (1_000_000 if is_agreement else 10_000)
+    for row in compute(pairs, arguments.seed):
+        print(row, flush=True)
+        named = {"what": arguments.what, "seed": arguments.seed, **row._asdict()}
+        with kept.open("a") as file:
+            file.write(json.dumps(named) + "\n")
+
+
+def total(rows: Sequence[dict], names: Sequence[str]) -> Iterator[str]:
+    """Rows of a table: sums over all seeds for each kind, and over all kinds."""
+    kinds = [*dict.fromkeys(row["kind"] for row in rows), "all"]
+    for kind in kinds:
+        of_kind = [row for row in rows if kind in ("all", row["kind"])]
+        sums = [f"{sum(row[name] for row in of_kind):,}" for name in names]
+        yield f"| {kind} | {' | '.join(sums)} |"
+
+
+def page(rows: Sequence[dict]) -> str:
+    """All that is known, as Markdown."""
+    agree = [row for row in rows if row["what"] == "agree"]
+    interpret = [row for row in rows if row["what"] == "interpret"]
+    lines = [
+        "# The search's filter without a GPU",
+        "",
+        "`python -m benchmarks.bench_segments`. Nothing here was timed on a GPU.",
+        "",
+        "## Equal: the processor's code and HMMER's own filter",
+        "",
+        "Where HMMER's filter (`p7_SSVFilter`, called through pyhmmer) gives a score,"
+        " it is compared to the last bit; where ours leaves a pair out, HMMER's whole"
+        " first filter (`p7_MSVFilter`) is asked for its P-value.",
+        "",
+        "| targets | pairs | scored by HMMER | equal | overflow in HMMER | left out |"
+        " of these HMMER would have let through |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
+        *total(agree, Agreement._fields[1:]),
+        "",
+        "## Equal: the GPU's kernel in Triton's interpreter and the processor's code",
+        "",
+        "| targets of up to 150 residues | pairs | equal | at 255 |",
+        "| --- | --: | --: | --: |",
+        *total(interpret, Interpreted._fields[1:]),
+        "",
+        "## Read from the disassembly, and computed from it",
+        "",
+        "Tera-cells a second: the lower of two limits, 128 instructions a clock and"
+        " multiprocessor, and one line of 128 bytes of its first cache. Computed.",
+        "",
+        *(row for row in _with_speed(cost_rows())),
+        "",
+        f"## {PROTEINS:,} proteins of {COLUMNS} residues, {RESIDUES:.1e} residues",
+        "",
+        "Computed, from what one core of a shared machine did with 12 queries on"
+        f" 200,070 digitised sequences: {FILTER_CELLS:.1e} cells a second in the"
+        f" filter, which leaves {SURVIVORS:.2%} to HMMER;"
+        f" {1e6 * SURVIVOR_SECONDS:.0f} µs for one that HMMER then drops,"
+        f" {1e3 * HIT_SECONDS:.0f} ms for a hit, of which {HITS:,} are assumed"
+        " for a protein. Card and cores work at the same time. A batch of queries reads each database once: 270 GB at 3 GB/s are 90 s.",
+        "",
+        "| | filter, core hours | HMMER, core hours | card hours | hours |",
+        "| --- | --: | --: | --: | --: |",
+        *forecast_rows(),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _with_speed(rows: Iterator[str]) -> Iterator[str]:
+    yield f"{next(rows)} tera-cells a second (computed) |"
+    yield f"{next(rows)} --: |"
+    yield from rows
+
+
+if __name__ == "__main__":
+    main()
