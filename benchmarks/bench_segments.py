@@ -422,7 +422,8 @@ def page(rows: Sequence[dict]) -> str:
         f" filter, which leaves {SURVIVORS:.2%} to HMMER;"
         f" {1e6 * SURVIVOR_SECONDS:.0f} µs for one that HMMER then drops,"
         f" {1e3 * HIT_SECONDS:.0f} ms for a hit, of which {HITS:,} are assumed"
-        " for a protein. Card and cores work at the same time. A batch of queries reads each database once: 270 GB at 3 GB/s are 90 s.",
+        " for a protein. Card and cores work at the same time. A batch of"
+        " queries reads each database once: 270 GB at 3 GB/s are 90 s.",
         "",
         "| | filter, core hours | HMMER, core hours | card hours | hours |",
         "| --- | --: | --: | --: | --: |",

@@ -57,7 +57,7 @@ class Step(NamedTuple):
     """One thing that `run` does."""
 
     name: str
-    kind: Literal["agree", "reference", "time", "model", "profile"]
+    kind: Literal["agree", "filter", "reference", "time", "model", "profile"]
     program: str
     """The file in the folder, without its ending."""
     seconds: float
@@ -181,6 +181,29 @@ def _agree(folder: Path, step: Step) -> dict:
     }
 
 
+def _filter(folder: Path, step: Step) -> dict:
+    """The search's filter: every score against a CPU's, and cells a second."""
+    import jax
+
+    arrays = jax.device_put(_read_arrays(folder / f"{step.program}-arrays.npz"))
+    expected, cells = _read_arrays(folder / f"{step.program}-expected.npz")
+    call = jax.jit(load(folder / f"{step.program}.jax").call)
+    equal = int((np.asarray(call(*arrays)) == expected).sum())
+    repeats, times = 50, []
+    for _ in range(5):
+        start = time.perf_counter()
+        jax.block_until_ready([call(*arrays) for _ in range(repeats)])
+        times.append((time.perf_counter() - start) / repeats)
+    seconds = sorted(times)[2]
+    return {
+        "ok": equal == expected.size,
+        "pairs": expected.size,
+        "equal": equal,
+        "microseconds": round(1e6 * seconds, 1),
+        "tera_cells_a_second": round(float(cells) / seconds / 1e12, 2),
+    }
+
+
 def _time(folder: Path, step: Step) -> dict:
     """Seconds of one call, from loops of different length inside one program."""
     import jax
@@ -299,6 +322,7 @@ def _profile(folder: Path, step: Step) -> dict:
 
 STEPS: dict[str, Callable[[Path, Step], dict]] = {
     "agree": _agree,
+    "filter": _filter,
     "time": _time,
     "reference": _reference,
     "model": _model,
@@ -639,6 +663,42 @@ def prediction(network: Network, batch: Any) -> Callable[..., list[Any]]:
     return run
 
 
+def prepare_filter(
+    folder: Path,
+    name: str,
+    capability: tuple[int, int],
+    export_to: Callable[..., None],
+    num_targets: int = 10_000,
+) -> None:
+    """Writes the search's filter of 64 queries, and what a CPU makes of the same."""
+    from kernels import Device, pack_sequences
+    from kernels.segments_cpu import segment_scores
+    from kernels.segments_triton import kernel_arrays, make_tables, pack_words, sweep
+
+    rng = np.random.default_rng(PARAMETER_SEED)
+    # As a model of HMMER's: few residues score, most cost.
+    profiles = [
+        np.where(rng.random((29, 350)) < 0.1, -14, 6).astype(np.int8) for _ in range(64)
+    ]
+    lengths = np.sort(rng.gamma(2.0, 175.0, num_targets).astype(int))[::-1]
+    targets = pack_sequences([rng.integers(0, 20, n, np.uint8) for n in lengths])
+    (tables,) = make_tables(profiles)
+    arrays = kernel_arrays(tables, *pack_words(targets))
+    names = list(arrays)
+
+    def call(*values: Any) -> Any:
+        device = Device("cuda", capability)
+        best = sweep(dict(zip(names, values, strict=True)), tables.layout, 64, device)
+        return best[:, :num_targets]
+
+    values = [np.asarray(x) for x in arrays.values()]
+    export_to(name, call, *values)
+    np.savez_compressed(folder / f"{name}-arrays.npz", *values)
+    expected = np.stack([segment_scores(costs, targets) for costs in profiles])
+    cells = np.float64(64 * 350) * targets.lengths.sum()
+    np.savez_compressed(folder / f"{name}-expected.npz", expected, cells)
+
+
 def prepare(
     folder: Path,
     capability: tuple[int, int] = (9, 0),
@@ -684,6 +744,9 @@ def prepare(
         (triangle_case(f"contest-{c}-x{b}", n, b, c, True), "auto")
         for n, b, c in contest
     ]
+    filters = [Step("filter", "filter", "filter", 30)] if wanted("filter") else []
+    for step in filters:
+        prepare_filter(folder, step.program, capability, export_to)
     for case, backend in [*_pairs(timed, capability), *contested]:
         name = f"time-{case.name}-{case.num_tokens}-{backend}"
         is_other_size = case.num_tokens in timed[1:] and "triangle" not in case.name
@@ -710,7 +773,7 @@ def prepare(
         references.append(Step(name, "reference", name, 120, 1e-2, network.num_tokens))
     # A profile of the second size says most; the largest is worth least.
     profile = [x._replace(name=f"profile-{x.name}", kind="profile") for x in full[:1]]
-    steps = [*agree, *references, *times, *full[:2], *profile, *full[2:]]
+    steps = [*agree, *filters, *references, *times, *full[:2], *profile, *full[2:]]
     plan = json.dumps([step._asdict() for step in steps], indent=1)
     (folder / "plan.json").write_text(plan)
 
