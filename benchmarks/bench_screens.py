@@ -1,13 +1,14 @@
 """Screens from a few lines of YAML to their answer, with the demo's small network.
 
-    python -m benchmarks.bench_screens pairs|ligands [--size N] [--folder FOLDER]
+    python -m benchmarks.bench_screens pairs|ligands|pooled [--size N] [--folder FOLDER]
 
 `pairs`: all against all of 25 proteins of 36–80 residues out of the demo's databases,
-300 pairs. `ligands`: a library of 200 molecules against crambin. One sample of few
-steps each: what is measured is all around the network. The wall time of every stage is
+300 pairs. `ligands`: a library of 200 molecules against crambin. `pooled`: the demo's
+own proteins, each pair in a pool. One sample of few steps each: what is measured is all
+around the network. The wall time of every stage is
 the sum over its batches, as Snakemake has it in `logs/STAGE/*.tsv`.
 
-Markdown goes to benchmarks/results/screens_pairs.md and screens_ligands.md.
+Markdown goes to benchmarks/results/screens_pairs.md, and so on.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from pathlib import Path
 
 import yaml
 
-from af3_core.contracts import OUTCOMES, SCREEN, TIMINGS
+from af3_core.contracts import OUTCOMES, SCREEN, TIMINGS, TimingRow
 from workflow.campaign import Campaign
 from workflow.stages import STAGES
 from workflow.tables import read_rows
@@ -36,12 +37,13 @@ DEMO = ROOT / "config/demo"
 ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
 CRAMBIN = "TTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN"
 SHORTEST, LONGEST = 36, 80
+POOL = 256
 SETTINGS: Mapping[str, Mapping[str, object]] = {
     "search": {"databases": str(DEMO / "databases/databases.tsv")},
     "model": {
         "checkpoint": str(DEMO / "model/trained.bin.zst"),
         "num_recycles": 0,
-        "num_diffusion_steps": 8,
+        "num_diffusion_steps": 5,
         "num_samples": 1,
     },
     "predict": {"dtype": "float32"},
@@ -95,6 +97,15 @@ def draw_proteins(number: int) -> dict[str, str]:
         if is_plain and SHORTEST <= len(sequence) <= LONGEST:
             found.setdefault(sequence, header.split("|")[1])
     return {name: sequence for sequence, name in islice(found.items(), number)}
+
+
+def demo_proteins() -> list[str]:
+    """The records of the demo's own FASTA files."""
+    texts = [
+        (DEMO / "inputs" / name).read_text(encoding="ascii")
+        for name in ("memorised.fasta", "unseen.fasta")
+    ]
+    return [f">{record}" for text in texts for record in text.split(">")[1:]]
 
 
 def fasta(sequences: Mapping[str, str]) -> str:
@@ -179,16 +190,14 @@ def searches_of(campaign: Campaign) -> tuple[int, int]:
     return len(made), len(set(made))
 
 
-def device_seconds(campaign: Campaign) -> tuple[float, float]:
-    """Seconds of all predictions on the device, and of them with compilation."""
-    rows = [
+def computed(campaign: Campaign) -> list[TimingRow]:
+    """When every prediction was on the device."""
+    return [
         row
         for path in (campaign.results / "timings").glob("*.parquet")
         for row in read_rows(path, TIMINGS)
         if row.phase == "compute"
     ]
-    of = lambda wanted: sum(r.end - r.start for r in rows if wanted(r))  # noqa: E731
-    return of(lambda row: True), of(lambda row: row.compiled)
 
 
 def format_results(title: str, campaign: Campaign, wall: float) -> str:
@@ -197,7 +206,9 @@ def format_results(title: str, campaign: Campaign, wall: float) -> str:
     pairs = read_rows(campaign.tables / "screen.parquet", SCREEN)
     made, different = searches_of(campaign)
     names = {(row.partner_1, row.partner_2) for row in pairs}
-    device, compiling = device_seconds(campaign)
+    spent = [(row.end - row.start, row.compiled) for row in computed(campaign)]
+    compiling = sum(seconds for seconds, compiled in spent if compiled)
+    device = sum(seconds for seconds, _ in spent)
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     total = sum(stage.seconds for stage in stages)
     lines = [
@@ -231,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=("pairs", "ligands"))
+    parser.add_argument("what", choices=("pairs", "ligands", "pooled"))
     parser.add_argument("--size", type=int, help="proteins (25) or ligands (200)")
     parser.add_argument("--folder", type=Path, help="keep the campaign here")
     arguments = parser.parse_args(argv)
@@ -243,6 +254,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             files = {"proteins.fasta": fasta(proteins)}
             buckets = (112, 2 * LONGEST)
             title = f"All pairs of {len(proteins)} proteins"
+        elif arguments.what == "pooled":
+            records = demo_proteins()[: arguments.size]
+            text = (
+                "all_against_all: proteins.fasta\n"
+                f"mode: pooled\npools: {{tokens: {POOL}}}\n"
+            )
+            files, buckets = {"proteins.fasta": "".join(records)}, (POOL,)
+            title = f"All pairs of {len(records)} proteins in pools"
         else:
             library = make_library(arguments.size or 200)
             text = f"pairs: {{bait: 'protein:{CRAMBIN}', prey: library.smi}}\n"

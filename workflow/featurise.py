@@ -17,15 +17,21 @@ from af3_core.chemistry.dictionary import Components
 from af3_core.contracts import CHAINS, FEATURES
 from af3_core.features.featurise import embed_references, featurise
 from af3_core.features.options import AS_PUBLISHED, FeatureOptions
+from af3_core.features.values import Features
 from af3_core.inputs.chemistry import standard_components
 from af3_core.job import Job
 from af3_core.recent import Recent
 from workflow.campaign import Campaign
 from workflow.engine.guard import log
 from workflow.engine.items import Item, work_through
+from workflow.first_pass import FirstFeatures, take_over
 from workflow.keys import read_keys
 from workflow.needs import chain_needs
-from workflow.results.features_file import features_table
+from workflow.results.features_file import (
+    features_table,
+    read_features,
+    read_search_facts,
+)
 from workflow.searching.again import with_searches
 from workflow.searching.evidence import add_evidence, search_facts
 from workflow.step import (
@@ -37,7 +43,7 @@ from workflow.step import (
 from workflow.survey import commit_batch
 from workflow.tables import read_columns
 
-_ROOM = 768 << 20
+ROOM = 768 << 20
 """Bytes for chains that the next jobs may have too: some ten with deep alignments."""
 _TILE = 4
 """Pairs are made tile by tile of so many chains on a side: all of them have room."""
@@ -54,11 +60,25 @@ def make_features(
     `search` says what alignments and templates come from; `recent` knows the chains of
     other jobs.
     """
-    components = standard_components()
-    if job.user_ccd is not None:
-        components = Components.load(job.user_ccd)
+    components = _components(job)
     features = featurise(job, components, options, recent)
-    positions = {}
+    return _with_conformers(job, features, search, options, recent)
+
+
+def _components(job: Job) -> Components:
+    if job.user_ccd is None:
+        return standard_components()
+    return Components.load(job.user_ccd)
+
+
+def _with_conformers(
+    job: Job,
+    features: Features,
+    search: Mapping[str, object],
+    options: FeatureOptions,
+    recent: Recent | None,
+) -> pa.Table:
+    components, positions = _components(job), {}
     for seed in job.seeds:
         positions[seed], fallbacks = embed_references(
             features, components, seed, options.conformers, recent
@@ -84,10 +104,16 @@ def featurise_batch(campaign: Campaign, batch: str) -> None:
         Item(job_id, job_id, campaign.features(job_id), FEATURES, key)
         for job_id, key in in_tiles(campaign, wanted).items()
     ]
-    options, recent = settings.feature_options(), Recent(_ROOM)
+    options, recent = settings.feature_options(), Recent(ROOM)
+    take_over(campaign, items)
+    first = FirstFeatures(campaign, keys, wanted)
 
     def make(item: Item) -> pa.Table:
         job = job_of(rows[item.name])
+        if (path := first.find(item)) is not None:
+            log(f"{item}: features of {path}")
+            facts = read_search_facts(path)
+            return _with_conformers(job, read_features(path), facts, options, recent)
         complete = with_searches(
             partial(add_evidence, job, settings, recent),
             chain_needs(job),

@@ -34,6 +34,7 @@ from workflow.engine.items import (
     unfinished,
 )
 from workflow.engine.stream import Passage, Phases, stream
+from workflow.first_pass import take_over
 from workflow.inference.canary import (
     Trust,
     WrongNumbers,
@@ -80,6 +81,8 @@ def predict_batch(campaign: Campaign, batch: str) -> None:
     settings, planned = keys.settings, keys.plan.batch("jobs", batch)
     wanted = keys.items("predict", planned)
     items = items_from(wanted, campaign.prediction, PREDICTIONS)
+    if not settings.predict.trunk_files:
+        take_over(campaign, items)
     before = unfinished(campaign.outcomes("featurise", batch))
     blocked = blocked_items(items, before)
     kinds = settings.predict.trunk_files

@@ -6,17 +6,29 @@ from pathlib import Path
 
 import pytest
 
-from af3_core.contracts import JOBS, PROVENANCE, SCREEN
+from af3_core.contracts import FEATURES, JOBS, PREDICTIONS, PROVENANCE, SCREEN
 from tests.af3_core.inputs.screen_examples import make_folder, requests
-from tests.workflow.campaigns import NEVER_RUN, TINY, make_campaign, run_campaign
+from tests.workflow.campaigns import (
+    NEVER_RUN,
+    TINY,
+    kill_when,
+    make_campaign,
+    run_campaign,
+)
 from workflow import digests
 from workflow.campaign import Campaign
 from workflow.cli import main
+from workflow.engine.items import Item, items_from
+from workflow.featurise import featurise_batch
+from workflow.first_pass import FirstFeatures, take_over
+from workflow.keys import read_keys
 from workflow.plan import current_plan, make_plan, write_plan
 from workflow.planning.forecast import read_forecast
+from workflow.results.features_file import read_features, read_job_arrays
 from workflow.settings import read_settings
 from workflow.tables import read_rows, read_table
 
+JOBS_PLACE = Path("results/plan/jobs.parquet")
 NUM_JOBS = {
     "pulldown": 14,
     "all": 15,
@@ -50,11 +62,12 @@ background: 2
 
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pooled screen and a pulldown, run to the end."""
+    """A pooled screen and a pulldown, killed on the way and run to the end."""
     inputs = {"pooled.yaml": _POOLED, "pulldown.yaml": _PULLDOWN}
     folder = tmp_path_factory.mktemp("screens") / "campaign"
     relax = {"samples": "none"}
     make_campaign(folder, inputs, network=TINY, relax=relax)
+    kill_when(folder, "results/predictions/*.parquet")
     done = run_campaign(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -97,7 +110,7 @@ def test_a_pulldown_has_its_background_and_its_ligands(campaign: Path) -> None:
 
 @pytest.fixture(scope="module")
 def second(campaign: Path) -> Path:
-    """The best pairs of the first campaign, computed again with more."""
+    """The best pairs of the first campaign, computed again with more; killed too."""
     folder = campaign.parent / "second"
     text = f"best: {{of: {campaign}, by: ipsae, share: 0.2}}\nseeds: 1-2\n"
     make_campaign(
@@ -107,6 +120,7 @@ def second(campaign: Path) -> Path:
         relax={"samples": "none"},
         model={"num_recycles": 1, "num_diffusion_steps": 6},
     )
+    kill_when(folder, "results/predictions/*.parquet")
     done = run_campaign(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -144,6 +158,47 @@ def test_a_row_of_the_second_pass_names_both(campaign: Path, second: Path) -> No
         )
     ]
     assert settings[0] != settings[1] and all(len(found) == 1 for found in settings)
+
+
+@pytest.mark.slow
+def test_a_second_pass_takes_what_the_first_has(
+    campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All pairs again with the settings of the first pass and a further seed."""
+    folder = campaign.parent / "continued"
+    text = "best: {of: ../../campaign, by: iptm, top: 20}\nseeds: 1-2\n"
+    make_campaign(folder, {"again.yaml": text}, network=TINY)
+    monkeypatch.chdir(folder)
+    here = Campaign()
+    write_plan(here, read_settings(Path("config.yaml")))
+    keys = read_keys(here)
+    items: list[Item] = []
+    for name, batch in keys.plan.jobs.items():
+        featurise_batch(here, name)
+        found = keys.items("predict", batch)
+        items += items_from(found, here.prediction, PREDICTIONS)
+    take_over(here, items)
+    before = {job.job_id for job in read_rows(campaign / JOBS_PLACE, JOBS)}
+    jobs = {job.job_id for job in read_rows(JOBS_PLACE, JOBS)}
+    both = before & jobs
+    assert len(both) >= 2 and len(jobs) > len(both)
+    assert {item.name for item in items if item.is_done} == {f"{j}.1" for j in both}
+    for job_id in both:
+        place = Path(f"results/predictions/{job_id}.1.parquet")
+        assert place.read_bytes() == (campaign / place).read_bytes()
+        place = Path(f"results/features/{job_id}.parquet")
+        rows = [read_features(path).to_rows() for path in (place, campaign / place)]
+        assert rows[0] == rows[1]
+        for seed in (1, 2):
+            read_job_arrays(place, seed)
+    first = FirstFeatures(here, keys, jobs)
+    features = keys.items("featurise", next(iter(keys.plan.jobs.values())))
+    known = {
+        job_id
+        for job_id, key in features.items()
+        if first.find(Item(job_id, job_id, Path(), FEATURES, key)) is not None
+    }
+    assert known == both & features.keys()
 
 
 @pytest.mark.slow

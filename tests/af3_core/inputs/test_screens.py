@@ -209,8 +209,9 @@ pairs: {{bait: P0A002, prey: [P0A001, aardvark]}}
     assert screen.aliases == {"P0A001": ("aardvark",)}
 
 
-def test_jobs_are_equal_whatever_the_order_of_the_input(folder) -> None:
-    one = "sequences: proteins.fasta\nall_against_all: '*'\n"
+@pytest.mark.parametrize("mode", ["", "mode: pooled\npools: {tokens: 150}\n"])
+def test_jobs_are_equal_whatever_the_order_of_the_input(folder, mode: str) -> None:
+    one = f"sequences: proteins.fasta\nall_against_all: '*'\n{mode}"
     first = {f.name: f for f in jobs_of(one, folder)}
     records = (folder / "proteins.fasta").read_text().split(">")[1:]
     random.Random(1).shuffle(records)
