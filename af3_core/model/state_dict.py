@@ -28,6 +28,12 @@ _FORMATS = (
 _MAX_DESCRIPTION = 1 << 27
 """Bytes of `data.pkl`; those of a few thousand tensors are one million."""
 _ZIP, _MAX_SHOWN = b"PK\x03\x04", 5
+_ZIP_ERRORS = (
+    *(zipfile.BadZipFile, EOFError, OSError),
+    *(NotImplementedError, UnicodeDecodeError),
+)
+"""What a damaged archive raises: of its own, and for names, versions and places that
+cannot be."""
 _LENGTH_BYTES = 8
 """Of the length that safetensors begins with, before its JSON."""
 
@@ -139,7 +145,7 @@ _SAFETENSORS = {
 def _open_zip(path: Path) -> Iterator[Mapping[str, Tensor]]:
     try:
         archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except _ZIP_ERRORS as error:
         allowed = "a whole file: this one is cut short or corrupt"
         raise InputError(str(path), "zip archive", str(error), allowed) from error
     with archive:
@@ -199,7 +205,9 @@ class _Archive:
         except _Refused as error:
             allowed = "tensors, and what OpenFold3's training writes beside them"
             raise InputError(str(self.path), "data.pkl", str(error), allowed) from error
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+        except InputError:
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             allowed = "a well-formed description of tensors"
             shown = f"{type(error).__name__}: {error}"
             raise InputError(str(self.path), "data.pkl", shown, allowed) from error
@@ -216,9 +224,10 @@ class _Archive:
         return entry
 
     def _bytes(self, name: str) -> bytes:
+        entry = self._entry(name)
         try:
-            return self.archive.read(self._entry(name))
-        except (zipfile.BadZipFile, EOFError) as error:
+            return self.archive.read(entry)
+        except _ZIP_ERRORS as error:
             allowed = "a whole file: this one is corrupt"
             raise InputError(str(self.path), name, str(error), allowed) from error
 

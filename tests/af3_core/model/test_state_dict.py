@@ -1,3 +1,4 @@
+import random
 import zipfile
 from pathlib import Path
 
@@ -95,6 +96,22 @@ def test_changed_bytes_of_a_tensor_are_noticed(tmp_path) -> None:
     path = tmp_path / "changed.pt"
     path.write_bytes(whole)
     assert "corrupt" in refusal(path)
+
+
+def test_a_file_with_changed_bytes_is_read_or_refused_never_more(tmp_path) -> None:
+    rng, path = random.Random(1), tmp_path / "changed.pt"
+    wholes = [(RECORDED / f"{n}.pt").read_bytes() for n in ("float32", "training")]
+    refused = 0
+    for _ in range(300):
+        changed = bytearray(rng.choice(wholes))
+        for _ in range(rng.randint(1, 4)):
+            changed[rng.randrange(len(changed))] = rng.randrange(256)
+        path.write_bytes(changed)
+        try:
+            read(path)
+        except InputError:
+            refused += 1
+    assert refused > 100
 
 
 def test_a_tensor_larger_than_its_storage_is_refused(tmp_path) -> None:
