@@ -1,23 +1,24 @@
 """Memory and time of one prediction on a CPU: OpenFold3's network beside AlphaFold 3's.
 
-    python -m benchmarks.bench_networks [--repeats 2] [--tokens 128]
+    python -m benchmarks.bench_networks [--tokens 128] [--repeats 2] [--blocks 48]
+        [--dtypes bfloat16]
 
-Both networks have full size and random weights, in the types that they are loaded in.
-Passes, steps and samples are few, and the same for both. Every process computes one
-network, and they take turns; it is the processor's time that is compared, which
-neighbours on the machine disturb least. Results go to benchmarks/results/networks.md.
+Memory is what XLA plans for the network of full size. Times are of random weights, few
+passes, steps and one sample, and the same for both networks; with `--blocks`, stacks of
+blocks that compute the same in both are cut to so many, so that what differs weighs
+more. Every process computes one network, and they take turns; it is the processor's
+time that is compared, which neighbours on the machine disturb least. Results go to
+benchmarks/results/networks.md.
 """
 
 import argparse
 import functools
 import multiprocessing
-import re
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +28,11 @@ from af3_core.chemistry.dictionary import Components
 from af3_core.features.featurise import featurise
 from af3_core.job import Job, Polymer
 from af3_core.model.batch import Batch, pad
-from af3_core.model.config import ModelConfig, Runtime
+from af3_core.model.config import Conventions, ModelConfig, Runtime
 from af3_core.model.conventions import follow
 from af3_core.model.model import Params, predict
 from af3_core.model.openfold3 import OPENFOLD3
-from af3_core.model.parameters import parameter_shapes
+from af3_core.model.parameters import Shapes, parameter_shapes
 
 type Dtype = Literal["bfloat16", "float32"]
 
@@ -40,7 +41,7 @@ NETWORKS: Mapping[str, ModelConfig] = {
     "AlphaFold 3": ModelConfig(),
     "OpenFold3": OPENFOLD3,
 }
-NUM_RECYCLES, NUM_STEPS, NUM_SAMPLES, NUM_PREDICTIONS, MSA_ROWS = 1, 8, 1, 2, 128
+NUM_RECYCLES, NUM_STEPS, NUM_SAMPLES, NUM_PREDICTIONS, MSA_ROWS = 1, 8, 1, 4, 128
 _LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 
 
@@ -48,10 +49,10 @@ _LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 class Cost:
     """Of one network in a process of its own."""
 
-    buffers_gb: float
-    """Weights, features, results and temporary arrays, as XLA plans them."""
-    peak_gb: float
-    """The most memory that the process had while it predicted."""
+    held_gb: float
+    """Weights, features and results."""
+    temporary_gb: float
+    """What it needs besides while it computes."""
     seconds: float
     """Of the processor, for the fastest prediction."""
 
@@ -73,73 +74,97 @@ def make_batch(num_tokens: int, config: ModelConfig) -> Batch:
     return follow(batch, config.conventions)
 
 
-def make_weights(config: ModelConfig, dtype: Dtype) -> Params:
-    """Random numbers, of the types that `load_checkpoint` gives them."""
+def weight_shapes(config: ModelConfig, dtype: Dtype) -> Shapes:
+    """Shapes and types of weights as `load_checkpoint` gives them."""
+    shapes = parameter_shapes(config)
+    if config.conventions == Conventions() or dtype == "bfloat16":
+        return shapes
+    # Files of other networks than AlphaFold 3's have every weight in float32.
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), shapes)
+
+
+def make_weights(shapes: Shapes) -> Params:
+    """Random numbers of these shapes and types."""
     numbers = np.random.default_rng(0).standard_normal(1 << 20).astype(np.float32)
-    is_exact = config.conventions != ModelConfig().conventions and dtype == "float32"
 
     def make(shape: jax.ShapeDtypeStruct) -> jax.Array:
         values = 0.02 * np.resize(numbers, shape.shape)
-        return jnp.asarray(values.astype(np.float32 if is_exact else shape.dtype))
+        return jnp.asarray(values.astype(shape.dtype))
 
-    return jax.tree.map(make, parameter_shapes(config))
+    return jax.tree.map(make, shapes)
 
 
-def measure(name: str, dtype: Dtype, num_tokens: int) -> Cost:
+def cut(config: ModelConfig, num_blocks: int) -> ModelConfig:
+    """The network with fewer blocks in its two longest stacks."""
+    transformer = config.diffusion.transformer
+    size = transformer.super_block_size
+    count = min(transformer.num_blocks, -(-num_blocks // size) * size)
+    transformer = replace(transformer, num_blocks=count)
+    count = min(config.pairformer.num_blocks, num_blocks)
+    return replace(
+        config,
+        pairformer=replace(config.pairformer, num_blocks=count),
+        diffusion=replace(config.diffusion, transformer=transformer),
+    )
+
+
+def measure(name: str, dtype: Dtype, num_tokens: int, num_blocks: int) -> Cost:
     """Predicts some times in this process; the compilation before is not counted."""
-    config = NETWORKS[name]
-    sampler = replace(config.sampler, num_steps=NUM_STEPS, num_samples=NUM_SAMPLES)
-    config = replace(config, num_recycles=NUM_RECYCLES, sampler=sampler)
-    batch = jax.tree.map(jnp.asarray, make_batch(num_tokens, config))
-    arguments = make_weights(config, dtype), batch, jax.random.PRNGKey(1)
-    run = functools.partial(predict, config=config, runtime=Runtime(dtype=dtype))
-    compiled = jax.jit(run).lower(*arguments).compile()
-    planned = compiled.memory_analysis()
-    Path("/proc/self/clear_refs").write_text("5", "ascii")  # resets the peak
-    times = []
+    whole = NETWORKS[name]
+    sampler = replace(whole.sampler, num_steps=NUM_STEPS, num_samples=NUM_SAMPLES)
+    whole = replace(whole, num_recycles=NUM_RECYCLES, sampler=sampler)
+    batch = jax.tree.map(jnp.asarray, make_batch(num_tokens, whole))
+    key = jax.random.PRNGKey(1)
+
+    def compiled(config: ModelConfig) -> Any:
+        run = functools.partial(predict, config=config, runtime=Runtime(dtype=dtype))
+        return jax.jit(run).lower(weight_shapes(config, dtype), batch, key).compile()
+
+    of_whole, config = compiled(whole), cut(whole, num_blocks)
+    memory = of_whole.memory_analysis()
+    run = of_whole if config == whole else compiled(config)
+    weights, times = make_weights(weight_shapes(config, dtype)), []
     for _ in range(NUM_PREDICTIONS):
         start = time.process_time()
-        jax.block_until_ready(compiled(*arguments))
+        jax.block_until_ready(run(weights, batch, key))
         times.append(time.process_time() - start)
-    buffers = (
-        planned.argument_size_in_bytes
-        + planned.output_size_in_bytes
-        + planned.temp_size_in_bytes
-    )
-    status = Path("/proc/self/status").read_text("ascii")
-    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status)
-    return Cost(buffers / 1e9, 1024 * int(peak) / 1e9, min(times))
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    return Cost(held / 1e9, memory.temp_size_in_bytes / 1e9, min(times))
 
 
-def take_turns(dtype: Dtype, num_tokens: int, repeats: int) -> dict[str, list[Cost]]:
+def take_turns(
+    dtype: Dtype, num_tokens: int, repeats: int, num_blocks: int
+) -> dict[str, list[Cost]]:
     """Costs of both networks, each measured `repeats` times."""
     found: dict[str, list[Cost]] = {name: [] for name in NETWORKS}
     spawn = multiprocessing.get_context("spawn")
     for _ in range(repeats):
         for name in NETWORKS:
             with spawn.Pool(1) as pool:
-                found[name].append(pool.apply(measure, (name, dtype, num_tokens)))
-            print(dtype, name, found[name][-1], flush=True)
+                cost = pool.apply(measure, (name, dtype, num_tokens, num_blocks))
+            found[name].append(cost)
+            print(dtype, name, cost, flush=True)
     return found
 
 
 def table(found: Mapping[Dtype, Mapping[str, Sequence[Cost]]]) -> list[str]:
     """Markdown: the least of the turns, and ratios to AlphaFold 3's network."""
     lines = [
-        "| activations | network | buffers, GB | peak, GB | processor, s"
-        " | buffers × | peak × | time × |",
-        "| --- | --- | --: | --: | --: | --: | --: | --: |",
+        "| activations | network | weights and features, GB | temporary, GB"
+        " | processor, s | memory × | time × |",
+        "| --- | --- | --: | --: | --: | --: | --: |",
     ]
     for dtype, costs in found.items():
         least = {
             name: [min(x) for x in zip(*(vars(c).values() for c in turns), strict=True)]
             for name, turns in costs.items()
         }
-        base = least["AlphaFold 3"]
+        held, temporary, seconds = least["AlphaFold 3"]
         for name, values in least.items():
-            ratios = (v / b for v, b in zip(values, base, strict=True))
-            shown = [f"{v:.2f}" for v in values] + [f"{r:.3f}" for r in ratios]
-            lines.append(f"| {dtype} | {name} | {' | '.join(shown)} |")
+            memory = (values[0] + values[1]) / (held + temporary)
+            ratios = f"{memory:.3f} | {values[2] / seconds:.3f}"
+            shown = " | ".join(f"{v:.2f}" for v in values)
+            lines.append(f"| {dtype} | {name} | {shown} | {ratios} |")
     return lines
 
 
@@ -152,24 +177,29 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--blocks", type=int, default=48)
+    choices = ("bfloat16", "float32")
+    parser.add_argument("--dtypes", nargs="+", choices=choices, default=choices)
     options = parser.parse_args(argv)
-    dtypes: tuple[Dtype, ...] = ("bfloat16", "float32")
-    found = {d: take_turns(d, options.tokens, options.repeats) for d in dtypes}
+    found: dict[Dtype, dict[str, list[Cost]]] = {
+        dtype: take_turns(dtype, options.tokens, options.repeats, options.blocks)
+        for dtype in options.dtypes
+    }
     page = [
         "# OpenFold3's network beside AlphaFold 3's",
         "",
         f"One prediction of {options.tokens} tokens on a CPU, {MSA_ROWS} rows of"
-        f" alignment, {NUM_RECYCLES + 1} passes of the trunk, {NUM_STEPS} steps,"
-        f" {NUM_SAMPLES} sample; the least of {options.repeats} processes for each"
-        " network, in turns. By default OpenFold3's makes 4 passes and AlphaFold 3's"
-        " 11, which is not counted here.",
+        " alignment. Memory is of the network of full size, by XLA's plan. Times are of"
+        f" {NUM_RECYCLES + 1} passes of the trunk, {NUM_STEPS} steps and {NUM_SAMPLES}"
+        f" sample, with at most {options.blocks} blocks in a stack (there are 48 in the"
+        " trunk, 24 in the denoiser); the least of"
+        f" {options.repeats} processes for each network, in turns. By default"
+        " OpenFold3's makes 4 passes and AlphaFold 3's 11, which is not counted here.",
         "",
         *table(found),
     ]
     RESULTS.write_text("\n".join(page) + "\n", encoding="utf-8")
     print("\n".join(page))
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-    print(f"largest process: {peak:.1f} GB, compilation included")
     return 0
 
 

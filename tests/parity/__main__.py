@@ -16,11 +16,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from af3_core.job import InputError
 from af3_core.model.checkpoint import load_checkpoint
 from af3_core.model.config import ModelConfig, Runtime, Sampler
 from tests.parity.case import Case, on_device
-from tests.parity.comparison import Comparison
+from tests.parity.comparison import Comparison, report
 from tests.parity.features import compare_features, featurise_case
 from tests.parity.model import ModelComparison
 from tests.parity.recipe import write_reference_checkpoint
@@ -82,23 +81,12 @@ def compare(arguments: argparse.Namespace) -> Iterator[Comparison]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the comparisons; 0 if all hold, 1 if not, 2 if the input is at fault."""
+    """Runs the comparisons; returns what `report` does."""
     arguments = parse_arguments(argv)
     if arguments.checkpoint is None and not arguments.features_only:
         print("--checkpoint is needed unless --features-only", file=sys.stderr)
         return 2
-    num_compared, failed = 0, []
-    try:
-        for comparison in compare(arguments):
-            print(comparison, flush=True)
-            num_compared += 1
-            if not comparison.is_ok:
-                failed.append(comparison.name)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{num_compared - len(failed)} of {num_compared} hold", flush=True)
-    return 1 if failed or not num_compared else 0
+    return report(compare(arguments))
 
 
 if __name__ == "__main__":

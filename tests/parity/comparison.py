@@ -1,8 +1,12 @@
 """One compared quantity, one line."""
 
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+
+from af3_core.job import InputError
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,28 @@ class Comparison:
             f"{self.name:<46} {shape:<14} {self.error:>9.2e}"
             f"  ≤ {self.tolerance:<6g} {self.measure:<9} {verdict}"
         )
+
+
+def report(comparisons: Iterable[Comparison | str]) -> int:
+    """Prints comparisons, and notes between them, as they are made.
+
+    Returns:
+        What a program exits with: 0 if all hold, 1 if not, 2 if the input is at fault.
+    """
+    num_compared, failed = 0, []
+    try:
+        for comparison in comparisons:
+            print(comparison, flush=True)
+            if isinstance(comparison, str):
+                continue
+            num_compared += 1
+            if not comparison.is_ok:
+                failed.append(comparison.name)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{num_compared - len(failed)} of {num_compared} hold", flush=True)
+    return 1 if failed or not num_compared else 0
 
 
 def compare_relative(

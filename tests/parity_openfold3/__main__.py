@@ -9,7 +9,6 @@ draws or does otherwise (docs/weights.md); with --from-batch, with the recorded 
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,12 +17,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from af3_core.job import InputError
 from af3_core.model.checkpoint import Checkpoint, load_checkpoint
 from af3_core.model.config import Runtime
 from af3_core.model.conventions import displace_unknown_nucleotides
 from af3_core.model.imports import import_openfold3
-from tests.parity.comparison import Comparison
+from tests.parity.comparison import Comparison, report
 from tests.parity_openfold3.features import OwnFeatures
 from tests.parity_openfold3.network import NetworkComparison
 from tests.parity_openfold3.recorded import Case
@@ -78,22 +76,8 @@ def compare(arguments: argparse.Namespace) -> Iterator[Comparison | str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the comparisons; 0 if all hold, 1 if not, 2 if the input is at fault."""
-    arguments = parse_arguments(argv)
-    num_compared, failed = 0, []
-    try:
-        for comparison in compare(arguments):
-            print(comparison, flush=True)
-            if isinstance(comparison, str):
-                continue
-            num_compared += 1
-            if not comparison.is_ok:
-                failed.append(comparison.name)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{num_compared - len(failed)} of {num_compared} hold", flush=True)
-    return 1 if failed or not num_compared else 0
+    """Runs the comparisons; returns what `report` does."""
+    return report(compare(parse_arguments(argv)))
 
 
 if __name__ == "__main__":
