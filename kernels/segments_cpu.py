@@ -25,6 +25,12 @@ _LANES = 64
 _PAD = _LANES - 1
 _FORBIDDEN = 127
 
+# LLVM's own text, because what is easier to read is slower or does not come along.
+# In one run on an EPYC with AVX-512, with profiles of 120 to 900 columns: C with that
+# processor's intrinsics takes 0.93 to 1.01 of its time, but wants a compiler where the
+# package is installed, and a source for every kind of vector; numba takes 6.5 times as
+# long, for it keeps the lanes in memory.
+#
 # Lane i of a group that begins at offset `first` holds the diagonal on which residue j
 # of the sequence meets column j - first - 63 + i of the profile; so one step along the
 # sequence is one contiguous load from the costs of the residue there.

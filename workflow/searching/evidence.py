@@ -88,6 +88,7 @@ def search_facts(job: Job, settings: Settings) -> dict[str, object]:
 
     `engines` says by role what program searched, or that the input brought alignments
     along; `databases` maps names to digests. Roles that no chain needs are absent.
+    `filter` is what the campaign has its searches filtered by, which changes no row.
     """
     search, used = settings.search, {}
     engines: dict[str, str] = {}
@@ -105,6 +106,7 @@ def search_facts(job: Job, settings: Settings) -> dict[str, object]:
             engines["templates"] = f"hmmsearch ({HMMER})"
     return {
         "profile": search.profile,
+        "filter": search.filter,
         "engines": engines,
         "databases": used,
         "max_template_date": search.max_template_date,
