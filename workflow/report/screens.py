@@ -1,6 +1,7 @@
 """Screens as the page shows them: pairs by number, an order of partners, drawings."""
 
 import base64
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pyarrow.compute as pc
 from jaxtyping import Float
 from numpy import ndarray
 from rdkit import Chem
-from rdkit.Chem.Draw import rdMolDraw2D
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
@@ -141,7 +141,11 @@ def _drawings(table: pa.Table, is_asked: list[bool]) -> dict[int, str]:
     for index, text in enumerate(table["ligand"].to_pylist()):
         if text is None or not is_asked[index]:
             continue
-        picture = draw_ligand(text)
+        try:
+            picture = draw_ligand(text)
+        except ImportError as error:
+            print(f"report: ligands are not drawn: {error}", file=sys.stderr)
+            return {}
         if picture is not None:
             found[index] = picture
         if len(found) == MOST_DRAWN:
@@ -151,6 +155,9 @@ def _drawings(table: pa.Table, is_asked: list[bool]) -> dict[int, str]:
 
 def draw_ligand(text: str) -> str | None:
     """A ligand in two dimensions as base64 of SVG; None for component codes."""
+    # Drawing alone needs libraries of X, which a bare server may lack.
+    from rdkit.Chem.Draw import rdMolDraw2D
+
     kind, _, smiles = text.partition(":")
     molecule = Chem.MolFromSmiles(smiles) if kind == "smiles" else None
     if molecule is None:
