@@ -84,7 +84,11 @@ def _run(
         files,
         model={**SETTINGS["model"], **network},
         search={**SETTINGS["search"], "store": str(folder.parent / "store")},
-        predict={**SETTINGS["predict"], "buckets": [160]},
+        predict={
+            **SETTINGS["predict"],
+            "buckets": [160],
+            "compilation_cache": str(folder.parent / "store/compiled"),
+        },
     )
     run(folder)
     return Campaign(folder)

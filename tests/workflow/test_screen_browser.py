@@ -184,6 +184,7 @@ def test_ligands_are_drawn_and_their_names_are_only_text(page) -> None:  # noqa:
     assert HOSTILE in lines[1]
     assert [line.split("\t")[-1].strip() for line in lines] == ["yes", "no", "yes"]
     assert page.locator(".volcano").count() == 0
+    assert page.locator(".screen-matrix").count() == 0
 
 
 def test_a_campaign_without_a_screen_shows_none(tmp_path: Path) -> None:

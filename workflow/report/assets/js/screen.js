@@ -107,6 +107,8 @@ function matrixCard(screen, field, order, onPick) {
   const sided = ordered.some(isBait) && ordered.some((i) => screen.sides[i] === "prey");
   const rows = sided ? ordered.filter((i) => screen.sides[i] !== "prey") : ordered;
   const columns = sided ? ordered.filter((i) => !isBait(i)) : ordered;
+  // One row says no more than the list of the best pairs, which needs the room.
+  if (rows.length < 2 || columns.length < 2) return null;
   const values = screen.scores[field.key];
   const cells = new Map();
   screen.first.forEach((first, pair) => {
