@@ -162,3 +162,16 @@ def test_a_file_of_another_prediction_or_a_torn_one_is_not_current(
     assert not is_trunk_file_current(
         HERE.trunk_file("embeddings", "x.1"), made_from="this"
     )
+
+
+def test_no_byte_of_a_file_can_change_unnoticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.1.npz"
+    arrays = {"distogram": np.ones((2, 2, 8), np.float16)}
+    write_trunk_file(path, arrays, made_from="this")
+    assert np.array_equal(np.load(path)["distogram"], arrays["distogram"])
+    content = path.read_bytes()
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        assert not is_trunk_file_current(path, made_from="this"), place
