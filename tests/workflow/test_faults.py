@@ -30,6 +30,7 @@ MEMORY = 4 * 2**30
 SETTINGS = {
     "predict": {"buckets": [32, 1400], "max_tokens": 1400},
     "model": {"num_diffusion_steps": 2},
+    "features": {"conformer_seconds": 5},
     "relax": {"samples": "none"},
     "export": {"samples": "none"},
 }
@@ -76,7 +77,7 @@ BAD = {
         "template",
     ),
     "no_conformer": (
-        job("no_conformer", protein("GSHMK"), ligand(smiles="C1C[C@H]2C[C@H]1CC2")),
+        job("no_conformer", protein("GSHMK"), ligand(smiles="C" * 600)),
         "conformer",
     ),
     "no_memory": (job("no_memory", protein("G" * 1390)), "host_memory"),
