@@ -30,7 +30,7 @@ train-demo: setup ## Train the demo's checkpoint again, from scratch: up to thre
 	    --examples config/demo/training.json --out models/training
 
 test: dev ## All tests but the longest; those that measure time run alone
-	@$(BIN)/python -m pytest -rs -n 2 --dist loadscope -m "not timed and not slurm and not long and not matrix"
+	@$(BIN)/python -m pytest -rs -n 2 --dist loadscope -m "not timed and not slurm and not long and not matrix and not root"
 	@$(BIN)/python -m pytest -m timed
 
 test-long: dev ## Training, bad jobs under real limits, the demo from a warm cache
@@ -40,7 +40,7 @@ test-matrix: dev ## Every kernel and the whole network, compiled for every card
 	@$(BIN)/python -m pytest -m matrix
 
 coverage: dev ## All tests but the longest, and how much of each package they run
-	@$(BIN)/python -m pytest -m "not timed and not slurm and not long" -rs \
+	@$(BIN)/python -m pytest -m "not timed and not slurm and not long and not root" -rs \
 	    --cov=af3_core --cov=kernels --cov=workflow --cov-report=term:skip-covered
 
 test-slurm: dev ## Jobs of the demo on a one-node Slurm, disturbed; needs root and slurm-wlm

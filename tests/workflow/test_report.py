@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -269,3 +271,11 @@ def test_no_two_scripts_of_the_page_define_one_name() -> None:
         names = re.findall(r"^(?:async )?function (\w+)", script.read_text(), re.M)
         for name in names:
             assert seen.setdefault(name, script.name) == script.name
+
+
+def test_a_report_is_written_without_what_only_drawing_needs() -> None:
+    """RDKit's drawing wants libraries of X, which a bare server lacks."""
+    asked = "import sys, workflow.report; print('rdkit.Chem.Draw' in sys.modules)"
+    command = [sys.executable, "-c", asked]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"

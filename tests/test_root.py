@@ -1,0 +1,152 @@
+"""A bare Debian, in which nothing is but what the README asks for: its commands run.
+
+`make test-root` makes the system with debootstrap and enters it with chroot, so it
+needs root and a network; `FOLDMILL_DEBIAN` names one that is there already. Debian has
+no Python 3.12: that of this process is copied, and named as the README says.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.campaigns import ROOT, TINY, job, make_campaign, protein
+
+MISSING = shutil.which("debootstrap") is None or os.geteuid() != 0
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(MISSING, reason="needs root and debootstrap"),
+]
+IN_A_ROOT = ("git clone <this repository> foldmill && cd foldmill",)
+"""Lines of the README that only a new machine can run."""
+PYTHON = Path(sys.base_prefix) / "bin/python3.12"
+_SYSTEM = "python3,python3-pip,git,make,ca-certificates,libffi8,libsqlite3-0"
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_PASSED_ON = re.compile(r"SSL_CERT|PIP_CERT|REQUESTS_CA|CURL_CA|https?_proxy", re.I)
+
+
+class Machine:
+    """The bare system."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, line: str, folder: str = "/root", *, limit: float = 3000) -> str:
+        """A line of shell as a user types it; what it says.
+
+        Raises:
+            AssertionError: it fails.
+        """
+        passed = {k: v for k, v in os.environ.items() if _PASSED_ON.match(k)}
+        done = subprocess.run(
+            ["chroot", self.folder, "bash", "-c", f"cd {folder} && {line}"],
+            env={
+                "HOME": "/root",
+                "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+                "LANG": "C.UTF-8",
+                "FOLDMILL_PYTHON": str(PYTHON),
+                **passed,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=limit,
+        )
+        print(f"$ {line}\n{done.stdout}")
+        assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Debian's smallest system, with git, make and a Python 3 that has pip."""
+    given = os.environ.get("FOLDMILL_DEBIAN")
+    folder = Path(given) if given else tmp_path_factory.mktemp("debian")
+    if not (folder / "bin").exists():
+        command = ["debootstrap", "--variant=minbase", f"--include={_SYSTEM}"]
+        subprocess.run([*command, "bookworm", str(folder)], check=True)
+    shutil.copy("/etc/resolv.conf", folder / "etc/resolv.conf")
+    if _CERTIFICATES.is_file():
+        shutil.copy(_CERTIFICATES, folder / str(_CERTIFICATES).lstrip("/"))
+    target = folder / str(PYTHON.parents[1]).lstrip("/")
+    if not target.exists():
+        without = shutil.ignore_patterns("site-packages", "test", "__pycache__")
+        shutil.copytree(PYTHON.parents[1], target, symlinks=True, ignore=without)
+    bare = folder / "srv/foldmill.git"
+    shutil.rmtree(bare, ignore_errors=True)
+    shutil.rmtree(folder / "root/foldmill", ignore_errors=True)
+    clone = ["git", "clone", "--quiet", "--bare", "--single-branch", str(ROOT)]
+    subprocess.run([*clone, str(bare)], check=True)
+    mount = folder / "proc"
+    subprocess.run(["mount", "-t", "proc", "proc", str(mount)], check=True)
+    try:
+        yield Machine(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", str(mount)], check=True)
+
+
+@pytest.fixture(scope="module")
+def clone(machine: Machine) -> str:
+    """The README's first lines, as they stand there but for the address."""
+    (line,) = IN_A_ROOT
+    assert line in (ROOT / "README.md").read_text(encoding="utf-8")
+    machine.run(line.replace("<this repository>", "/srv/foldmill.git"))
+    machine.run("make setup", "/root/foldmill")
+    return "/root/foldmill"
+
+
+def test_what_runs_campaigns_comes_without_development_tools(
+    machine: Machine, clone: str
+) -> None:
+    machine.run("! .venv/bin/python -c 'import pytest'", clone)
+    machine.run("! .venv/bin/python -c 'import triton'", clone)
+
+
+def test_the_commands_are_on_the_path_as_the_readme_says(
+    machine: Machine, clone: str
+) -> None:
+    said = machine.run("source .venv/bin/activate && foldmill version", clone)
+    assert "foldmill " in said
+    line = "source .venv/bin/activate && snakemake --version && foldmill --help"
+    assert "Usage: foldmill" in machine.run(line, clone)
+
+
+def test_the_wheel_runs_five_jobs_outside_of_any_clone(
+    machine: Machine, clone: str, tmp_path: Path
+) -> None:
+    sequences = ("MKVLAAGG", "GSHMKNVT", "MLSDEDFK", "ACDEFGHI", "KLMNPQRS")
+    jobs = {f"j{n}.json": job(f"j{n}", protein(s)) for n, s in enumerate(sequences)}
+    made = make_campaign(tmp_path / "made", jobs, network=TINY)
+    shutil.copytree(made, machine.folder / "srv/made", dirs_exist_ok=True)
+    machine.run(f"{clone}/.uv/bin/uv build --wheel --quiet --out-dir /srv/dist", clone)
+    # A wheel brings its own databases' table and demo, but for these tests' jobs.
+    databases = "/srv/databases"
+    shutil.copytree(
+        ROOT / "config/demo/databases",
+        machine.folder / databases.lstrip("/"),
+        dirs_exist_ok=True,
+    )
+    shutil.move(machine.folder / clone.lstrip("/"), machine.folder / "root/gone")
+    try:
+        machine.run(f"rm -rf /srv/mine && {PYTHON} -m venv --clear /srv/installed")
+        machine.run("/srv/installed/bin/pip install --quiet /srv/dist/*.whl")
+        machine.run(
+            "/srv/installed/bin/foldmill init /srv/mine --inputs /srv/made/inputs"
+            f" --weights /srv/made/toy.bin.zst --databases {databases}/databases.tsv"
+        )
+        machine.run("/srv/installed/bin/foldmill check", "/srv/mine")
+        said = machine.run("/srv/installed/bin/foldmill run", "/srv/mine")
+    finally:
+        shutil.move(machine.folder / "root/gone", machine.folder / clone.lstrip("/"))
+    assert "All 5 jobs have results." in said
+    assert (machine.folder / "srv/mine/results/report.html").is_file()
+
+
+def test_the_demo_runs(machine: Machine, clone: str) -> None:
+    assert "All 13 jobs have results." in machine.run("make demo", clone)
+    assert (machine.folder / "root/foldmill/results/report.html").is_file()
