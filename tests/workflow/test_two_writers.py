@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,12 +48,18 @@ def test_both_end_well_and_leave_what_one_would_have_left(tmp_path: Path) -> Non
     shutil.copytree(one, two)
     (outcomes,) = one.glob("results/featurise/*.parquet")
     assert predict(one, outcomes.stem).wait(600) == 0
-    writers = [predict(two, outcomes.stem) for _ in range(2)]
-    assert [writer.wait(600) for writer in writers] == [0, 0]
+    first = predict(two, outcomes.stem)
+    journal = two / f"logs/predict/{outcomes.stem}.journal"
+    # In step from the beginning, both would compute every item.
+    while not any(line.event == "done" for line in read_lines(journal)):
+        assert first.poll() is None
+        time.sleep(0.05)
+    second = predict(two, outcomes.stem)
+    assert [first.wait(600), second.wait(600)] == [0, 0]
     expected, found = tables_of(one), tables_of(two)
     assert len([name for name in found if "predictions" in name]) == NUM_SEEDS
     assert found == expected
-    lines = read_lines(two / f"logs/predict/{outcomes.stem}.journal")
+    lines = read_lines(journal)
     assert not {line.event for line in lines} & {"failed", "died", "postponed"}
     committed = [line.item for line in lines if line.event == "done"]
     assert NUM_SEEDS <= len(committed) < 2 * NUM_SEEDS
