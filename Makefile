@@ -49,11 +49,13 @@ test-slurm: dev ## Jobs of the demo on a one-node Slurm, disturbed; needs root a
 test-root: dev ## The README's commands and the wheel in a bare Debian; needs root, debootstrap
 	@$(BIN)/python -m pytest -m root -rs tests/test_root.py
 
-check: dev ## Lint, formatting, types, and every link of the documentation
+check: dev ## Lint, formatting, types, what `pins` writes, and every link of the documentation
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile rules
 	@$(BIN)/basedpyright
+	@$(BIN)/python -m workflow.schema | diff config/schema.json - || \
+	    { echo "config/schema.json: run \`make pins\`" >&2; exit 1; }
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 fmt: dev ## Format
