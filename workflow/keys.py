@@ -14,7 +14,6 @@ only if, the key stored in it is the one computed now.
     tables      ← scores of all jobs, the score that ranks them
 """
 
-from collections.abc import Iterable
 from functools import cached_property
 
 from af3_core.contracts import (
@@ -30,7 +29,7 @@ from af3_core.contracts import (
 from workflow.batches import Batch, Plan
 from workflow.campaign import Campaign, split_item
 from workflow.settings import Settings, digest_of
-from workflow.stages import StageName
+from workflow.stages import STAGE, StageName
 from workflow.step import read_plan, read_planned_settings
 
 _EXPORT_VERSION = 1
@@ -51,15 +50,14 @@ class Keys:
             return dict.fromkeys(batch.items, self.search(batch.database))
         if stage == "templates":
             return dict.fromkeys(batch.items, self.templates)
-        if stage in ("featurise", "export"):
-            of_job = self.features_file if stage == "featurise" else self.exported
-            return {job_id: of_job(job_id) for job_id in jobs_of(batch.items)}
         of_item = {
+            "featurise": self.features_file,
             "predict": self.prediction,
             "relax": self.relaxed,
             "score": self.scores,
+            "export": self.exported,
         }[stage]
-        return {item: of_item(item) for item in batch.items}
+        return {item: of_item(item) for item in STAGE[stage].names(batch)}
 
     def search(self, database: str) -> str:
         """Of a search in a database, whatever the sequence."""
@@ -173,8 +171,3 @@ def read_keys(campaign: Campaign) -> Keys:
         InputError: there is no plan in this folder.
     """
     return Keys(read_plan(campaign), read_planned_settings(campaign))
-
-
-def jobs_of(items: Iterable[str]) -> list[str]:
-    """The jobs of (job, seed) items, sorted."""
-    return sorted({split_item(item)[0] for item in items})

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from workflow.batches import Batch, Plan, load_plan
+from workflow.batches import Plan, load_plan
 from workflow.campaign import Campaign
 from workflow.stages import STAGE, STAGES
 
@@ -28,21 +28,19 @@ def stage_counts(campaign: Campaign, plan: Plan) -> dict[str, tuple[int, int]]:
     """Items finished and items in all, by stage."""
     return {
         stage.name: (
-            sum(
-                _finished(campaign, stage.name, name, batch)
-                for name, batch in batches.items()
-            ),
-            sum(len(batch.items) for batch in batches.values()),
+            sum(_finished(campaign, stage.name, name, n) for name, n in sizes.items()),
+            sum(sizes.values()),
         )
         for stage in STAGES
         if (batches := plan.of_kind(stage.kind))
+        and (sizes := {name: len(stage.names(b)) for name, b in batches.items()})
     }
 
 
-def _finished(campaign: Campaign, stage: str, name: str, batch: Batch) -> int:
+def _finished(campaign: Campaign, stage: str, name: str, size: int) -> int:
     if campaign.outcomes(stage, name).is_file():
-        return len(batch.items)
-    return min(_counted(campaign, stage, name) or 0, len(batch.items))
+        return size
+    return min(_counted(campaign, stage, name) or 0, size)
 
 
 def _counted(campaign: Campaign, stage: str, name: str) -> int | None:

@@ -24,10 +24,11 @@ from workflow.engine.items import (
     unfinished,
     work_through,
 )
-from workflow.keys import jobs_of, read_keys
+from workflow.keys import read_keys
 from workflow.results.batch_files import BatchFiles
 from workflow.results.features_file import read_features
 from workflow.results.references import read_reference
+from workflow.stages import jobs_of
 from workflow.step import (
     parse_step,
     run_step,

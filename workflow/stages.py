@@ -4,7 +4,7 @@ Rules, programs, progress, retry, planning and the forecast read this table and 
 other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from af3_core.contracts import (
 )
 from workflow import resources
 from workflow.batches import Batch, Kind
+from workflow.campaign import split_item
 
 type StageName = Literal[
     "search", "templates", "featurise", "predict", "relax", "score", "export"
@@ -48,6 +49,17 @@ class Stage:
     their own, are named by `Batch.needs`."""
     is_by_job: bool = False
     """Whether it reads those of all batches that hold seeds of its jobs."""
+    is_of_jobs: bool = False
+    """Whether its items are jobs, whatever their seeds."""
+
+    def names(self, batch: Batch) -> list[str]:
+        """The items of a batch as the stage counts them."""
+        return jobs_of(batch.items) if self.is_of_jobs else list(batch.items)
+
+
+def jobs_of(items: Iterable[str]) -> list[str]:
+    """The jobs of (job, seed) items, sorted."""
+    return sorted({split_item(item)[0] for item in items})
 
 
 STAGES: tuple[Stage, ...] = (
@@ -74,6 +86,7 @@ STAGES: tuple[Stage, ...] = (
         contracts=(FEATURES,),
         memory=resources.featurise_mem_mb,
         minutes=resources.featurise_minutes,
+        is_of_jobs=True,
     ),
     Stage(
         "predict",
@@ -111,6 +124,7 @@ STAGES: tuple[Stage, ...] = (
         minutes=resources.featurise_minutes,
         after=("score",),
         is_by_job=True,
+        is_of_jobs=True,
     ),
 )
 """In the order in which a batch goes through them."""

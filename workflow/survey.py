@@ -27,11 +27,11 @@ from workflow.campaign import Campaign, split_item
 from workflow.digests import find_identity, is_same
 from workflow.engine.items import commit_outcomes
 from workflow.engine.journal import read_lines
-from workflow.keys import Keys, jobs_of, read_keys
+from workflow.keys import Keys, read_keys
 from workflow.results.export_folders import exported_names, remove_exports
 from workflow.results.trunk_files import is_trunk_file_current
 from workflow.settings import Settings
-from workflow.stages import STAGE, STAGES, Stage, StageName
+from workflow.stages import STAGE, STAGES, Stage, StageName, jobs_of
 from workflow.step import run_step
 from workflow.tables import (
     DamagedFile,
