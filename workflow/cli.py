@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from workflow.cli_data import databases, store
+from workflow.cli_data import databases, examples, store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,19 +39,32 @@ app = typer.Typer(
 )
 
 _HERE = Path()
+_RUNS = "0 all jobs have results, 1 some have none, 2 nothing was started, 130 stopped"
+_CHECKS = "0 it can run, 2 something has to be mended first"
 Directory = Annotated[
-    Path, typer.Option("--directory", "-d", help="The campaign's folder.")
+    Path,
+    typer.Option("--directory", "-d", metavar="FOLDER", help="The campaign's folder."),
 ]
 Config = Annotated[
     Path | None,
-    typer.Option("--configfile", help="Another configuration than its config.yaml."),
+    typer.Option(
+        "--configfile",
+        metavar="FILE",
+        help="Settings, in place of the folder's config.yaml.",
+    ),
 ]
 Profile = Annotated[
     str | None,
     typer.Option(
         "--profile",
-        help="slurm, lsf, or a folder of your own: where jobs run. Without: here.",
+        metavar="NAME",
+        help="Where jobs run: slurm, lsf, or a folder with a profile of Snakemake's."
+        " Without it, they run on this machine.",
     ),
+]
+Jobs = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Only this job; may be given several times."),
 ]
 
 
@@ -87,7 +100,9 @@ _PASSING = {"allow_extra_args": True, "ignore_unknown_options": True}
 _DRY_RUN = {"-n", "--dry-run", "--dryrun"}
 
 weights = typer.Typer(
-    no_args_is_help=True, help="Weights of the network; see docs/weights.md."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Fetch, import and describe weights of the network.",
 )
 
 app.add_typer(databases, name="databases")
@@ -95,22 +110,28 @@ app.add_typer(store, name="store")
 app.add_typer(weights, name="weights")
 
 
-@weights.command(name="import")
+@weights.command("import", epilog=examples("foldmill weights import of3.pt"))
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="OpenFold3's weights, .pt.")],
-    out: Annotated[str, typer.Option(help="Name or path.")] = "openfold3",
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="OpenFold3's weights, a .pt file.")
+    ],
+    out: Annotated[
+        str, typer.Option(metavar="NAME", help="A name or path for the checkpoint.")
+    ] = "openfold3",
 ) -> None:
-    """Turns OpenFold3's weights into a checkpoint."""
+    """Turn OpenFold3's weights into a checkpoint."""
     from workflow.weights import import_weights
 
     typer.echo(f"model.checkpoint: {import_weights(file, out)}")
 
 
-@weights.command(name="show")
+@weights.command("show", epilog=examples("foldmill weights show /data/af3.bin.zst"))
 def show_weights(
-    name: Annotated[str, typer.Argument(help="Of a checkpoint, or its path.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A checkpoint's name or path.")
+    ],
 ) -> None:
-    """Tells whose weights a checkpoint holds, and on what terms."""
+    """Say whose weights a checkpoint holds, and on what terms."""
     from rich.console import Console
 
     from workflow.weights import checkpoint_path, show_weights
@@ -118,17 +139,27 @@ def show_weights(
     show_weights(checkpoint_path(name), Console(highlight=False))
 
 
-@weights.command(name="fetch")
+@weights.command("fetch", epilog=examples("foldmill weights fetch openfold3"))
 def fetch_weights(
-    vendor: Annotated[str, typer.Argument(help="alphafold3 or openfold3.")],
-    folder: Annotated[Path, typer.Option(help="Where to.")] = Path("models"),
-    address: Annotated[str, typer.Option(help="Instead of the vendor's own.")] = "",
-    sha256: Annotated[str, typer.Option(help="That the file must have.")] = "",
+    vendor: Annotated[
+        str, typer.Argument(metavar="VENDOR", help="alphafold3 or openfold3.")
+    ],
+    folder: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where they go.")
+    ] = Path("models"),
+    address: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Load from here, not from the vendor."),
+    ] = "",
+    sha256: Annotated[
+        str, typer.Option(metavar="HEX", help="The digest that the file must have.")
+    ] = "",
     accept_terms: Annotated[
-        bool, typer.Option("--accept-terms", help="Without asking.")
+        bool,
+        typer.Option("--accept-terms", help="Accept the terms without a question."),
     ] = False,
 ) -> None:
-    """Loads weights from those who publish them, checks and imports them."""
+    """Load weights from those who publish them, and check them."""
     from rich.console import Console
 
     from workflow.weights import Wish, fetch_with_progress, vendor_of
@@ -139,35 +170,74 @@ def fetch_weights(
     typer.echo(f"model.checkpoint: {path}")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        import importlib.metadata
+
+        typer.echo(f"foldmill {importlib.metadata.version('foldmill')}")
+        raise typer.Exit()
+
+
 @app.callback()
 def _options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks of errors.")
     ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Say which version this is, and exit.",
+        ),
+    ] = False,
 ) -> None:
     """AlphaFold 3 over a proteome or a screen, on a laptop or a Slurm cluster."""
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "foldmill init mine --inputs proteome.fasta --weights af3.bin.zst",
+        "foldmill init mine --inputs screen.yaml --profile slurm",
+    )
+)
 def init(
-    folder: Annotated[Path, typer.Argument(help="The new campaign's folder.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The new campaign's folder.")
+    ],
     inputs: Annotated[
-        list[Path] | None, typer.Option(help="A file or folder; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Jobs: a file or folder; may be given several times.",
+        ),
     ] = None,
     databases: Annotated[
-        Path | None, typer.Option(help="The databases' table.")
+        Path | None, typer.Option(metavar="FILE", help="The table of databases.")
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="The checkpoint.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The network's checkpoint.")
+    ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="The search store, if it is shared.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A search store that campaigns share. Without it, one is made here.",
+        ),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(help="slurm or lsf: copied there, to be adapted.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="slurm or lsf: copied into the folder, to be adapted to your site.",
+        ),
     ] = None,
 ) -> None:
-    """Make a campaign's folder: a configuration with your answers in it.
+    """Make a campaign's folder, its configuration filled in.
 
-    foldmill init /scratch/mine --inputs proteome.fasta --weights af3.bin.zst
+    What is not given here is left to be written into config.yaml, which explains every
+    setting.
     """
     from workflow.init import Answers, init_campaign
 
@@ -177,22 +247,28 @@ def init(
     typer.echo(f"Next: foldmill check --directory {folder}")
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "foldmill check --directory /scratch/mine --profile slurm", status=_CHECKS
+    )
+)
 def check(
     directory: Directory = _HERE,
     configfile: Config = None,
     profile: Profile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As JSON, for programs.")
+    ] = False,
 ) -> None:
     """Look for mistakes before they cost: all of them, at once.
 
-    Configuration, inputs, weights, databases, store, disk, and what the scheduler
-    would say of the profile.
+    Looks at configuration, inputs, weights, databases, store, disk, GPU, and at what
+    the scheduler would say of the profile.
     """
     from workflow.preflight import as_json as format_json
 
     campaign, config = _open(directory, configfile)
-    problems = _find_problems(campaign, config, profile)
+    problems = _find_problems(campaign, config, profile, with_inputs=True)
     if as_json:
         typer.echo(format_json(problems))
     else:
@@ -204,12 +280,13 @@ def check(
         raise typer.Exit(EXIT_WRONG)
 
 
-@app.command()
+@app.command(epilog=examples("foldmill plan --directory /scratch/mine", status=_CHECKS))
 @_of_campaign
 def plan(opened: _Opened) -> None:
-    """Say what would run and what it will take: hours, memory, jobs, disk, files.
+    """Say what a run will take: hours, memory, jobs, disk.
 
-    `foldmill run -n` shows the jobs themselves.
+    Also which inputs are refused, and why. Nothing is started or written. `foldmill
+    run -n` shows the jobs themselves.
     """
     from workflow.settings import read_settings
     from workflow.summary import print_plan
@@ -219,23 +296,36 @@ def plan(opened: _Opened) -> None:
     print_plan(opened.campaign, read_settings(opened.config), _console())
 
 
-@app.command(context_settings=_PASSING)
+@app.command(
+    context_settings=_PASSING,
+    epilog=examples(
+        "foldmill run --directory /scratch/mine --profile slurm",
+        "foldmill run -n          # what would run, what is made again and why",
+        "foldmill run --cores 8   # options of Snakemake's may follow",
+        status=_RUNS,
+    ),
+)
 @_of_campaign
 def run(opened: _Opened) -> None:
-    """Run the campaign, or go on with it. Snakemake's own options may follow.
+    """Run the campaign, or go on with it.
 
-    foldmill run --directory /scratch/mine --profile slurm
-    foldmill run -n      shows the jobs that would run, and what is made again and why
+    Stop it with Ctrl-C: the same command goes on where it ended.
     """
     if _DRY_RUN.intersection(opened.options):
         raise typer.Exit(_show_run(opened))
     raise typer.Exit(_run(opened))
 
 
-@app.command(context_settings=_PASSING)
+@app.command(
+    context_settings=_PASSING,
+    epilog=examples("foldmill retry --directory /scratch/mine", status=_RUNS),
+)
 @_of_campaign
 def retry(opened: _Opened) -> None:
-    """Run, and try again what failed for other causes than its input."""
+    """Run, and try again what failed, unless by its own input.
+
+    As `foldmill run`, which does not try such items again by itself.
+    """
     from workflow.batches import load_plan
     from workflow.retry import ask_for_retry
 
@@ -245,15 +335,21 @@ def retry(opened: _Opened) -> None:
     raise typer.Exit(_run(opened))
 
 
-@app.command()
+@app.command(epilog=examples("foldmill status --directory /scratch/mine --watch"))
 def status(
     directory: Directory = _HERE,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Again and again, until it is over.")
+        bool, typer.Option("--watch", "-w", help="Look again until all is over.")
     ] = False,
-    seconds: Annotated[float, typer.Option(help="Between two looks.")] = 10.0,
+    seconds: Annotated[
+        float, typer.Option(metavar="N", help="Seconds between two looks.")
+    ] = 10.0,
 ) -> None:
-    """Say how far a campaign is, from any terminal, while it runs or after."""
+    """Say how far a campaign is, while it runs or after.
+
+    From any terminal, also of jobs on Slurm: items by stage, hours used and left, and
+    what went wrong so far.
+    """
     import time
 
     from workflow.status import print_status, read_status
@@ -272,35 +368,45 @@ def status(
         time.sleep(seconds)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        'foldmill query "SELECT name, iptm FROM scores WHERE rank = 1" mine'
+    )
+)
 def query(
-    sql: Annotated[str, typer.Argument(help="A question in SQL.")],
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="The question.")],
     campaigns: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of campaigns.")
+        list[Path] | None,
+        typer.Argument(metavar="FOLDER", help="Campaigns. Without any, the one here."),
     ] = None,
 ) -> None:
-    """Ask the tables of campaigns: scores, interfaces, outcomes, failures, provenance.
+    """Ask the tables of campaigns a question in SQL.
 
-    foldmill query "SELECT name, iptm FROM scores WHERE rank = 1" /scratch/mine
+    There are scores, interfaces, screen, outcomes, failures and provenance; while a
+    campaign runs, they have what is finished. docs/query.md lists their columns.
     """
     from workflow.query import main as ask
 
     raise typer.Exit(ask([sql, *map(str, campaigns or ())]))
 
 
-@app.command()
+@app.command(epilog=examples("foldmill results --top 50 --by ipsae"))
 def results(
     directory: Directory = _HERE,
-    top: Annotated[int, typer.Option(help="How many.")] = 20,
+    top: Annotated[int, typer.Option(metavar="N", help="How many to show.")] = 20,
     by: Annotated[
-        str | None, typer.Option(help="A score, such as ipsae, iptm or pae_min.")
+        str | None,
+        typer.Option(
+            metavar="SCORE", help="Ranks by a score, such as ipsae, iptm or pae_min."
+        ),
     ] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="All columns, as CSV.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print all columns, as CSV.")
+    ] = False,
 ) -> None:
-    """Show the best pairs of a screen, or the best jobs, by any score; also while it
-    runs.
+    """Show the best pairs of a screen, or the best jobs.
 
-    foldmill results --top 50 --by ipsae
+    While a campaign runs, of what is finished.
     """
     from workflow.best import print_best, write_best
     from workflow.so_far import describe_so_far, with_tables
@@ -314,18 +420,22 @@ def results(
             typer.echo(sentence, err=as_csv)
 
 
-@app.command()
+@app.command(epilog=examples("foldmill report --jobs crambin --out crambin.html"))
 def report(
     directory: Directory = _HERE,
-    out: Annotated[Path | None, typer.Option(help="The page.")] = None,
-    title: Annotated[str | None, typer.Option(help="Instead of its folder's.")] = None,
-    jobs: Annotated[
-        list[str] | None, typer.Option(help="The only job to show; may be repeated.")
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page to write.")
     ] = None,
+    title: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Its title, else the folder's name."),
+    ] = None,
+    jobs: Jobs = None,
 ) -> None:
-    """Write the report again: of some jobs, under another title, of what is there yet.
+    """Write the report: a page to open in a browser.
 
-    foldmill report --jobs crambin --out crambin.html
+    A run writes it at its end. This writes it of what is finished, of some jobs, or
+    under another title.
     """
     from workflow.report.__main__ import write_page
     from workflow.so_far import describe_so_far, with_tables
@@ -342,43 +452,75 @@ def report(
             typer.echo(sentence)
 
 
-@app.command(context_settings=_PASSING)
-def timeline(context: typer.Context, directory: Directory = _HERE) -> None:
+@app.command(epilog=examples("foldmill timeline --out timeline.png"))
+def timeline(
+    batches: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="BATCH", help="Without any: all batches."),
+    ] = None,
+    directory: Directory = _HERE,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="SVG, PNG or PDF; else in the results."),
+    ] = None,
+) -> None:
     """Draw what the device did in each batch, and when it waited."""
     from workflow.timeline import main as draw
 
+    arguments = [*(batches or ()), *(["--out", str(out.absolute())] if out else ())]
     _enter(directory)
-    raise typer.Exit(draw(context.args))
+    raise typer.Exit(draw(arguments))
 
 
-@app.command(context_settings=_PASSING)
+@app.command(
+    epilog=examples(
+        "foldmill export a3m alignments",
+        "foldmill export table alignments.parquet",
+        "foldmill export figures plots --jobs crambin",
+    )
+)
 def export(
-    context: typer.Context,
     form: Annotated[
         Literal["a3m", "table", "figures"],
-        typer.Argument(help="Alignments as A3M files or one table; figures as PNG."),
+        typer.Argument(
+            metavar="FORM",
+            help="a3m: alignments as files; table: as one Parquet table; figures: PNG.",
+        ),
     ],
+    target: Annotated[
+        Path | None,
+        typer.Argument(metavar="PATH", help="The folder, or the table's file."),
+    ] = None,
     directory: Directory = _HERE,
+    jobs: Jobs = None,
 ) -> None:
-    """Take alignments or figures elsewhere. Structures: the settings `export`.
+    """Write alignments or figures for use elsewhere.
 
-    foldmill export a3m alignments      foldmill export figures --jobs crambin
+    Structures need no such command: see `export` in config.yaml and results/alphafold3.
+    With --jobs, figures are those of single jobs, else of all scores.
     """
     from workflow.alignments import main as alignments
     from workflow.figures import main as figures
 
+    default = "alignments.parquet" if form == "table" else form
+    path = str((target or Path(default)).absolute())
     _enter(directory)
-    arguments = context.args
-    code = figures(arguments) if form == "figures" else alignments([form, *arguments])
-    raise typer.Exit(code)
+    if form == "figures":
+        raise typer.Exit(figures([*(["--jobs", *jobs] if jobs else ()), "--out", path]))
+    raise typer.Exit(alignments([form, path]))
 
 
-@app.command()
+@app.command(epilog=examples("foldmill clean --directory /scratch/mine"))
 def clean(
     directory: Directory = _HERE,
-    yes: Annotated[bool, typer.Option("--yes", help="Without asking.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove without a question.")
+    ] = False,
 ) -> None:
-    """Remove what no job of the campaign owns any more, after saying what."""
+    """Remove what no job of the campaign owns any more.
+
+    That is what jobs left that were changed or taken out. It is listed first.
+    """
     from workflow.clean import describe, find_unowned, remove_unowned
     from workflow.step import read_plan
 
@@ -395,18 +537,28 @@ def clean(
     typer.echo("Removed.")
 
 
-@app.command("import")
+@app.command(
+    "import",
+    epilog=examples("foldmill import old_results --label af3-2025 --store /data/store"),
+)
 def import_(
     folder: Annotated[
-        Path, typer.Argument(help="AlphaFold 3's results, or a folder of A3M files.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="AlphaFold 3's results, or a folder of A3M files."
+        ),
     ],
-    label: Annotated[str, typer.Option(help="Says where it is from.")],
-    store_folder: Annotated[Path, typer.Option("--store", help="The search store.")],
+    label: Annotated[
+        str, typer.Option(metavar="NAME", help="A name for where this is from.")
+    ],
+    store_folder: Annotated[
+        Path, typer.Option("--store", metavar="FOLDER", help="The search store.")
+    ],
 ) -> None:
-    """Take up alignments and templates that other programs have found.
+    """Take up alignments that other programs have found.
 
-    A campaign whose `search.imported` names the label uses them for equal sequences:
-    foldmill import old_results --label af3-2025 --store /data/store
+    Templates, too, where there are any. A campaign whose `search.imported` names the
+    label uses them for equal sequences.
     """
     from workflow.imports import import_folder
     from workflow.store.entries import Store
@@ -419,23 +571,39 @@ def import_(
         raise typer.Exit(EXIT_FAILED)
 
 
-@app.command("import-server")
+@app.command(
+    "import-server",
+    epilog=examples(
+        "foldmill import-server https://api.colabfold.com --label colabfold"
+    ),
+)
 def import_server(
-    address: Annotated[str, typer.Argument(help="Of an MMseqs2 server.")],
+    address: Annotated[
+        str, typer.Argument(metavar="URL", help="The address of an MMseqs2 server.")
+    ],
     directory: Directory = _HERE,
     configfile: Config = None,
-    label: Annotated[str, typer.Option(help="In the store.")] = "server",
-    most: Annotated[int, typer.Option(help="Sequences that are sent.")] = 200,
-    contact: Annotated[str, typer.Option(help="Your address, for its keepers.")] = "",
-    environmental: Annotated[
-        bool, typer.Option(help="Search environmental sequences, too.")
-    ] = True,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    label: Annotated[
+        str, typer.Option(metavar="NAME", help="A name for it in the store.")
+    ] = "server",
+    most: Annotated[
+        int, typer.Option(metavar="N", help="The most sequences to send.")
+    ] = 200,
+    contact: Annotated[
+        str, typer.Option(metavar="EMAIL", help="Tells its keepers who you are.")
+    ] = "",
+    no_environmental: Annotated[
+        bool,
+        typer.Option("--no-environmental", help="Leave out environmental sequences."),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Send without a question.")
+    ] = False,
 ) -> None:
-    """Send the proteins of a small campaign to an MMseqs2 (ColabFold) server.
+    """Have a few proteins searched by an MMseqs2 server.
 
-    Its alignments go into the store under a label, for `search.imported`:
-    foldmill import-server https://api.colabfold.com --label colabfold
+    The sequences of a small campaign leave this machine. The alignments go into the
+    store under the label, for `search.imported`.
     """
     from af3_core.job import InputError
     from workflow.msa_server import Server, fetch_alignments, find_wanted
@@ -456,7 +624,7 @@ def import_server(
         if not yes and not typer.confirm(f"{sent} Go on?"):
             raise typer.Exit(EXIT_WRONG)
         fetch_alignments(
-            Server(address, contact, environmental),
+            Server(address, contact, not no_environmental),
             wanted,
             store,
             label,
@@ -465,13 +633,17 @@ def import_server(
     typer.echo(f"All are there. In the configuration: search.imported: [{label}]")
 
 
-@app.command()
+@app.command(epilog=examples("foldmill demo", status=_RUNS))
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to run it.")] = Path(
-        "foldmill-demo"
-    ),
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to run it.")
+    ] = Path("foldmill-demo"),
 ) -> None:
-    """Run thirteen small jobs end to end, with a network that knows most of them."""
+    """Run the demo: thirteen small jobs, end to end.
+
+    It takes minutes on two processors and needs no weights, databases or GPU. Its small
+    network has memorised most of these jobs: it is for trying the workflow only.
+    """
     from workflow.init import write_demo
 
     config = write_demo(folder)
@@ -479,7 +651,7 @@ def demo(
     raise typer.Exit(_run(_Opened(campaign, config, None, [])))
 
 
-@app.command()
+@app.command(epilog=examples("foldmill version"))
 def version() -> None:
     """Say which version this is, and of what it computes with."""
     import importlib.metadata
@@ -527,7 +699,11 @@ def _enter(directory: Path) -> None:
 
 
 def _find_problems(
-    campaign: "Campaign", config: Path, profile: str | None
+    campaign: "Campaign",
+    config: Path,
+    profile: str | None,
+    *,
+    with_inputs: bool = False,
 ) -> "list[Problem]":
     """Mistakes of the configuration; where there is none, of all that it names."""
     from workflow.launch import find_profile
@@ -537,7 +713,8 @@ def _find_problems(
     if mistakes := find_mistakes(config):
         return [problem_of(mistake) for mistake in mistakes]
     place = None if profile is None else Path(find_profile(profile, campaign.root))
-    return find_problems(read_settings(config), campaign.root, place)
+    settings = read_settings(config)
+    return find_problems(settings, campaign.root, place, with_inputs=with_inputs)
 
 
 def _require_no_mistake(

@@ -12,35 +12,65 @@ if TYPE_CHECKING:
     from workflow.databases.catalogue import Database
     from workflow.store.entries import Store
 
+
+def examples(*lines: str, status: str = "") -> str:
+    """The end of a command's help: how it is called, and its exit status."""
+    heading = "Example:" if len(lines) == 1 else "Examples:"
+    # Click folds the lines of a paragraph that does not begin so.
+    shown = "\n".join(["\b", heading, *(f"  {line}" for line in lines)])
+    return f"{shown}\n\nExit status: {status}." if status else shown
+
+
 databases = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Get, count, shard, digitise, check and pack what is searched.",
+    help="Get, count, cut, check and pack databases.",
 )
 store = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look after a search store, which campaigns and users may share.",
+    help="Look after a search store, which campaigns may share.",
 )
-Table = Annotated[Path, typer.Argument(help="The databases' table.")]
-Folder = Annotated[Path, typer.Argument(help="The store.")]
+Table = Annotated[Path, typer.Argument(metavar="TABLE", help="The table of databases.")]
+NewTable = Annotated[
+    Path, typer.Argument(metavar="NEW_TABLE", help="The table to write.")
+]
+Target = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="Where the new files go.")
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help="Only this database; may be given several times."
+    ),
+]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The store.")]
 
 
-@databases.command()
+@databases.command(epilog=examples("foldmill databases fetch /data/databases"))
 def fetch(
-    folder: Annotated[Path, typer.Argument(help="Where they go.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where they go.")],
     address: Annotated[
-        str | None, typer.Option(help="Another address than AlphaFold 3's.")
+        str | None,
+        typer.Option(metavar="URL", help="Load from here, not from AlphaFold 3's."),
     ] = None,
-    templates: Annotated[
-        bool, typer.Option(help="The PDB's structures and sequences, too.")
-    ] = True,
-    at_once: Annotated[int, typer.Option(help="Files loaded at a time.")] = 4,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    no_templates: Annotated[
+        bool,
+        typer.Option(
+            "--no-templates", help="Leave out the PDB's structures and sequences."
+        ),
+    ] = False,
+    at_once: Annotated[
+        int, typer.Option(metavar="N", help="Files to load at a time.")
+    ] = 4,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Start without a question.")
+    ] = False,
 ) -> None:
-    """Get AlphaFold 3's databases: 252 GB to load, 630 GB unpacked.
+    """Get AlphaFold 3's: 252 GB to load, 630 GB unpacked.
 
-    Interrupted, the same command goes on. The table of databases is ready with them.
+    Says first what disk and time it takes. Interrupted, the same command goes on. The
+    table of databases is ready with them.
     """
     from rich.console import Console
     from rich.progress import (
@@ -62,8 +92,8 @@ def fetch(
     )
 
     source = address or ADDRESS
-    files = FILES if templates else [f for f in FILES if not f.startswith("pdb")]
-    structures = STRUCTURES if templates else None
+    files = [f for f in FILES if not f.startswith("pdb")] if no_templates else FILES
+    structures = None if no_templates else STRUCTURES
     names = [*files, *([structures] if structures else [])]
     need = find_need(folder, source, names)
     typer.echo(
@@ -103,55 +133,62 @@ def fetch(
     _write(found, folder / "databases.tsv")
 
 
-@databases.command()
+@databases.command(
+    epilog=examples("foldmill databases make /data/alphafold3 databases.tsv")
+)
 def make(
-    folder: Annotated[Path, typer.Argument(help="With FASTA files and structures.")],
-    table: Annotated[Path, typer.Argument(help="The table to be written.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="With FASTA files and structures."),
+    ],
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="The table to write.")],
 ) -> None:
-    """Count the databases of a folder and write their table.
-
-    foldmill databases make /data/alphafold3 databases.tsv
-    """
+    """Count the databases of a folder and write their table."""
     from workflow.databases.files import make_manifest
 
     _write(make_manifest(folder), table)
 
 
-@databases.command()
+@databases.command(
+    epilog=examples("foldmill databases shard databases.tsv 16 /fast/shards shards.tsv")
+)
 def shard(
     table: Table,
-    count: Annotated[int, typer.Argument(help="Files of each database.")],
-    folder: Annotated[Path, typer.Argument(help="Where they go.")],
-    new_table: Annotated[Path, typer.Argument(help="The table of the result.")],
-    only: Annotated[
-        list[str] | None, typer.Option(help="A database; may be repeated.")
-    ] = None,
+    count: Annotated[
+        int, typer.Argument(metavar="COUNT", help="Files of each database.")
+    ],
+    folder: Target,
+    new_table: NewTable,
+    only: Only = None,
 ) -> None:
-    """Cut databases into files of even size; what was searched before stays valid."""
+    """Cut databases into files of even size.
+
+    What was searched before stays valid.
+    """
     from workflow.databases.__main__ import shard_all
 
     _write(shard_all(table, count, folder, only), new_table)
 
 
-@databases.command()
+@databases.command(
+    epilog=examples(
+        "foldmill databases digitise databases.tsv /fast/digital digital.tsv"
+    )
+)
 def digitise(
-    table: Table,
-    folder: Annotated[Path, typer.Argument(help="Where the digitised files go.")],
-    new_table: Annotated[Path, typer.Argument(help="The table of the result.")],
-    only: Annotated[
-        list[str] | None, typer.Option(help="A database; may be repeated.")
-    ] = None,
+    table: Table, folder: Target, new_table: NewTable, only: Only = None
 ) -> None:
-    """Parse protein databases once for all searches; results and store stay valid.
+    """Parse protein databases once for all searches.
 
-    A file takes about as much room as its FASTA file, which is no longer needed.
+    What was searched before stays valid. A file takes about as much room as its FASTA
+    file, which is no longer needed.
     """
     from workflow.databases.__main__ import digitise_all
 
     _write(digitise_all(table, folder, only), new_table)
 
 
-@databases.command()
+@databases.command(epilog=examples("foldmill databases verify databases.tsv"))
 def verify(table: Table) -> None:
     """Read all databases again and compare them with their table."""
     from workflow.databases.catalogue import read_manifest
@@ -162,13 +199,21 @@ def verify(table: Table) -> None:
         typer.echo(f"{database.name}: as it was")
 
 
-@databases.command()
+@databases.command(
+    epilog=examples("foldmill databases pack mmcif_files /fast/pdb.templates")
+)
 def pack(
-    source: Annotated[Path, typer.Argument(help="A folder or tar of mmCIF files.")],
-    target: Annotated[Path, typer.Argument(help="The packed store, *.templates.")],
-    workers: Annotated[int, typer.Option(help="Processes.")] = os.cpu_count() or 1,
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A folder or tar of mmCIF files.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The packed file, *.templates.")
+    ],
+    workers: Annotated[
+        int, typer.Option(metavar="N", help="Processes to use.")
+    ] = os.cpu_count() or 1,
 ) -> None:
-    """Put 200,000 structures into one indexed file."""
+    """Put the PDB's 200,000 structures into one indexed file."""
     from workflow.databases.template_store import list_problems, pack_structures
 
     packed = pack_structures(source, target, workers=workers)
@@ -188,7 +233,7 @@ def _write(found: "Sequence[Database]", path: Path) -> None:
         typer.echo(f"{database.name}: {database.role}, Z {database.z:g}")
 
 
-@store.command("list")
+@store.command("list", epilog=examples("foldmill store list /data/store"))
 def list_(folder: Folder) -> None:
     """Say what the store has, and how much of it."""
     from workflow.store.__main__ import list_store
@@ -196,10 +241,12 @@ def list_(folder: Folder) -> None:
     raise typer.Exit(list_store(_open(folder)))
 
 
-@store.command("verify")
+@store.command("verify", epilog=examples("foldmill store verify /data/store --remove"))
 def verify_(
     folder: Folder,
-    remove: Annotated[bool, typer.Option("--remove", help="What is damaged.")] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove the damaged ones.")
+    ] = False,
 ) -> None:
     """Read every entry and name the damaged ones."""
     from workflow.store.__main__ import verify_store
@@ -207,24 +254,31 @@ def verify_(
     raise typer.Exit(verify_store(_open(folder), remove=remove))
 
 
-@store.command()
+@store.command(epilog=examples("foldmill store prune /data/store --older-than 365"))
 def prune(
     folder: Folder,
-    older_than: Annotated[float | None, typer.Option(help="Days.")] = None,
+    older_than: Annotated[
+        float | None,
+        typer.Option(metavar="DAYS", help="Remove entries that are older."),
+    ] = None,
     table: Annotated[
         Path | None,
-        typer.Option("--databases", help="Keep alignments with these alone."),
+        typer.Option(
+            "--databases",
+            metavar="TABLE",
+            help="Remove what was found in other databases than these.",
+        ),
     ] = None,
 ) -> None:
-    """Remove old entries, those of other databases, and what dead processes left."""
+    """Remove old entries, and what dead processes left."""
     from workflow.store.__main__ import prune_store
 
     raise typer.Exit(prune_store(_open(folder), older_than, table))
 
 
-@store.command("pack")
+@store.command("pack", epilog=examples("foldmill store pack /data/store"))
 def pack_(folder: Folder) -> None:
-    """Put entries together, so that a store of any size has a few hundred files."""
+    """Put entries together: a few hundred files, whatever its size."""
     from workflow.store.entries import pack_entries
 
     typer.echo(f"{pack_entries(_open(folder))} entries packed")
