@@ -12,6 +12,7 @@ from af3_core.contracts import SCORES, SCREEN
 from af3_core.inputs.screen_best import best_first
 from af3_core.job import InputError
 from workflow.campaign import Campaign
+from workflow.pooling import caution
 from workflow.tables import read_table
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ def print_best(
         cells = [str(row[name]) for name in names]
         table.add_row(*cells, *(_cell(row[name]) for name in columns), row["name"])
     console.print(table)
+    items = (f"{row['job_id']}.{row['seed']}" for row in rows.to_pylist())
+    if said := caution(campaign, items):
+        console.print(said, style="yellow", soft_wrap=True)
 
 
 def write_best(campaign: Campaign, *, by: str | None, top: int) -> None:

@@ -40,9 +40,14 @@ def provenance_of(items: Iterable[Item]) -> pa.Table:
     return PROVENANCE.table(rows)
 
 
-def _columns(path: Path) -> dict[str, Any]:
+def _facts(path: Path) -> dict[str, Any]:
+    """What made a prediction, from its file."""
     column = read_columns(path, PREDICTIONS, ["provenance"])
-    facts = json.loads(column["provenance"][0].as_py())
+    return json.loads(column["provenance"][0].as_py())
+
+
+def _columns(path: Path) -> dict[str, Any]:
+    facts = _facts(path)
     network = ("num_recycles", "num_diffusion_steps", "num_samples", "noise_buckets")
     same = ("weights", "precision", "foldmill", "source", "jax", "device", "driver")
     search = facts["search"]
@@ -54,6 +59,24 @@ def _columns(path: Path) -> dict[str, Any]:
         "search_engines": json.dumps(search["engines"], sort_keys=True),
         "databases": json.dumps(search["databases"], sort_keys=True),
     }
+
+
+_CAUTIONS = {
+    "foldmill": (
+        "These are numbers of Foldmill's demo network, which has memorised a few"
+        " molecules. Of any other they mean nothing, however high: see its model card."
+    ),
+    "untrained": "The network is untrained: these structures and numbers mean nothing.",
+}
+"""By whose weights they are: what has to be said beside numbers."""
+
+
+def caution(campaign: Campaign, items: Iterable[str]) -> str:
+    """What has to be said beside scores of these `job.seed`; "" if nothing."""
+    for path in map(campaign.prediction, items):
+        if path.is_file():
+            return _CAUTIONS.get(_facts(path)["weights_origin"], "")
+    return ""
 
 
 def mixtures(*campaigns: Campaign) -> list[str]:

@@ -1,16 +1,19 @@
 """Looks at all that a campaign needs before anything is computed.
 
 Every mistake is told at once, in one sentence each with its remedy: configuration,
-inputs' folders, weights, databases, search store, disk, device, and what the scheduler
-would say of the profile's partitions, accounts and limits.
+inputs, weights, databases, search store, disk, GPU, and what the scheduler would say of
+the profile's partitions, accounts and limits.
 """
 
+import contextlib
+import importlib.metadata
 import json
 import os
+import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -18,14 +21,25 @@ import yaml
 from af3_core.job import InputError
 from af3_core.model.checkpoint import check_checkpoint, find_parts
 from af3_core.model.config import ModelConfig
+from kernels.devices import Device, why_no_dtype
+from kernels.hazards import hazards_of
+from workflow import machine
+from workflow.batches import Plan, load_plan
+from workflow.campaign import Campaign, split_item
 from workflow.databases.catalogue import read_manifest
 from workflow.installation import ROOT
+from workflow.machine import Partition
+from workflow.plan import current_plan, make_plan
+from workflow.planning.batching import Refusal
+from workflow.planning.memory import device_memory_gb, holds, most_tokens
+from workflow.resources import Card, read_cards
 from workflow.settings import Settings
 
 _LEAST_FREE_BYTES = 1_000_000_000
 _LEAST_FREE_INODES = 10_000
-_SCHEDULER_PATIENCE = 20.0
-"""Seconds that a scheduler's command may take."""
+_OLDEST_DRIVERS = {"jax-cuda12-plugin": 525, "jax-cuda13-plugin": 580}
+"""Of NVIDIA's, by what JAX drives a GPU with (docs.jax.dev, "Installation")."""
+_SHOWN_REFUSALS = 20
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,11 @@ def problem_of(error: InputError) -> Problem:
 
 
 def find_problems(
-    settings: Settings, folder: Path, profile: Path | None = None
+    settings: Settings,
+    folder: Path,
+    profile: Path | None = None,
+    *,
+    with_inputs: bool = False,
 ) -> list[Problem]:
     """All that is wrong with a campaign, most basic things first.
 
@@ -60,8 +78,10 @@ def find_problems(
         settings: of the campaign, their paths relative to `folder`.
         folder: of the campaign.
         profile: the folder of the Snakemake profile it will run with.
+        with_inputs: whether every input is read, too. That takes seconds for thousands
+            of jobs, and a run says the same when it plans.
     """
-    at = Places(settings, folder)
+    at = Places(settings, folder, profile)
     checks: Sequence[Callable[[], Iterator[Problem]]] = (
         lambda: _check_inputs(at),
         lambda: _check_weights(at),
@@ -69,27 +89,74 @@ def find_problems(
         lambda: _check_store(at),
         lambda: _check_disk(at),
         lambda: _check_demo(at),
-        lambda: _check_scheduler(profile),
+        lambda: _check_scheduler(at),
+        lambda: _check_cards(at),
     )
     found: list[Problem] = []
     for check in checks:
-        try:
-            found += check()
-        except InputError as error:
-            found.append(problem_of(error))
+        found += _told(check)
+    if not any(problem.stops for problem in found):
+        found += _told(lambda: _check_jobs(at, with_inputs=with_inputs))
     return found
+
+
+def _told(check: Callable[[], Iterator[Problem]]) -> list[Problem]:
+    try:
+        return list(check())
+    except InputError as error:
+        return [problem_of(error)]
 
 
 @dataclass(frozen=True)
 class Places:
-    """A campaign's settings, and where their paths lead."""
+    """A campaign's settings, where their paths lead, and how it will run."""
 
     settings: Settings
     folder: Path
+    profile: Path | None = None
 
     def path(self, path: Path) -> Path:
         """A path of the settings, from here."""
         return self.folder / path
+
+    @cached_property
+    def network(self) -> ModelConfig:
+        """The configuration of the checkpoint, which is there and whole.
+
+        Raises:
+            InputError: it is not.
+        """
+        return check_checkpoint(self.path(self.settings.model.checkpoint))
+
+    @property
+    def is_of_full_size(self) -> bool:
+        """Whether the network is as large as the published one."""
+        return self.network.pairformer == ModelConfig().pairformer
+
+    @cached_property
+    def profile_file(self) -> Path | None:
+        """The profile's settings."""
+        return self.profile and next(
+            iter(sorted(self.profile.glob("*config.yaml"))), None
+        )
+
+    @cached_property
+    def asked(self) -> Mapping[str, object]:
+        """What the profile says; nothing where there is none."""
+        if self.profile_file is None:
+            return {}
+        return yaml.safe_load(self.profile_file.read_text(encoding="utf-8")) or {}
+
+    @cached_property
+    def of_predict(self) -> Mapping[str, object]:
+        """The resources that the profile gives to predictions."""
+        found = dict(_asked_resources(self.asked))
+        return found.get("set-resources predict", found.get("default-resources", {}))
+
+    @property
+    def is_on_cluster(self) -> bool:
+        """Whether predictions do not run on this machine."""
+        return self.asked.get("executor", "local") != "local"
 
 
 def _check_inputs(at: Places) -> Iterator[Problem]:
@@ -116,7 +183,7 @@ def _check_weights(at: Places) -> Iterator[Problem]:
                 remedy = "ask its owner for the right to read it"
                 yield Problem("model.checkpoint", f"{part} may not be read", remedy)
                 return
-        config = check_checkpoint(path)
+        is_of_full_size = at.is_of_full_size
     except InputError as error:
         where = f"model.checkpoint ({error.field})"
         # Of hundreds of parameters, the first says which network it is not.
@@ -124,8 +191,7 @@ def _check_weights(at: Places) -> Iterator[Problem]:
         remedy = f"allowed: {allowed}{'; …' if more else ''}"
         yield Problem(where, f"{path}: {error.value}", remedy)
         return
-    is_published_size = config.pairformer == ModelConfig().pairformer
-    if is_published_size and at.settings.predict.dtype == "float32":
+    if is_of_full_size and at.settings.predict.dtype == "float32":
         yield Problem(
             "predict.dtype",
             "float32 with a network of the published size",
@@ -211,36 +277,37 @@ def _is_below(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
 
 
-def _check_scheduler(profile: Path | None) -> Iterator[Problem]:
+def _check_scheduler(at: Places) -> Iterator[Problem]:
     """What the profile asks of a Slurm that does not have it."""
-    if profile is None:
+    if at.profile is None:
         return
-    file = next((f for f in sorted(profile.glob("*config.yaml"))), None)
+    file = at.profile_file
     if file is None:
         remedy = "name slurm, lsf, or a folder with Snakemake's config.yaml"
-        yield Problem(f"--profile {profile}", "no such profile", remedy)
+        yield Problem(f"--profile {at.profile}", "no such profile", remedy)
         return
-    values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    if values.get("executor") != "slurm":
+    if at.asked.get("executor") != "slurm":
         return
-    asked = _asked_resources(values)
-    partitions = _slurm_partitions()
+    asked = _asked_resources(at.asked)
+    partitions = machine.slurm_partitions()
     if partitions is None:
         said = "sinfo is not there, or Slurm does not answer"
         yield Problem("Slurm", said, "start where jobs can be submitted")
         return
     for rules, resources in asked:
-        name = resources.get("slurm_partition")
         where = f"{file}: {rules}"
-        if name is None:
-            continue
-        if not isinstance(name, str) or name not in partitions:
-            known = ", ".join(sorted(partitions))
-            said = f"slurm_partition {name!r} is none of this cluster's"
-            yield Problem(where, said, f"write one of {known}")
-            continue
-        yield from _check_limits(where, resources, name, partitions[name])
+        if (name := resources.get("slurm_partition")) is not None:
+            yield from _check_partition(where, resources, str(name), partitions)
+    for card in _cards_asked(at.of_predict):
+        gres = {"gres": card.gres}
+        where = f"{file}: set-resources predict: cards"
+        yield from _check_partition(where, gres, card.partition, partitions)
     yield from _check_accounts(file, asked)
+
+
+def _cards_asked(predict: Mapping[str, object]) -> tuple[Card, ...]:
+    """Kinds of GPU that the profile names, smallest first."""
+    return read_cards(predict["cards"]) if "cards" in predict else ()
 
 
 def _asked_resources(
@@ -258,48 +325,17 @@ def _asked_resources(
     return found
 
 
-@dataclass(frozen=True)
-class Partition:
-    """What Slurm says of a partition, over all its nodes."""
-
-    minutes: float
-    """The longest a job may run."""
-    memory_mb: int
-    """Of the largest node."""
-    gres: str
-
-
-def _slurm_partitions() -> dict[str, Partition] | None:
-    """All partitions by name; None where there is no Slurm to ask."""
-    lines = _ask("sinfo", "--noheader", "--format=%R|%l|%m|%G")
-    if lines is None:
-        return None
-    found: dict[str, Partition] = {}
-    for line in lines:
-        name, limit, memory, gres = line.split("|")
-        known = found.get(name, Partition(0.0, 0, ""))
-        found[name] = Partition(
-            minutes=max(known.minutes, _minutes(limit)),
-            memory_mb=max(known.memory_mb, int(memory.rstrip("+"))),
-            gres=f"{known.gres},{gres}".strip(","),
-        )
-    return found
-
-
-def _minutes(limit: str) -> float:
-    """A time limit of Slurm, `days-hours:minutes:seconds` or `infinite`, in minutes."""
-    if limit in ("infinite", "n/a", "UNLIMITED"):
-        return float("inf")
-    days, _, rest = limit.rpartition("-")
-    parts = [int(part) for part in rest.split(":")]
-    parts = [0] * (3 - len(parts)) + parts
-    hours, minutes, seconds = parts
-    return int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60
-
-
-def _check_limits(
-    where: str, asked: Mapping[str, object], name: str, partition: Partition
+def _check_partition(
+    where: str,
+    asked: Mapping[str, object],
+    name: str,
+    partitions: Mapping[str, Partition],
 ) -> Iterator[Problem]:
+    if (partition := partitions.get(name)) is None:
+        known = ", ".join(sorted(partitions))
+        said = f"partition {name!r} is none of this cluster's"
+        yield Problem(where, said, f"write one of {known}")
+        return
     runtime, memory = asked.get("max_runtime"), asked.get("max_mem_mb")
     if isinstance(runtime, int) and runtime > partition.minutes:
         said = f"max_runtime {runtime} is more than {name} gives"
@@ -307,10 +343,20 @@ def _check_limits(
     if isinstance(memory, int) and memory > partition.memory_mb:
         said = f"max_mem_mb {memory} is more than any node of {name} has"
         yield Problem(where, said, f"write at most {partition.memory_mb}")
-    wants_device = "gpu" in asked or "gpu" in str(asked.get("gres", ""))
-    if wants_device and "gpu" not in partition.gres:
-        said = f"{name} has no GPU"
-        yield Problem(where, said, "name a partition with GPUs")
+    if (kind := _device_asked(asked)) and "gpu" not in partition.gres:
+        yield Problem(where, f"{name} has no GPU", "name a partition with GPUs")
+    elif kind and kind not in partition.gres:
+        said = f"{name} has no {kind}, but {partition.gres}"
+        yield Problem(where, said, "name a GPU that it has")
+
+
+def _device_asked(asked: Mapping[str, object]) -> str:
+    """The kind of GPU that a job asks for, such as gpu:a100; "" for none."""
+    # A name, or a slice of a card as 1g.10gb; a number alone says how many.
+    named = re.search(r"gpu(:(?!\d+(,|$))[\w.-]+)?", str(asked.get("gres", "")))
+    if named:
+        return named[0]
+    return "gpu" if asked.get("gpu") else ""
 
 
 def _check_accounts(
@@ -321,30 +367,123 @@ def _check_accounts(
         for _, resources in asked
         if "slurm_account" in resources
     }
-    if not given:
-        return
     user = os.environ.get("USER", "")
-    command = ("sacctmgr", "--noheader", "--parsable2", "show", "associations")
-    lines = _ask(*command, f"user={user}", "format=account")
-    accounts = {line.strip() for line in lines or () if line.strip()}
+    accounts = machine.slurm_accounts(user) if given else set()
     for account in sorted(given - accounts) if accounts else ():
         said = f"slurm_account {account!r} is none of {user}'s"
         yield Problem(str(file), said, f"write one of {', '.join(sorted(accounts))}")
 
 
-def _ask(*command: str) -> list[str] | None:
-    """Lines that a program says; None if it is not there, fails or hangs."""
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_SCHEDULER_PATIENCE,
-            check=True,
+def _check_cards(at: Places) -> Iterator[Problem]:
+    """Whether a network of full size has a GPU, and one that it can compute on."""
+    with contextlib.suppress(InputError):  # told of the weights
+        if not at.is_of_full_size:
+            return
+        if at.is_on_cluster:
+            predict = at.of_predict
+            if at.asked["executor"] == "slurm" and not (
+                _device_asked(predict) or "cards" in predict
+            ):
+                where = f"{at.profile_file}: set-resources predict"
+                remedy = 'add gres: "gpu:1", as the profile that comes along does'
+                yield Problem(where, "predictions ask for no GPU", remedy, stops=False)
+        elif not _are_processors_asked_for():
+            yield from _check_cards_here(at)
+
+
+def _are_processors_asked_for() -> bool:
+    return os.environ.get("JAX_PLATFORMS", "").startswith("cpu")
+
+
+def _check_cards_here(at: Places) -> Iterator[Problem]:
+    gpus = machine.gpus()
+    if not gpus:
+        said = "no GPU here, and a network of the published size"
+        remedy = "name a --profile, or expect hours for a structure"
+        yield Problem("GPU", said, remedy, stops=False)
+        return
+    card, plugin = gpus[0], _cuda_plugin()
+    if plugin is None:
+        remedy = (
+            "sh envs/setup.sh --extra cuda (or pip install 'foldmill[cuda]') adds them,"
+            " and JAX_PLATFORMS=cpu does without the GPU"
         )
-    except (OSError, subprocess.SubprocessError):
+        yield Problem(f"GPU {card.name}", "CUDA's libraries are not installed", remedy)
+        return
+    oldest = _OLDEST_DRIVERS[plugin]
+    if int(card.driver.partition(".")[0]) < oldest:
+        said = f"its driver {card.driver} is older than {oldest}"
+        yield Problem(f"GPU {card.name}", said, "update NVIDIA's driver")
+        return
+    device = Device("cuda", card.capability)
+    for hazard in hazards_of(device):
+        yield Problem(f"GPU {card.name}", hazard.sentence, hazard.remedy)
+    if why := why_no_dtype(device, at.settings.predict.dtype):
+        remedy = "expect several times the time and memory, or choose a newer card"
+        yield Problem(f"GPU {card.name}", why, remedy, stops=False)
+
+
+def _cuda_plugin() -> str | None:
+    """The package that JAX drives a GPU with."""
+    for name in _OLDEST_DRIVERS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.version(name)
+            return name
+    return None
+
+
+def _check_jobs(at: Places, *, with_inputs: bool) -> Iterator[Problem]:
+    """Inputs that are refused, and jobs that the GPUs have no room for."""
+    room = _room_on_device(at)
+    # Planning may take long, and a run plans by itself.
+    if not with_inputs and room is None:
+        return
+    campaign = Campaign()
+    with contextlib.chdir(at.folder):
+        if not with_inputs:
+            plan = current_plan(campaign, at.settings)
+        else:
+            made = make_plan(campaign, at.settings, load_plan(campaign))
+            plan = made.plan
+            yield from map(_refused, made.refusals[:_SHOWN_REFUSALS])
+            if more := len(made.refusals[_SHOWN_REFUSALS:]):
+                remedy = "mend these first; `foldmill plan` counts all"
+                yield Problem("inputs", f"{more} more are refused", remedy, stops=False)
+    if room is not None:
+        yield from _check_room(plan, *room)
+
+
+def _refused(refusal: Refusal) -> Problem:
+    """An input that cannot run, which keeps no other from running."""
+    return replace(problem_of(refusal.error), stops=False)
+
+
+def _room_on_device(at: Places) -> tuple[str, float] | None:
+    """The GPU that has to hold the largest jobs, and its memory, if they are known."""
+    if not at.is_of_full_size or _are_processors_asked_for():
         return None
-    return [line for line in done.stdout.splitlines() if line.strip()]
+    if at.is_on_cluster:
+        kinds = _cards_asked(at.of_predict)
+        return (kinds[-1].gres, kinds[-1].memory_gb) if kinds else None
+    # Each job takes the first that is free.
+    found = min(machine.gpus(), key=lambda gpu: gpu.memory_gb, default=None)
+    return (found.name, found.memory_gb) if found else None
+
+
+def _check_room(plan: Plan, name: str, memory_gb: float) -> Iterator[Problem]:
+    large = [b for b in plan.jobs.values() if not holds(memory_gb, b.bucket)]
+    if not large:
+        return
+    jobs = {split_item(item)[0] for batch in large for item in batch.items}
+    bucket = max(batch.bucket for batch in large)
+    number = "a job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    said = (
+        f"{number} may not fit on the GPU: {bucket} tokens take about"
+        f" {device_memory_gb(bucket):.0f} GB, and {name} has {memory_gb:.0f} GB"
+    )
+    most = most_tokens(memory_gb)
+    remedy = f"use a larger GPU, or write {most} to leave out what is larger"
+    yield Problem("predict.max_tokens", said, remedy, stops=False)
 
 
 def as_json(problems: Sequence[Problem]) -> str:

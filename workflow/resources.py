@@ -62,11 +62,11 @@ def read_limits(profile: Any) -> Limits:
     }
     defaults = profile.default_resources or {}
     of_predict = (profile.overwrite_resources or {}).get("predict", {})
-    cards = _read_cards(of_predict["cards"].raw) if "cards" in of_predict else ()
+    cards = read_cards(of_predict["cards"].raw) if "cards" in of_predict else ()
     return Limits(_limits_among(defaults, "default-resources"), of_rule, cards)
 
 
-def _read_cards(text: Any) -> tuple[Card, ...]:
+def read_cards(text: Any) -> tuple[Card, ...]:
     """Partition, gres and GB of every kind of card.
 
     Raises:

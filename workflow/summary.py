@@ -13,7 +13,7 @@ from workflow.campaign import Campaign
 from workflow.dry_run import describe_made_again
 from workflow.plan import make_plan
 from workflow.planning.forecast_view import print_forecast
-from workflow.pooling import mixtures
+from workflow.pooling import caution, mixtures
 from workflow.settings import Settings
 from workflow.tables import DamagedFile, read_rows, read_table
 
@@ -74,6 +74,8 @@ def print_results(
         console.print(_results_table(rows[:_SHOWN_ROWS]))
     if len(rows) > _SHOWN_ROWS:
         console.print(f"… and {len(rows) - _SHOWN_ROWS} more in the report")
+    if said := caution(campaign, (f"{row.job_id}.{row.seed}" for row in rows)):
+        console.print(said, style="yellow", soft_wrap=True)
     for row in failures[:_SHOWN_ROWS]:
         console.print(f"failed ({row.cause}): {row.evidence}", markup=False)
     for sentence in mixtures(campaign):

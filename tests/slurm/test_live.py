@@ -113,3 +113,28 @@ def test_the_command_of_the_documentation_goes_on_with_the_campaign(
     said = foldmill(clone, "run", "--directory", str(clone), "--profile", "slurm")
     assert "All 3 jobs have results." in said
     assert export.is_file()
+
+
+def test_what_the_cluster_does_not_have_is_told_before_anything_is_submitted(
+    cluster: Node, looked: tuple[Path, Looked]
+) -> None:
+    clone, _ = looked
+    before = cluster.jobs()
+    text = (clone / "slurm/config.yaml").read_text("utf-8")
+    for old, new in (
+        ("slurm_partition: gpu", "slurm_partition: a100"),
+        ('gres: "gpu:1"', 'gres: "gpu:h200:1"'),
+        (f"max_mem_mb: {slurm.MEMORY_MB}", "max_mem_mb: 9000000"),
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
+    wrong = clone / "wrong/config.yaml"
+    wrong.parent.mkdir()
+    wrong.write_text(text.replace("slurm_partition: cpu", "slurm_partition: gpu"))
+    said = foldmill(clone, "run", "--profile", "wrong", status=2)
+    assert "partition 'a100' is none of this cluster's; write one of cpu, gpu" in said
+    assert "max_mem_mb 9000000 is more than any node of gpu has" in said
+    wrong.write_text(text.replace("slurm_partition: a100", "slurm_partition: gpu"))
+    said = foldmill(clone, "run", "--profile", "wrong", status=2)
+    assert "gpu has no gpu:h200, but gpu:1; name a GPU that it has" in said
+    assert cluster.jobs() == before

@@ -10,15 +10,20 @@ import contextlib
 import io
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 
+from af3_core.model.checkpoint import check_checkpoint
 from tests.workflow.campaigns import DATABASES, ROOT, job, make_campaign, protein
+from workflow import preflight
 from workflow.cli import main
 
 type Change = Callable[[Path, dict[str, Any]], None]
@@ -35,6 +40,11 @@ class Mistake:
     count: int = 1
     """How many sentences it takes."""
     is_warning: bool = False
+    """Whether the campaign can run with it."""
+    is_of_full_size: bool = False
+    """Whether its small network is to count as one of the published size."""
+    is_of_a_guest: bool = False
+    """Whether who makes it may write only where every user may."""
 
 
 def _set(block: str, **keys: object) -> Change:
@@ -106,8 +116,9 @@ def _disk_full(folder: Path, settings: dict[str, Any]) -> None:
 SINFO = """\
 cpu|2-00:00:00|250000|(null)
 gpu|1-00:00:00|500000|gpu:a100:4
+gpu-small|1-00:00:00|250000|gpu:a30:2
 """
-"""As `sinfo --format=%R|%l|%m|%G` prints a cluster of two partitions."""
+"""As `sinfo --format=%R|%l|%m|%G` prints a cluster of three partitions."""
 ACCOUNTS = "structural\nteaching\n"
 """As `sacctmgr show associations format=account` prints those of a user."""
 
@@ -127,6 +138,27 @@ def _profile(old: str, new: str) -> Change:
         (folder / "slurm/config.yaml").write_text(text.replace(old, new, 1), "utf-8")
 
     return change
+
+
+def _large_job(profile: Change) -> Change:
+    """Of a network that is as large as the published one is taken to be."""
+
+    def change(folder: Path, settings: dict[str, Any]) -> None:
+        profile(folder, settings)
+        large = job("large", protein("MKVA" * 1200))
+        (folder / "inputs/large.json").write_text(large, encoding="utf-8")
+        settings["predict"] = {"dtype": "bfloat16"}
+
+    return change
+
+
+def _wrong_input(folder: Path, settings: dict[str, Any]) -> None:
+    text = job("wrong", protein("MKVAJ*"))
+    (folder / "inputs/wrong.json").write_text(text, encoding="utf-8")
+
+
+def _store_of_others(folder: Path, settings: dict[str, Any]) -> None:
+    (folder / "store").mkdir(mode=0o555)
 
 
 def _all_at_once(folder: Path, settings: dict[str, Any]) -> None:
@@ -162,7 +194,16 @@ MISTAKES = (
         _set("model", checkpoint=_DEMO),
         is_warning=True,
     ),
-    Mistake("A disk that is full", ("run",), _disk_full),
+    Mistake("An input that cannot be read", ("check",), _wrong_input, is_warning=True),
+    Mistake(
+        "A store that may only be read",
+        ("check",),
+        _store_of_others,
+        is_warning=True,
+        is_of_a_guest=True,
+    ),
+    # Nobody but root may write there, so others are told that as well.
+    Mistake("A disk that is full", ("run",), _disk_full, count=1 + bool(os.getuid())),
     Mistake("No such profile", ("check", "--profile", "slrum"), _nothing),
     Mistake("Slurm where there is none", ("check", "--profile", "slurm"), _nothing),
     Mistake(
@@ -179,6 +220,35 @@ MISTAKES = (
         "More time than a partition gives",
         ("check", "--profile", "slurm"),
         _profile("max_runtime: 1440", "max_runtime: 4320"),
+    ),
+    Mistake(
+        "Predictions on a partition without a GPU",
+        ("check", "--profile", "slurm"),
+        _profile("slurm_partition: gpu", "slurm_partition: cpu"),
+    ),
+    Mistake(
+        "A GPU that a partition does not have",
+        ("check", "--profile", "slurm"),
+        _profile('gres: "gpu:1"', 'gres: "gpu:h200:1"'),
+    ),
+    Mistake(
+        "Predictions that ask for no GPU",
+        ("check", "--profile", "slurm"),
+        _large_job(_profile('gres: "gpu:1"', "tasks: 1")),
+        is_warning=True,
+        is_of_full_size=True,
+    ),
+    Mistake(
+        "A GPU that is too small for a job",
+        ("check", "--profile", "slurm"),
+        _large_job(
+            _profile(
+                '# cards: "gpu-small gpu:a30:1 24; gpu',
+                'cards: "gpu-small gpu:a30:1 24" # ',
+            )
+        ),
+        is_warning=True,
+        is_of_full_size=True,
     ),
     Mistake("Several of these", ("run",), _all_at_once, count=3),
 )
@@ -207,12 +277,42 @@ def make(mistake: Mistake, folder: Path) -> Told:
     if settings:
         text = settings.pop("__text__", None) or yaml.safe_dump(settings)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
-    with _inside(folder), contextlib.redirect_stdout(io.StringIO()) as out:
-        with contextlib.redirect_stderr(out):
-            status = main(list(mistake.command))
-    said = out.getvalue().replace(str(folder), ".").replace(str(ROOT), "FOLDMILL")
+    with _inside(folder):
+        if mistake.is_of_a_guest:
+            status, said = _by_a_guest(mistake.command)
+        elif mistake.is_of_full_size:
+            network = check_checkpoint(folder / "toy.bin.zst")
+            with patch.object(preflight, "ModelConfig", lambda: network):
+                status, said = _here(mistake.command)
+        else:
+            status, said = _here(mistake.command)
+    said = said.replace(str(folder), ".").replace(str(ROOT), "FOLDMILL")
     lines = [line for line in said.splitlines() if line.strip()]
     return Told(status, lines, (folder / "results").exists())
+
+
+def _here(command: Sequence[str]) -> tuple[int, str]:
+    """Exit status, and all that was said."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        with contextlib.redirect_stderr(out):
+            status = main(list(command))
+    return status, out.getvalue()
+
+
+def _by_a_guest(command: Sequence[str]) -> tuple[int, str]:
+    """Likewise, in a process that may not write where only root may."""
+    guest = ("/usr/bin/setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+    done = subprocess.run(
+        [
+            *(guest if os.getuid() == 0 else ()),
+            *(sys.executable, "-m", "workflow.cli", *command),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": os.defpath},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return done.returncode, done.stdout
 
 
 @contextlib.contextmanager
@@ -221,6 +321,7 @@ def _inside(folder: Path) -> Iterator[None]:
     before, environment = Path.cwd(), dict(os.environ)
     os.chdir(folder)
     os.environ |= {"PATH": str(folder / "bin"), "USER": "ada"}
+    os.environ.pop("JAX_PLATFORMS", None)
     try:
         yield
     finally:

@@ -23,10 +23,7 @@ def test_a_mistake_is_told_in_a_sentence_and_nothing_is_computed(
 ) -> None:
     answer = told[mistake.heading]
     usage = [line for line in answer.lines if line.startswith(("Usage", "Try"))]
-    careful = [
-        line for line in answer.lines if line.startswith("careful: search.store")
-    ]
-    assert len(answer.lines) - len(usage) - len(careful) == mistake.count
+    assert len(answer.lines) - len(usage) == mistake.count
     assert not answer.has_results
     assert answer.status == (0 if mistake.is_warning else 2)
     assert not [line for line in answer.lines if "Traceback" in line]

@@ -1,6 +1,7 @@
 """Mistakes are told before anything is computed, all at once, each with its remedy."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,8 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from af3_core.model.checkpoint import check_checkpoint
 from tests.workflow.campaigns import DATABASES, ROOT, job, make_campaign, protein
-from workflow.preflight import Problem, _minutes, find_problems
+from workflow import preflight
+from workflow.machine import minutes_of
+from workflow.planning.memory import holds
+from workflow.preflight import Problem, find_problems
 from workflow.settings import check_settings
 
 INPUTS = {"good.json": job("good", protein("MKVLAAGG"))}
@@ -163,4 +168,85 @@ def test_a_profile_without_slurm_here_is_told(
 )
 def test_slurm_writes_time_limits_so(limit: str, minutes: float) -> None:
     """As `sinfo --format=%l` does: days-hours:minutes:seconds."""
-    assert _minutes(limit) == minutes
+    assert minutes_of(limit) == minutes
+
+
+def on_a_machine(
+    campaign: Path, monkeypatch: pytest.MonkeyPatch, *gpus: str, dtype: str = "bfloat16"
+) -> list[Problem]:
+    """What is found where `nvidia-smi` lists these, and the network is a large one."""
+    network = check_checkpoint(campaign / "toy.bin.zst")
+    monkeypatch.setattr(preflight, "ModelConfig", lambda: network)
+    monkeypatch.delenv("JAX_PLATFORMS")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    program = campaign / "bin/nvidia-smi"
+    program.parent.mkdir()
+    lines = "".join(f"echo '{line}'\n" for line in gpus)
+    program.write_text(f"#!/bin/sh\n{lines or 'exit 9'}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    return problems(campaign, predict={"dtype": dtype})
+
+
+A100 = "0, GPU-5c2f, NVIDIA A100-SXM4-40GB, 40960, 550.54.15, 8.0"
+"""As `nvidia-smi --query-gpu=… --format=csv,noheader,nounits` writes it."""
+
+
+def test_a_large_network_on_a_machine_without_a_gpu_is_a_warning(
+    campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (found,) = on_a_machine(campaign, monkeypatch)
+    assert not found.stops
+    assert "no GPU here" in str(found)
+
+
+def test_a_gpu_without_cudas_libraries_is_told(
+    campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "_OLDEST_DRIVERS", {"no-such-plugin": 0})
+    (found,) = on_a_machine(campaign, monkeypatch, A100)
+    assert found.stops
+    assert "GPU NVIDIA A100-SXM4-40GB: CUDA's libraries are not installed" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "said"),
+    [
+        (A100.replace("550.54.15", "470.82.01"), "driver 470.82.01 is older than 525"),
+        ("0, GPU-7, Tesla V100, 32768, 550.54.15, 7.0", "7.0 has no bfloat16"),
+        (A100, ""),
+    ],
+)
+def test_a_gpu_that_cannot_compute_it_is_told(
+    campaign: Path, monkeypatch: pytest.MonkeyPatch, gpu: str, said: str
+) -> None:
+    monkeypatch.setattr(preflight, "_cuda_plugin", lambda: "jax-cuda12-plugin")
+    assert said in told(on_a_machine(campaign, monkeypatch, gpu))
+
+
+def test_the_smallest_gpu_of_a_machine_has_to_hold_the_largest_job(
+    campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "_cuda_plugin", lambda: "jax-cuda12-plugin")
+    for name in ("one", "two"):
+        text = job(name, protein("MKVA" * 1000))
+        (campaign / f"inputs/{name}.json").write_text(text)
+    small = "1, GPU-8, NVIDIA A2, 16384, 550.54.15, 8.6"
+    (found,) = on_a_machine(campaign, monkeypatch, A100, small)
+    assert not found.stops
+    assert "2 jobs may not fit on the GPU: 4000 tokens take about" in found.said
+    assert "NVIDIA A2 has 17 GB" in found.said
+    least = int(re.search(r"write (\d+)", found.remedy)[1])
+    assert holds(17.18, least) and not holds(17.18, least + 16)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert problems(campaign, predict={"dtype": "bfloat16"}) == []
+
+
+def test_refused_inputs_are_told_and_stop_nothing(campaign: Path) -> None:
+    (campaign / "inputs/bad.json").write_text("{")
+    settings = check_settings(
+        yaml.safe_load((campaign / "config.yaml").read_text("utf-8")), source="c"
+    )
+    assert find_problems(settings, campaign) == []
+    (found,) = find_problems(settings, campaign, with_inputs=True)
+    assert not found.stops and "bad.json" in found.where

@@ -45,3 +45,11 @@ def items_at_once(
 def holds(device_gb: float, bucket: int) -> bool:
     """Whether one item of a padded size has room on a device."""
     return device_memory_gb(bucket) <= _SHARE_OF_MEMORY * device_gb
+
+
+def most_tokens(device_gb: float) -> int:
+    """The largest padded size that has room on a device, in steps of 16."""
+    bucket = 0
+    while holds(device_gb, bucket + 16):
+        bucket += 16
+    return bucket
