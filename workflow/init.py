@@ -30,8 +30,16 @@ from workflow.installation import SNAKEFILE
 configfile: "config.yaml"
 
 
-include: SNAKEFILE
+module foldmill:
+    snakefile:
+        SNAKEFILE
+    config:
+        config
+
+
+use rule * from foldmill
 """
+"""What is only included has no default target: nothing would run."""
 
 
 @dataclass(frozen=True)
