@@ -1,9 +1,10 @@
 # make setup | demo | clean-demo | train-demo
 # make dev | test | test-long | test-matrix | test-slurm | test-root | coverage
-#      check | fmt | pins | docs | bench
+#      check | fmt | pins | docs | screenshots | bench
 SHELL := /bin/sh
 .PHONY: setup demo clean-demo train-demo
-.PHONY: dev test test-long test-matrix test-slurm test-root coverage check fmt pins docs bench
+.PHONY: dev test test-long test-matrix test-slurm test-root coverage check fmt pins docs
+.PHONY: screenshots bench
 
 BIN := .venv/bin
 
@@ -24,6 +25,7 @@ demo: setup ## Small jobs, end to end, with a network that has memorised most of
 
 # glibc gives large blocks back to the system after every step unless told not to.
 train-demo: setup ## Train the demo's checkpoint again, from scratch: up to three hours
+	@sh envs/setup.sh --extra train
 	@MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
 	    MALLOC_ARENA_MAX=1 MALLOC_TOP_PAD_=268435456 \
 	    $(BIN)/python -m workflow.train \
@@ -52,7 +54,7 @@ test-root: dev ## The README's commands and the wheel in a bare Debian; needs ro
 check: dev ## Lint, formatting, types, what `pins` writes, and every link of the documentation
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/snakefmt --check Snakefile rules
+	@$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
 	@$(BIN)/basedpyright
 	@$(BIN)/python -m workflow.schema | diff config/schema.json - || \
 	    { echo "config/schema.json: run \`make pins\`" >&2; exit 1; }
@@ -61,7 +63,7 @@ check: dev ## Lint, formatting, types, what `pins` writes, and every link of the
 fmt: dev ## Format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
-	@$(BIN)/snakefmt Snakefile rules
+	@$(BIN)/snakefmt Snakefile workflow/Snakefile rules
 
 pins: dev ## Write what comes from the lock file and the settings: conda, NOTICE, schema
 	@$(BIN)/python envs/write.py
@@ -70,6 +72,9 @@ pins: dev ## Write what comes from the lock file and the settings: conda, NOTICE
 docs: dev ## The documentation site, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "build/site/index.html"
+
+screenshots: dev ## The documentation's pictures, of the demo that ran here
+	@$(BIN)/python docs/screenshots.py . docs/images
 
 bench: dev ## Benchmarks; results under benchmarks/results
 	@$(BIN)/python -m benchmarks.bench_attention

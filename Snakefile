@@ -8,6 +8,7 @@
 # results/alphafold3  AlphaFold 3's own folder layout          results/report.html  open this first
 
 import json
+import os
 
 from snakemake.utils import min_version
 
@@ -22,6 +23,12 @@ min_version("9.27")
 if not config:
 
     configfile: "config/config.yaml"
+
+
+# The image that steps run in with `--sdm apptainer`; see docs/containers.md.
+if IMAGE := os.environ.get("FOLDMILL_IMAGE"):
+
+    container: IMAGE
 
 
 lead_steps_here()

@@ -4,7 +4,7 @@
 # Needs a Python 3 with pip, and Python 3.12 itself: the one on PATH, one of pyenv's,
 # or one that uv downloads. FOLDMILL_PYTHON names another. With --dev first, what tests
 # and documents the project comes along. Extra arguments go to `uv sync` (for example:
-# --extra cuda).
+# --extra cuda12).
 set -eu
 cd "$(dirname "$0")/.."
 

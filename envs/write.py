@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = "foldmill"
-ENVIRONMENTS = {"core": (), "inference-cuda": ("--extra", "cuda")}
+ENVIRONMENTS = {"core": (), "inference-cuda": ("--extra", "cuda12")}
 """Environments of conda, and which extras they have."""
 
 _ENVIRONMENT = """\
@@ -118,8 +118,9 @@ def notice() -> str:
 def environment(name: str) -> str:
     """The text of one of conda's environments."""
     uv = shutil.which("uv") or str(ROOT / ".uv/bin/uv")
-    command = [uv, "export", "--quiet", "--locked", "--no-dev", "--no-emit-project"]
-    command += ["--no-hashes", "--no-header", "--no-annotate", *ENVIRONMENTS[name]]
+    command = [uv, "export", "--quiet", "--locked", "--no-default-groups"]
+    command += ["--no-emit-project", "--no-hashes", "--no-header", "--no-annotate"]
+    command += ENVIRONMENTS[name]
     exported = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -14,7 +14,7 @@ LOCKED = {
     for package in tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]
     if "version" in package
 }
-EXTRAS = {"core": [], "inference-cuda": ["cuda"]}
+EXTRAS = {"core": [], "inference-cuda": ["cuda12"]}
 """By environment."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
@@ -40,3 +40,26 @@ def test_conda_installs_all_that_the_project_needs(environment: str) -> None:
         needed += PROJECT["optional-dependencies"][extra]
     names = {re.match(r"[\w.-]+", requirement)[0] for requirement in needed}
     assert names <= pins(environment).keys()
+
+
+def test_every_range_begins_with_what_is_tested_and_ends() -> None:
+    needed = [*PROJECT["dependencies"]]
+    for requirements in PROJECT["optional-dependencies"].values():
+        needed += requirements
+    for requirement in map(Requirement, needed):
+        bounds = {s.operator: s.version for s in requirement.specifier}
+        if requirement.name == "nvidia-cublas":
+            # JAX asks for it; this only keeps away what corrupts data.
+            assert LOCKED[requirement.name] in requirement.specifier
+            continue
+        assert bounds.keys() == {">=", "<"}, requirement
+        assert bounds[">="] == LOCKED[requirement.name], requirement
+
+
+def test_extras_are_those_that_the_documentation_names() -> None:
+    assert PROJECT["optional-dependencies"].keys() == {
+        *("cuda12", "cuda13", "lsf", "mmseqs", "train", "triton")
+    }
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for extra in re.findall(r"--extra ([\w-]+)", page.read_text("utf-8")):
+            assert extra in PROJECT["optional-dependencies"], f"{page.name}: {extra}"

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.test_containers import EXTRAS, PLACE, docker_copies, docker_steps
 from tests.workflow.campaigns import ROOT, TINY, job, make_campaign, protein
 
 MISSING = shutil.which("debootstrap") is None or os.geteuid() != 0
@@ -116,35 +118,89 @@ def test_the_commands_are_on_the_path_as_the_readme_says(
     assert "Usage: foldmill" in machine.run(line, clone)
 
 
-def test_the_wheel_runs_five_jobs_outside_of_any_clone(
-    machine: Machine, clone: str, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def five_jobs(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Inputs, weights and databases of a small campaign, in /srv."""
     sequences = ("MKVLAAGG", "GSHMKNVT", "MLSDEDFK", "ACDEFGHI", "KLMNPQRS")
     jobs = {f"j{n}.json": job(f"j{n}", protein(s)) for n, s in enumerate(sequences)}
-    made = make_campaign(tmp_path / "made", jobs, network=TINY)
+    made = make_campaign(tmp_path_factory.mktemp("root") / "made", jobs, network=TINY)
     shutil.copytree(made, machine.folder / "srv/made", dirs_exist_ok=True)
-    machine.run(f"{clone}/.uv/bin/uv build --wheel --quiet --out-dir /srv/dist", clone)
-    # A wheel brings its own databases' table and demo, but for these tests' jobs.
-    databases = "/srv/databases"
-    shutil.copytree(
-        ROOT / "config/demo/databases",
-        machine.folder / databases.lstrip("/"),
-        dirs_exist_ok=True,
+    databases = machine.folder / "srv/databases"
+    shutil.copytree(ROOT / "config/demo/databases", databases, dirs_exist_ok=True)
+
+
+def run_five_jobs(machine: Machine, foldmill: str) -> None:
+    """Has an installation run the small campaign, in /srv/mine."""
+    machine.run(
+        f"rm -rf /srv/mine && {foldmill} init /srv/mine --inputs /srv/made/inputs"
+        " --weights /srv/made/toy.bin.zst --databases /srv/databases/databases.tsv",
+        "/srv",
     )
-    shutil.move(machine.folder / clone.lstrip("/"), machine.folder / "root/gone")
-    try:
-        machine.run(f"rm -rf /srv/mine && {PYTHON} -m venv --clear /srv/installed")
-        machine.run("/srv/installed/bin/pip install --quiet /srv/dist/*.whl")
-        machine.run(
-            "/srv/installed/bin/foldmill init /srv/mine --inputs /srv/made/inputs"
-            f" --weights /srv/made/toy.bin.zst --databases {databases}/databases.tsv"
-        )
-        machine.run("/srv/installed/bin/foldmill check", "/srv/mine")
-        said = machine.run("/srv/installed/bin/foldmill run", "/srv/mine")
-    finally:
-        shutil.move(machine.folder / "root/gone", machine.folder / clone.lstrip("/"))
+    machine.run(f"{foldmill} check", "/srv/mine")
+    said = machine.run(f"{foldmill} run", "/srv/mine")
     assert "All 5 jobs have results." in said
     assert (machine.folder / "srv/mine/results/report.html").is_file()
+
+
+def test_the_wheel_runs_five_jobs_outside_of_any_clone(
+    machine: Machine, clone: str, five_jobs: None
+) -> None:
+    machine.run(f"{clone}/.uv/bin/uv build --wheel --quiet --out-dir /srv/dist", clone)
+    shutil.move(machine.folder / clone.lstrip("/"), machine.folder / "root/gone")
+    try:
+        machine.run(f"{PYTHON} -m venv --clear /srv/installed")
+        machine.run("/srv/installed/bin/pip install --quiet /srv/dist/*.whl")
+        run_five_jobs(machine, "/srv/installed/bin/foldmill")
+    finally:
+        shutil.move(machine.folder / "root/gone", machine.folder / clone.lstrip("/"))
+
+
+def test_what_conda_installs_with_pip_runs_five_jobs(
+    machine: Machine, clone: str, five_jobs: None
+) -> None:
+    """As Snakemake does: packages of the environment, our code of the clone."""
+    (machine.folder / "srv/core.txt").write_text("\n".join(pip_part("core")))
+    machine.run(f"{PYTHON} -m venv --clear /srv/conda")
+    machine.run("/srv/conda/bin/pip install --quiet --requirement /srv/core.txt")
+    python = f"PATH=/srv/conda/bin:$PATH PYTHONPATH={clone} python"
+    run_five_jobs(machine, f"{python} -m workflow.cli")
+
+
+def test_pip_finds_all_that_condas_environment_with_cuda_lists(
+    machine: Machine, clone: str
+) -> None:
+    lines = pip_part("inference-cuda")
+    (machine.folder / "srv/cuda.txt").write_text("\n".join(lines))
+    machine.run(f"{PYTHON} -m venv --clear /srv/conda_cuda")
+    install = "/srv/conda_cuda/bin/pip install --quiet --dry-run --report -"
+    said = machine.run(f"{install} --requirement /srv/cuda.txt")
+    assert '"jax-cuda12-plugin"' in said
+
+
+def pip_part(environment: str) -> list[str]:
+    """What an environment of conda has from pip."""
+    text = (ROOT / f"envs/{environment}.yaml").read_text(encoding="utf-8")
+    dependencies = yaml.safe_load(text)["dependencies"]
+    return next(part["pip"] for part in dependencies if isinstance(part, dict))
+
+
+@pytest.mark.parametrize("extras", ["", EXTRAS], ids=["cpu", "cuda"])
+def test_the_steps_of_the_images_make_what_runs_five_jobs(
+    machine: Machine, clone: str, five_jobs: None, extras: str
+) -> None:
+    """In a Debian that has the Python of their base image."""
+    place = machine.folder / PLACE.lstrip("/")
+    shutil.rmtree(place, ignore_errors=True)
+    for source, target in docker_copies().items():
+        origin = machine.folder / clone.lstrip("/") / source
+        copy = shutil.copytree if origin.is_dir() else shutil.copy
+        place.mkdir(parents=True, exist_ok=True)
+        copy(origin, machine.folder / target.lstrip("/"))
+    for step in docker_steps(extras):
+        machine.run(step, PLACE)
+    run_five_jobs(machine, f"PATH={PLACE}/.venv/bin:$PATH foldmill")
+    has_cuda = list(place.glob(".venv/lib/*/site-packages/jax_cuda12_plugin"))
+    assert bool(has_cuda) == bool(extras)
 
 
 def test_the_demo_runs(machine: Machine, clone: str) -> None:

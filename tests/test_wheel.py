@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -35,11 +36,17 @@ def run(*command: str | Path, folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the sdist, and of the wheel that is made of it alone."""
     folder = tmp_path_factory.mktemp("dist")
-    build = (UV, "build", "--wheel", "--quiet", "--python", sys.executable)
+    build = (UV, "build", "--quiet", "--python", sys.executable)
     run(*build, "--out-dir", folder, ROOT, folder=folder)
-    (found,) = folder.glob("*.whl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    (found,) = built.glob("*.whl")
     return found
 
 
@@ -59,6 +66,22 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "venv/bin/python"
     run(UV, "pip", "install", "--quiet", "--python", python, wheel, folder=folder)
     return python.parent
+
+
+def test_what_is_uploaded_passes_twines_check(built: Path) -> None:
+    files = sorted(built.glob("foldmill-*"))
+    assert [path.name.rpartition(".")[2] for path in files] == ["whl", "gz"]
+    twine = (UV, "tool", "run", "--quiet", "--python", sys.executable, "twine==6.2.0")
+    said = run(*twine, "check", "--strict", *files, folder=built)
+    assert said.count("PASSED") == 2
+
+
+def test_the_sdist_is_small_and_has_its_papers(built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    assert sdist.stat().st_size < 30_000_000
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "NOTICE", "CITATION.cff", "CHANGELOG.md", "uv.lock"} <= names
 
 
 def test_the_wheel_has_what_stands_at_the_root_of_a_clone(wheel: Path) -> None:
