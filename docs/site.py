@@ -21,6 +21,22 @@ from mkdocs.structure.files import File, Files  # noqa: E402
 from mkdocs.structure.pages import Page  # noqa: E402
 
 _LINK = re.compile(r"\]\((\.\./[^)#\s]+)")
+_TOKENS = (256, 512, 1024, 2048, 3072, 4096, 5120, 8192)
+_PUBLISHED = range(1024, 5121)
+"""Tokens for which AlphaFold 3 publishes times."""
+_CARDS = {
+    8: "RTX 3070, MIG slices",
+    16: "T4, V100 16, RTX 4080",
+    24: "RTX 3090 and 4090, L4, A10, A30",
+    32: "RTX 5090",
+    40: "A100 40",
+    48: "L40S, A40, RTX 6000 Ada",
+    80: "A100 80, H100",
+    96: "RTX PRO 6000, GH200",
+    141: "H200",
+    180: "B200",
+}
+"""Memory in GB."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -29,6 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/settings.md": settings_page(),
         "reference/commands.md": commands_page(),
         "reference/tables.md": tables_page(),
+        "reference/hardware.md": hardware_page(),
     }
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
@@ -36,7 +53,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for link in _LINK.findall(file.content_string):
             target = (ROOT / "docs" / Path(file.src_uri).parent / link).resolve()
             place = _place(target)
-            if target.is_file() and place not in files.src_uris:
+            is_page = target.is_relative_to(ROOT / "docs")
+            if target.is_file() and not is_page and place not in files.src_uris:
                 content = target.read_text(encoding="utf-8")
                 if target.suffix != ".md":
                     content = f"# `{target.relative_to(ROOT)}`\n\n{_fenced(content)}"
@@ -52,6 +70,8 @@ def on_page_markdown(
 
     def replace(match: re.Match[str]) -> str:
         target = (ROOT / "docs" / here / match[1]).resolve()
+        if target.is_relative_to(ROOT / "docs"):
+            return match[0]
         return f"]({os.path.relpath(_place(target), here)}"
 
     return _LINK.sub(replace, markdown)
@@ -126,6 +146,65 @@ def _helps(command: Any, context: Any) -> Iterator[tuple[str, str]]:
     for name, sub in getattr(command, "commands", {}).items():
         inner = sub.make_context(name, [], parent=context, resilient_parsing=True)
         yield from _helps(sub, inner)
+
+
+_HARDWARE = """\
+# Hardware
+
+Of one prediction with AlphaFold 3's network: one seed, five samples, 10 recycles, 200
+steps, bfloat16. The same functions make the [plan](../planning.md), which reckons
+with your own inputs.
+
+**Memory** is *computed*: what XLA's compiler plans for an H100
+([table](../../benchmarks/results/gpu_compile.md)). **Times** of 1,024 to 5,120 tokens
+are AlphaFold 3's, *published*, to 1 %; those in brackets are *computed* by the curve
+through them. No time was measured here; after ten items `foldmill plan` reckons with
+those of your own device.
+
+{sizes}
+
+A batch adds its start (60 s) and, for a size that was never compiled on this kind of
+card, compiling (90 s). A card is said to hold what needs four fifths of its memory.
+
+{cards}
+
+Compute capability 8.0 (A100) and newer run the fused kernels, older cards slower ones
+([which](../../kernels/README.md)). Jobs above `predict.max_tokens` are refused,
+whatever the card holds.
+
+**Processors**: predictions need two, searches `search.threads`, relaxation one.
+**Host memory**: `foldmill plan` shows it by size. **Disk**: databases [630
+GB](../databases.md#how-large); results 165 GB for 20,000 jobs of a human proteome's
+lengths ([planned](../planning.md)).
+"""
+
+
+def hardware_page() -> str:
+    """What a prediction takes by its size, and what a card holds by its memory."""
+    from workflow.planning.costs import read_costs
+    from workflow.planning.memory import device_memory_gb, holds
+
+    _, models = read_costs()
+    sizes = [
+        ["tokens", "memory, GB", "card of at least, GB", *(f"{m}, s" for m in models)]
+    ]
+    for tokens in _TOKENS:
+        least = next(card for card in _CARDS if holds(card, tokens))
+        seconds = [f"{model.seconds(tokens):,.0f}" for model in models.values()]
+        if tokens not in _PUBLISHED:
+            seconds = [f"({one})" for one in seconds]
+        memory = f"{device_memory_gb(tokens):.1f}"
+        sizes.append([f"{tokens:,}", memory, str(least), *seconds])
+    cards = [["card of, GB", "such as", "largest job, tokens"]]
+    for card, names in _CARDS.items():
+        largest = max(size for size in range(64, 16384, 64) if holds(card, size))
+        cards.append([str(card), names, f"{largest:,}"])
+    return _HARDWARE.format(sizes=_table(sizes), cards=_table(cards))
+
+
+def _table(rows: list[list[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "| --- " * len(rows[0]) + "|", *lines[1:]])
 
 
 def tables_page() -> str:

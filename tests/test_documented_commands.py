@@ -34,7 +34,7 @@ from workflow.databases.fetch import FILES, STRUCTURES
 PAGES = (
     *("README.md", "docs/index.md", "docs/databases.md", "docs/weights.md"),
     *("docs/report.md", "docs/screens.md", "docs/failures.md", "docs/planning.md"),
-    *("docs/cluster.md", "docs/training.md", "CONTRIBUTING.md"),
+    *("docs/cluster.md", "docs/training.md", "docs/upgrading.md", "CONTRIBUTING.md"),
     "config/demo/model/MODEL_CARD.md",
 )
 """In the order in which a user comes to them."""
@@ -80,6 +80,16 @@ def commands_of(page: str) -> list[str]:
                 found.append(" ".join(re.sub(r"\s#\s.*", "", pending).split()))
                 pending = ""
     return [line for line in found if line and not line.startswith(SHOWN)]
+
+
+def test_no_page_with_commands_is_left_out() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "config/README.md"]
+    with_commands = {
+        str(page.relative_to(ROOT))
+        for page in pages
+        if commands_of(str(page.relative_to(ROOT)))
+    }
+    assert with_commands <= {*PAGES, "config/README.md"}
 
 
 def inline_commands() -> list[tuple[str, str]]:

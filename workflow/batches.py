@@ -20,6 +20,7 @@ type Kind = Literal["search", "templates", "jobs"]
 """Batches of searches, of template searches, and of (job, seed)."""
 
 _VERSION = 3
+_PLAN_OF_0_1 = "manifest.json"
 _KINDS: tuple[Kind, ...] = ("search", "templates", "jobs")
 
 
@@ -163,13 +164,40 @@ def _to_json(plan: Plan) -> dict[str, Any]:
     return content
 
 
+def refuse_other_release(campaign: Campaign) -> None:
+    """Leaves alone what another release has made and this one cannot go on with.
+
+    Raises:
+        InputError: the campaign is one of 0.1.0, whose results carry no digests.
+    """
+    is_old = (campaign.plan / _PLAN_OF_0_1).is_file()
+    if is_old and not plan_path(campaign).exists():
+        name = campaign.results_name
+        allowed = (
+            "those of a later release; finish the campaign with 0.1.0, or rename the"
+            f" folder (mv {name} {name}-0.1.0) and run again: nothing is searched"
+            " again, structures are predicted anew"
+        )
+        raise InputError(str(campaign.results), "release", "results of 0.1.0", allowed)
+
+
 def load_plan(campaign: Campaign) -> Plan | None:
-    """The plan on disk, or None where none is whole and of this version."""
+    """The plan on disk, or None where none is whole and of this version.
+
+    Raises:
+        InputError: another release has made it, and this one cannot go on with it.
+    """
+    refuse_other_release(campaign)
+    path = plan_path(campaign)
     try:
-        raw = read_json(plan_path(campaign))
+        raw = read_json(path)
     except (FileNotFoundError, DamagedFile):
         return None
-    if raw.pop("version") != _VERSION:
+    version = raw.pop("version")
+    if version > _VERSION:
+        allowed = "that of this release or an earlier one; install the later one again"
+        raise InputError(str(path), "version", "a later release's plan", allowed)
+    if version < _VERSION:
         return None
     for kind in _KINDS:
         raw[kind] = {name: _batch(batch) for name, batch in raw[kind].items()}

@@ -664,15 +664,18 @@ def _campaign(directory: Path) -> "Campaign":
     """The campaign of a folder.
 
     Raises:
-        InputError: there is no such folder.
+        InputError: there is no such folder, or it is of another release.
     """
     from af3_core.job import InputError
+    from workflow.batches import refuse_other_release
     from workflow.campaign import Campaign
 
     if not directory.is_dir():
         allowed = "a campaign's folder; `foldmill init` makes one"
         raise InputError("foldmill", "--directory", str(directory), allowed)
-    return Campaign(directory.resolve())
+    campaign = Campaign(directory.resolve())
+    refuse_other_release(campaign)
+    return campaign
 
 
 def _open(directory: Path, configfile: Path | None) -> "tuple[Campaign, Path]":

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from af3_core.contracts import SCORES
+from workflow.batches import refuse_other_release
 from workflow.campaign import Campaign, split_item
 from workflow.collect import collect_tables
 from workflow.step import read_plan
@@ -27,8 +28,9 @@ def with_tables(campaign: Campaign) -> Iterator[Campaign]:
     """The campaign with tables of all that is finished now.
 
     Raises:
-        InputError: it is not planned yet.
+        InputError: it is not planned yet, or of another release.
     """
+    refuse_other_release(campaign)
     if all((campaign.tables / name).is_file() for name in _FIRST_AND_LAST):
         yield campaign
         return
