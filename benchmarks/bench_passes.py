@@ -134,6 +134,9 @@ def format_results(full: Campaign, cheap: Campaign, second: Campaign) -> str:
     ]
     scores = {pair_of(row): getattr(row, BY) for row in everything}
     apart = max(abs(getattr(row, BY) - scores[pair_of(row)]) for row in again)
+    match = f"as in the full pass to within {apart:.1g}"
+    if apart == 0:
+        match = "exactly as in the full pass"
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     return f"""# Two passes over the demo's proteins and its DNA
 
@@ -152,16 +155,15 @@ has seen one complex: what it makes of other pairs is noise, and so are most hit
 
 The one complex that the network knows, {truth[0]} and {truth[1]}, is at rank
 {places[0]} of the full pass and {places[1]} of the cheap one. The second pass over its
-best {SHARE:.0%} has it at rank {places[2]}; its {len(again)} pairs score as in the full
-pass to within {apart:.1g}.
+best {SHARE:.0%} has it at rank {places[2]}; its {len(again)} pairs score {match}.
 """
 
 
 def _words(network: Mapping[str, int]) -> str:
-    return (
-        f"{network['num_recycles']} recycles, {network['num_diffusion_steps']} steps, "
-        f"{network['num_samples']} samples"
-    )
+    named = {"num_recycles": "recycle", "num_diffusion_steps": "step"}
+    named["num_samples"] = "sample"
+    counts = {word: network[name] for name, word in named.items()}
+    return ", ".join(f"{n} {word}{'s' * (n != 1)}" for word, n in counts.items())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
