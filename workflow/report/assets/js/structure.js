@@ -99,7 +99,7 @@ function showStructure(detail, link) {
       ? detail.relaxed_positions : detail.positions;
     const rows = predictedRows(detail, positions);
     drawn = rows.map(({ at }) => at);
-    swelling = swellingOf(rows);
+    swelling = swellingOf(rows, firstForm(detail) === "atoms");
     viewer.removeAllModels();
     viewer.removeAllShapes();
     model = viewer.addModel(writeMmcif(rows), "cif");
@@ -144,15 +144,15 @@ function showStructure(detail, link) {
 }
 
 // How much larger atoms are drawn where they lie so far apart (untrained weights can do
-// that) that one could not see them.
-function swellingOf(rows) {
+// that, or a chain that falls to pieces) that one could not see them.
+function swellingOf(rows, isInPieces) {
   const across = [0, 1, 2].map((axis) => {
     const values = rows.map(({ place }) => place[axis] / 100);
     return values.reduce((a, b) => Math.max(a, b), -Infinity)
       - values.reduce((a, b) => Math.min(a, b), Infinity);
   });
   const extent = Math.max(...across);
-  return extent > 1000 ? extent / 45 : 1;
+  return isInPieces || extent > 1000 ? Math.max(1, extent / 45) : 1;
 }
 
 // The reference as a thin grey trace, its ligands as thin sticks.
