@@ -358,7 +358,7 @@ def status(
     while True:
         found = read_status(campaign)
         if found is None:
-            typer.echo("Not planned yet: foldmill plan")
+            typer.echo("Nothing has run here yet: foldmill run")
             raise typer.Exit(EXIT_FAILED)
         if watch and console.is_terminal:
             console.clear()

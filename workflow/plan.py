@@ -260,9 +260,22 @@ def _read_inputs(
 
 def read_jobs_of(settings: Settings) -> list[Job]:
     """The jobs of all inputs that can be read."""
-    steady = find_costs(settings.plan.model_copy(update={"device": None}), ()).model
-    read = (job for _, job in _read_inputs(settings, steady, lambda said: None))
+    read = (job for _, job in _read_steadily(settings))
     return [job for job in read if not isinstance(job, InputError)]
+
+
+def find_unreadable(settings: Settings) -> list[Refusal]:
+    """Inputs that cannot be read, whatever else keeps the campaign from a plan."""
+    return [
+        Refusal(str(path), read)
+        for path, read in _read_steadily(settings)
+        if isinstance(read, InputError)
+    ]
+
+
+def _read_steadily(settings: Settings) -> Iterator[tuple[Path, Job | InputError]]:
+    steady = find_costs(settings.plan.model_copy(update={"device": None}), ()).model
+    return _read_inputs(settings, steady, lambda said: None)
 
 
 def _with_seeds(job: Job, source: str, num_seeds: int | None) -> Job:

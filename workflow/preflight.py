@@ -29,7 +29,7 @@ from workflow.campaign import Campaign, split_item
 from workflow.databases.catalogue import read_manifest
 from workflow.installation import ROOT
 from workflow.machine import Partition
-from workflow.plan import current_plan, make_plan
+from workflow.plan import current_plan, find_unreadable, make_plan
 from workflow.planning.batching import Refusal
 from workflow.planning.memory import device_memory_gb, holds, most_tokens
 from workflow.resources import Card, read_cards
@@ -97,6 +97,9 @@ def find_problems(
         found += _told(check)
     if not any(problem.stops for problem in found):
         found += _told(lambda: _check_jobs(at, with_inputs=with_inputs))
+    elif with_inputs and all(at.path(given).exists() for given in settings.inputs):
+        with contextlib.chdir(folder):
+            found += _told(lambda: _refused(find_unreadable(settings)))
     return found
 
 
@@ -445,17 +448,18 @@ def _check_jobs(at: Places, *, with_inputs: bool) -> Iterator[Problem]:
         else:
             made = make_plan(campaign, at.settings, load_plan(campaign))
             plan = made.plan
-            yield from map(_refused, made.refusals[:_SHOWN_REFUSALS])
-            if more := len(made.refusals[_SHOWN_REFUSALS:]):
-                remedy = "mend these first; `foldmill plan` counts all"
-                yield Problem("inputs", f"{more} more are refused", remedy, stops=False)
+            yield from _refused(made.refusals)
     if room is not None:
         yield from _check_room(plan, *room)
 
 
-def _refused(refusal: Refusal) -> Problem:
-    """An input that cannot run, which keeps no other from running."""
-    return replace(problem_of(refusal.error), stops=False)
+def _refused(refusals: Sequence[Refusal]) -> Iterator[Problem]:
+    """Inputs that cannot run, which keep no other from running."""
+    for refusal in refusals[:_SHOWN_REFUSALS]:
+        yield replace(problem_of(refusal.error), stops=False)
+    if more := len(refusals[_SHOWN_REFUSALS:]):
+        remedy = "mend these first; `foldmill plan` counts all"
+        yield Problem("inputs", f"{more} more are refused", remedy, stops=False)
 
 
 def _room_on_device(at: Places) -> tuple[str, float] | None:

@@ -14,7 +14,7 @@ from af3_core.inputs.alphafold3 import read_alphafold3
 from af3_core.inputs.entities import Links
 from af3_core.inputs.entry import Entry, parse_json
 from af3_core.job import InputError, Job
-from workflow.batches import Plan, load_plan, plan_path
+from workflow.batches import Plan, load_plan
 from workflow.campaign import Campaign
 from workflow.settings import Settings, check_settings
 from workflow.tables import read_columns, read_json, read_rows
@@ -57,7 +57,7 @@ def read_plan(campaign: Campaign) -> Plan:
     """
     plan = load_plan(campaign)
     if plan is None:
-        raise _not_planned(plan_path(campaign))
+        raise _not_planned(campaign)
     return plan
 
 
@@ -69,14 +69,14 @@ def read_planned_settings(campaign: Campaign) -> Settings:
     """
     path = campaign.plan / "settings.json"
     if not path.is_file():
-        raise _not_planned(path)
+        raise _not_planned(campaign)
     raw = read_json(path)
     return check_settings(raw, source=str(path)).seen_from(campaign.root)
 
 
-def _not_planned(path: Path) -> InputError:
-    allowed = "the folder of a campaign, after `foldmill plan`"
-    return InputError(str(path), "folder", str(Path.cwd()), allowed)
+def _not_planned(campaign: Campaign) -> InputError:
+    allowed = "the folder of a campaign that runs or has run; `foldmill run` starts it"
+    return InputError(str(campaign.plan), "folder", "no plan here", allowed)
 
 
 def read_job_rows(campaign: Campaign, job_ids: set[str]) -> dict[str, JobRow]:

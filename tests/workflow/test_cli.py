@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -192,15 +193,37 @@ def test_a_configuration_that_is_none_is_told(
     assert field in capsys.readouterr().err
 
 
-def test_bash_completes_commands() -> None:
-    done = foldmill(
-        environment={
-            "_FOLDMILL_COMPLETE": "complete_bash",
-            "COMP_WORDS": "foldmill re",
-            "COMP_CWORD": "1",
-        }
+@pytest.mark.parametrize(
+    ("typed", "completions"),
+    [
+        (("re",), {"retry", "report", "results"}),
+        (("databases", "f"), {"fetch"}),
+        (("run", "--prof"), {"--profile"}),
+        (("export", ""), {"a3m", "table", "figures"}),
+    ],
+)
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_bash_completes_commands(typed: tuple[str, ...], completions: set[str]) -> None:
+    """With the lines that `--install-completion` puts where bash reads them."""
+    script = """
+        eval "$(foldmill --show-completion)"
+        COMP_WORDS=(foldmill "$@") COMP_CWORD=$#
+        $(complete -p foldmill | sed 's/.*-F \\(\\w*\\).*/\\1/') foldmill
+        echo "${COMPREPLY[@]}"
+    """
+    programs = Path(sys.executable).parent
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", *typed],
+        env={
+            **os.environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert set(done.stdout.split()) == {"retry", "report", "results"}
+    assert set(done.stdout.split()) == completions
 
 
 def test_versions_of_what_computes_are_said(capsys) -> None:

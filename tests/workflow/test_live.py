@@ -87,6 +87,7 @@ def test_status_counts_by_stage_and_names_what_failed(under_way: Path) -> None:
     assert found is not None and not found.is_over
     predict = found.stages["predict"]
     assert 1 <= predict.done < predict.total == 300
+    assert found.stages["featurise"].total == 2
 
 
 def test_results_list_the_jobs_that_are_done(under_way: Path) -> None:
@@ -94,6 +95,7 @@ def test_results_list_the_jobs_that_are_done(under_way: Path) -> None:
     assert "quick" in shown
     assert "long" not in shown
     assert "So far: 1 of 2 jobs have results." in shown
+    assert "The network is untrained" in shown
 
 
 def test_questions_are_answered_from_what_is_finished(under_way: Path) -> None:

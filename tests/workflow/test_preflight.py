@@ -250,3 +250,6 @@ def test_refused_inputs_are_told_and_stop_nothing(campaign: Path) -> None:
     assert find_problems(settings, campaign) == []
     (found,) = find_problems(settings, campaign, with_inputs=True)
     assert not found.stops and "bad.json" in found.where
+    (campaign / "toy.bin.zst").unlink()
+    weights, bad = find_problems(settings, campaign, with_inputs=True)
+    assert weights.stops and bad == found, "whatever else is wrong"
