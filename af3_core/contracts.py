@@ -409,6 +409,16 @@ SHARD_HITS = Contract(ShardHitRow, "shard_hits", 1, ())
 
 
 @row
+class SurvivorRow:
+    """A database sequence that HMMER's first filter may let through for a query."""
+
+    place: Int = column("in the shard's file, from 0, in order")
+
+
+SURVIVORS = Contract(SurvivorRow, "survivors", 1, ())
+
+
+@row
 class MsaHitRow:
     """An aligned region of a database, as it enters an alignment."""
 
@@ -499,6 +509,7 @@ CONTRACTS: dict[str, Contract[Any]] = {
         SCREEN_CHAINS,
         SCREEN,
         SHARD_HITS,
+        SURVIVORS,
         MSA_HITS,
         ALIGNMENTS,
         TEMPLATES,

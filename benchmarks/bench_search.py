@@ -1,14 +1,17 @@
 """What a search costs, against one jackhmmer process per query.
 
     python -m benchmarks.bench_search throughput QUERIES.fasta DATABASE.fasta
-        [--counts 1 10 100] [--times 1 10] [--threads 2] [--fasta]
+        [--counts 1 10 100] [--times 1 10] [--threads 2] [--fasta | --filter triton]
+        [--folder FOLDER [--prepare]] [--out FILE.md]
     python -m benchmarks.bench_search memory [--homologs 200000] [--keep 10000]
 
 `throughput` searches the first so many queries, shuffled, in our way (one batch, one
 process, start-up included) and in AlphaFold 3's (jackhmmer once per query, one after
 the other, same flags, same cores) and compares all alignments. Counting and digitising
 the database, which is done once, is in neither; with `--fasta` ours parses the FASTA
-file. With `--times 10` the database is enlarged by nine shuffled copies of itself.
+file; with `--filter` ours filters ahead of the search. With `--times 10` the database
+is enlarged by nine shuffled copies of itself. `--folder` says where what is made stays
+and is found again; `--prepare` makes it and no more.
 Debian's package mmseqs2-examples has 500 queries and 20,000 sequences.
 
 `memory` plants homologs of one query and asks for the best of them.
@@ -35,12 +38,13 @@ import numpy as np
 from af3_core.msa import Msa, format_a3m
 from af3_core.search.alignment import protein_alignment
 from af3_core.search.hits import select_rows
-from af3_core.search.hmmer import ALPHABETS, search_stream
+from af3_core.search.hmmer import ALPHABETS, filter_stream, search_stream
 from af3_core.search.settings import SearchSettings, settings_for
 from tests.hmmer_programs import read_fasta, read_stockholm
 from workflow.databases.catalogue import Shard
 from workflow.databases.files import count_file, database_of, read_targets
 from workflow.databases.shards import digitise_database
+from workflow.tables import replacing
 
 RESULTS = Path(__file__).parent / "results"
 # The package's command is a script that unpacks the program at every start.
@@ -73,27 +77,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     throughput.add_argument("--times", type=int, nargs="+", default=[1, 10])
     throughput.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     throughput.add_argument("--fasta", action="store_true", help="not digitised")
+    throughput.add_argument("--filter", choices=("cpu", "triton"), help="ahead")
+    throughput.add_argument("--folder", type=Path, help="of databases made")
+    throughput.add_argument("--prepare", action="store_true", help="measure nothing")
+    out = RESULTS / "search_throughput.md"
+    throughput.add_argument("--out", type=Path, default=out)
     memory = commands.add_parser("memory")
     memory.add_argument("--homologs", type=int, default=200_000)
     memory.add_argument("--keep", type=int, default=10_000)
     memory.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    memory.add_argument("--out", type=Path, default=RESULTS / "search_memory.md")
     ours = commands.add_parser("ours")
     ours.add_argument("queries", type=Path)
     ours.add_argument("results", type=Path)
     ours.add_argument("--keep", type=int, default=SETTINGS.max_sequences)
     ours.add_argument("--shard", required=True, help="digest and sizes, as JSON")
     ours.add_argument("--threads", type=int, required=True)
+    ours.add_argument("--filter", choices=("cpu", "triton"))
     arguments = parser.parse_args(argv)
     if arguments.command == "ours":
         search_ours(arguments)
         return 0
     with tempfile.TemporaryDirectory() as scratch:
-        run = run_memory if arguments.command == "memory" else run_throughput
-        report(run(arguments, Path(scratch)), arguments.command)
+        if arguments.command == "memory":
+            report(run_memory(arguments, Path(scratch)), "memory", arguments.out)
+        elif arguments.prepare:
+            for times in arguments.times:
+                print(*prepare(arguments, times, arguments.folder), sep="\n")
+        else:
+            lines = run_throughput(arguments, Path(scratch))
+            report(lines, "throughput", arguments.out)
     return 0
 
 
-def report(lines: Iterable[str], name: str) -> None:
+def report(lines: Iterable[str], name: str, out: Path) -> None:
     """Prints lines as they come, and keeps them."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     cpu = platform.processor() or platform.machine()
@@ -101,8 +118,8 @@ def report(lines: Iterable[str], name: str) -> None:
     for line in lines:
         print(line, flush=True)
         kept.append(line)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"search_{name}.md").write_text("\n".join(kept) + "\n")
+    out.parent.mkdir(exist_ok=True)
+    out.write_text("\n".join(kept) + "\n")
 
 
 def run_throughput(arguments: argparse.Namespace, scratch: Path) -> Iterable[str]:
@@ -115,12 +132,14 @@ def run_throughput(arguments: argparse.Namespace, scratch: Path) -> Iterable[str
     )
     yield "| --- | --: | --: | --: | --: | --: | --: | --: | --- |"
     for times in arguments.times:
-        database = enlarge(arguments.database, times, scratch)
-        shard = prepare(database, scratch, digitised=not arguments.fasta)
+        database, shard = prepare(arguments, times, arguments.folder or scratch)
         size = f"{shard.sequences:,} sequences"
         for count in arguments.counts:
             batch = queries[:count]
-            ours, found = measure_ours(batch, shard, scratch, arguments.threads)
+            ours, found = measure_ours(
+                *(batch, shard, scratch, arguments.threads),
+                filter_by=arguments.filter,
+            )
             theirs, wanted = measure_jackhmmer(
                 batch, database, scratch, arguments.threads
             )
@@ -133,21 +152,45 @@ def run_throughput(arguments: argparse.Namespace, scratch: Path) -> Iterable[str
             )
 
 
-def prepare(database: Path, scratch: Path, *, digitised: bool) -> Shard:
+def prepare(
+    arguments: argparse.Namespace, times: int, folder: Path
+) -> tuple[Path, Shard]:
+    """A database so many times as large, and how ours reads it; made if need be."""
+    database = enlarge(arguments.database, times, folder)
+    kept = folder / f"times_{times}.{'fasta' if arguments.fasta else 'packed'}.json"
+    if not kept.exists():
+        shard = digitise(database, folder, digitised=not arguments.fasta)
+        kept.write_text(dump(shard))
+    return database, read_shard(kept.read_text())
+
+
+def dump(shard: Shard) -> str:
+    """What is known of a file, as JSON."""
+    return json.dumps({**asdict(shard), "path": str(shard.path)})
+
+
+def read_shard(text: str) -> Shard:
+    """The same from JSON."""
+    sizes = json.loads(text)
+    return Shard(**{**sizes, "path": Path(sizes["path"])})
+
+
+def digitise(database: Path, folder: Path, *, digitised: bool) -> Shard:
     """A FASTA file counted and, if so wanted, digitised."""
     shard = count_file(database, "unpaired")
     if not digitised:
         return shard
     whole = database_of("uniref90", "unpaired", [shard], shard.digest)
-    return digitise_database(whole, scratch / "digitised").shards[0]
+    return digitise_database(whole, folder / "digitised").shards[0]
 
 
-def enlarge(database: Path, times: int, scratch: Path) -> Path:
+def enlarge(database: Path, times: int, folder: Path) -> Path:
     """The database and copies of it with the residues of each sequence shuffled."""
-    if times == 1:
-        return database
-    path = scratch / f"times_{times}.fasta"
-    with path.open("wb") as file:
+    path = folder / f"times_{times}.fasta"
+    if times == 1 or path.exists():
+        return database if times == 1 else path
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
         file.writelines(shuffled(read_fasta(database), times))
     return path
 
@@ -171,16 +214,17 @@ def measure_ours(
     threads: int,
     *,
     keep: int = SETTINGS.max_sequences,
+    filter_by: str | None = None,
 ) -> tuple[Cost, list[str]]:
     """Our batch, in a process of its own."""
     fasta, results = scratch / "batch.fasta", scratch / "batch.json"
-    sizes = {**asdict(shard), "path": str(shard.path)}
     fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(queries)))
     command = [
         *(sys.executable, "-m", "benchmarks.bench_search", "ours"),
         *(str(fasta), str(results)),
         *("--threads", str(threads), "--keep", str(keep)),
-        *("--shard", json.dumps(sizes)),
+        *("--shard", dump(shard)),
+        *(("--filter", filter_by) if filter_by else ()),
     ]
     cost = measure(command)
     return cost, json.loads(results.read_text())
@@ -189,9 +233,17 @@ def measure_ours(
 def search_ours(arguments: argparse.Namespace) -> None:
     """What the measured process does: alignments of all queries, as A3M."""
     queries = dict(read_fasta(arguments.queries))
-    sizes = json.loads(arguments.shard)
-    shard = Shard(**{**sizes, "path": Path(sizes["path"])})
+    shard = read_shard(arguments.shard)
     settings = SearchSettings(max_sequences=arguments.keep)
+    survivors = None
+    if arguments.filter is not None:
+        survivors = filter_stream(
+            queries,
+            read_targets(shard, ALPHABETS["protein"]),
+            settings,
+            backend=arguments.filter,
+            threads=arguments.threads,
+        )
     found = search_stream(
         queries,
         read_targets(shard, ALPHABETS["protein"]),
@@ -199,6 +251,7 @@ def search_ours(arguments: argparse.Namespace) -> None:
         kind="protein",
         z=float(shard.sequences),
         threads=arguments.threads,
+        survivors=survivors,
     )
     texts = [
         format_a3m(protein_alignment(query, select_rows(found[name], settings)))
@@ -258,7 +311,7 @@ def run_memory(arguments: argparse.Namespace, scratch: Path) -> Iterable[str]:
     query = next(s for n, s in read_fasta(QUERIES) if n == "ubiquitin")
     database = scratch / "planted.fasta"
     plant(query, arguments.homologs, database)
-    shard = prepare(database, scratch, digitised=True)
+    shard = digitise(database, scratch, digitised=True)
     ours, found = measure_ours(
         [query], shard, scratch, arguments.threads, keep=arguments.keep
     )

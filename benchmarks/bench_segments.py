@@ -1,12 +1,13 @@
 """What is known of the search's filter without a GPU.
 
     python -m benchmarks.bench_segments agree [--pairs 1000000]
-    python -m benchmarks.bench_segments interpret [--pairs 10000]
+    python -m benchmarks.bench_segments interpret [--pairs 1000000]
     python -m benchmarks.bench_segments page
 
 `agree` compares the processor's code with HMMER's own filter, pair by pair, and what is
 left out with HMMER's own P-value. `interpret` compares the kernel of a GPU, run by
-Triton's interpreter, with the processor's code. Rows go to results/segments.jsonl.
+Triton's interpreter, with the definition (`naive`), the processor's code and HMMER's
+own filter. Rows go to results/segments.jsonl.
 `page` adds what the disassembly says a cell costs, and the cells a second and the hours
 that follow, and writes results/segments.md.
 """
@@ -29,8 +30,8 @@ from pyhmmer.plan7 import Background, Builder, OptimizedProfile
 from af3_core.search.hmmer import ALPHABETS
 from af3_core.search.prefilter import make_filter
 from benchmarks.gpu_compile import cards
-from kernels import Device
-from kernels.segments import PackedSequences, Profiles, pack_sequences
+from kernels import Device, segments_naive
+from kernels.segments import HIGHEST, PackedSequences, Profiles, pack_sequences
 from kernels.segments_cpu import segment_scores
 from kernels.segments_triton import (
     LAYOUTS,
@@ -40,6 +41,19 @@ from kernels.segments_triton import (
     num_periods,
 )
 from tests.hmmer_programs import read_fasta
+from workflow.planning.search_costs import (
+    BYTES_PER_SECOND,
+    CARD_CELLS,
+    CORE_CELLS,
+    HIT_SECONDS,
+    HITS,
+    PUBLISHED_RESIDUES,
+    PUBLISHED_SEQUENCES,
+    SURVIVOR_SECONDS,
+    SURVIVORS,
+    describe_ways,
+    search_cost,
+)
 
 RESULTS = Path(__file__).parent / "results"
 DATABASES = Path(__file__).parents[1] / "config/demo/databases"
@@ -54,9 +68,16 @@ class Interpreted(NamedTuple):
 
     kind: str
     pairs: int
+    defined: int
+    """That are equal to what the definition gives …"""
     equal: int
-    """To what the processor's code gives."""
+    """… and the processor's code."""
+    scored: int
+    """For which HMMER's first filter gives a score …"""
+    theirs: int
+    """… that is the kernel's."""
     saturated: int
+    """At 255."""
 
 
 class Agreement(NamedTuple):
@@ -146,39 +167,57 @@ def build(query: np.ndarray) -> OptimizedProfile:
     return profile
 
 
+def digital(packed: PackedSequences) -> list[DigitalSequence]:
+    """The sequences as HMMER reads them."""
+    return [
+        DigitalSequence(AMINO, name="t", sequence=packed.residues[start:stop])
+        for start, stop in zip(packed.starts, packed.starts[1:], strict=False)
+    ]
+
+
+def hmmer_scores(
+    model: OptimizedProfile, sequences: Sequence[DigitalSequence]
+) -> np.ndarray:
+    """What HMMER's filter of single segments gives in our units; NaN where it gives no
+    score, infinity where it overflows."""
+    scores = np.full(len(sequences), np.nan)
+    for index, sequence in enumerate(sequences):
+        model.L = len(sequence)
+        theirs = model.ssv_filter(sequence)
+        if theirs is not None:
+            total = (theirs + 3.0) * model.scale_b
+            scores[index] = total + 2 * model.tjb + model.tbm + model.tec
+    return scores
+
+
 def compare(
     kind: str, models: Sequence[OptimizedProfile], packed: PackedSequences
 ) -> Agreement:
     """Our scores and decisions against HMMER's own, for every pair."""
-    digital = [
-        DigitalSequence(AMINO, name="t", sequence=packed.residues[start:stop])
-        for start, stop in zip(packed.starts, packed.starts[1:], strict=False)
-    ]
+    sequences = digital(packed)
     counts = np.zeros(5, np.int64)
     for model in models:
         chosen = make_filter(model, F1)
-        ours = segment_scores(chosen.costs, packed)
-        kept = np.zeros(len(digital), bool)
-        kept[chosen.select(packed)] = True
-        for score, is_kept, sequence in zip(
-            ours.tolist(), kept.tolist(), digital, strict=True
-        ):
-            model.L = len(sequence)
-            theirs = model.ssv_filter(sequence)
-            is_scored = theirs is not None and math.isfinite(theirs)
-            if is_scored:
-                total = (theirs + 3.0) * model.scale_b
-                total += 2 * model.tjb + model.tbm + model.tec
-                counts[0] += 1
-                counts[1] += abs(total - score) < 1e-3
-            counts[2] += theirs is not None and not is_scored
-            counts[3] += not is_kept
-            counts[4] += not is_kept and passes(model, sequence)
-    return Agreement(kind, len(models) * len(digital), *counts.tolist())
+        ours, theirs = (
+            segment_scores(chosen.costs, packed),
+            hmmer_scores(model, sequences),
+        )
+        left_out = np.ones(len(sequences), bool)
+        left_out[chosen.select(packed)] = False
+        wrongly = [passes(model, sequences[i]) for i in np.flatnonzero(left_out)]
+        counts += [
+            np.isfinite(theirs).sum(),
+            (abs(theirs - ours) < 1e-3).sum(),
+            np.isinf(theirs).sum(),
+            left_out.sum(),
+            sum(wrongly),
+        ]
+    return Agreement(kind, len(models) * len(sequences), *counts.tolist())
 
 
 def passes(model: OptimizedProfile, sequence: DigitalSequence) -> bool:
     """Whether HMMER's whole first filter, J state and all, lets a sequence through."""
+    model.L = len(sequence)
     score = model.msv_filter(sequence)
     if not math.isfinite(score):
         return True
@@ -205,53 +244,99 @@ def agreements(num_pairs: int, seed: int) -> Iterator[Agreement]:
 # --- The kernel of a GPU, without one ------------------------------------------------
 
 
+SIDE_BY_SIDE = Layout(128, 32)
+"""In the interpreter, for which a step costs the same however many queries it serves; a
+GPU has 8 or 4. No line of the kernel is another."""
+SHORT = 150
+"""Residues of a query, and of a target but for the longest kind."""
+
+
 def interpret(profiles: Profiles, packed: PackedSequences) -> np.ndarray:
     """Its scores; the process must have been started with TRITON_INTERPRET=1."""
     from kernels.segments_triton import (
+        fill_tables,
         kernel_arrays,
-        make_tables,
         pack_words,
         plan_launch,
     )
     from tests.kernels.interpreter import launch
 
     words, starts = pack_words(packed)
-    shape = len(profiles), len(starts) - 1
-    best = np.zeros(shape, np.uint8)
-    for tables in make_tables(profiles):
-        planned = plan_launch(tables.layout, len(tables.groups), shape[1])
-        launch(
-            "kernels.sweep",
-            "sweep_segments",
-            planned.grid,
-            {k: np.asarray(x) for k, x in kernel_arrays(tables, words, starts).items()},
-            {"best_ptr": best},
-            planned.scalars | planned.constants,
-        )
+    best = np.zeros((len(profiles), len(starts) - 1), np.uint8)
+    order = np.argsort([-costs.shape[1] for costs in profiles], kind="stable")
+    tables = fill_tables(profiles, order.tolist(), SIDE_BY_SIDE)
+    planned = plan_launch(SIDE_BY_SIDE, len(tables.groups), best.shape[1])
+    launch(
+        "kernels.sweep",
+        "sweep_segments",
+        planned.grid,
+        {k: np.asarray(x) for k, x in kernel_arrays(tables, words, starts).items()},
+        {"best_ptr": best},
+        planned.scalars | planned.constants,
+    )
     return best[:, : len(packed.starts) - 1]
 
 
+def short_queries(rng: np.random.Generator) -> list[np.ndarray]:
+    """Those of `queries` that are short, and pieces of real proteins of 1 to 150."""
+    found = [query for query in queries(rng) if len(query) <= SHORT]
+    path = DATABASES / "small_bfd.fasta"
+    real = [encode(s) for _, s in read_fasta(path) if len(s) > SHORT]
+    while len(found) < SIDE_BY_SIDE.queries:
+        whole, length = real[rng.integers(len(real))], int(rng.integers(1, SHORT + 1))
+        first = int(rng.integers(len(whole) - length))
+        found.append(whole[first : first + length])
+    return found[: SIDE_BY_SIDE.queries]
+
+
 def interpreted(num_pairs: int, seed: int) -> Iterator[Interpreted]:
-    """One row for each kind of target, all of up to 150 residues."""
+    """One row for each kind of target; few of them are long, and only of one kind."""
     rng = np.random.default_rng(seed)
-    found = [query for query in queries(rng) if len(query) < 160][:16]
-    profiles = [make_filter(build(query), F1).costs for query in found]
-    kinds = targets(rng, found)
-    kinds.pop("10,000 to 40,000 residues")
+    found = short_queries(rng)
+    models = [build(query) for query in found]
+    profiles = [make_filter(model, F1).costs for model in models]
     os.environ["TRITON_INTERPRET"] = "1"
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        for kind, make in kinds.items():
-            drawn: list[np.ndarray] = []
-            while len(drawn) * len(profiles) * len(kinds) < num_pairs:
+        for (kind, make), share in zip(
+            targets(rng, found).items(), SHARES, strict=True
+        ):
+            is_long = kind == "10,000 to 40,000 residues"
+            drawn = [make()] if is_long else []
+            while not is_long and len(drawn) * len(models) < num_pairs * share:
                 target = make()
-                drawn += [target] * (len(target) <= 150)
+                drawn += [target] * (len(target) <= SHORT)
             packed = pack_sequences(drawn)
-            best = pool.submit(interpret, profiles, packed).result()
-            expected = np.stack([segment_scores(costs, packed) for costs in profiles])
-            equal, saturated = int((best == expected).sum()), int((best == 255).sum())
-            yield Interpreted(kind, best.size, equal, saturated)
+            computing = pool.submit(interpret, profiles, packed)
+            yield score(kind, models, profiles, packed, computing.result())
     del os.environ["TRITON_INTERPRET"]
+
+
+def score(
+    kind: str,
+    models: Sequence[OptimizedProfile],
+    profiles: Profiles,
+    packed: PackedSequences,
+    best: np.ndarray,
+) -> Interpreted:
+    """What the kernel found against everything else."""
+    sequences = digital(packed)
+    theirs = np.stack([hmmer_scores(model, sequences) for model in models])
+    return Interpreted(
+        kind,
+        best.size,
+        defined=sum(
+            int((segments_naive.segment_scores(costs, packed) == row).sum())
+            for costs, row in zip(profiles, best, strict=True)
+        ),
+        equal=sum(
+            int((segment_scores(costs, packed) == row).sum())
+            for costs, row in zip(profiles, best, strict=True)
+        ),
+        scored=int(np.isfinite(theirs).sum()),
+        theirs=int((abs(theirs - best) < 1e-3).sum()),
+        saturated=int((best == HIGHEST).sum()),
+    )
 
 
 # --- What a cell costs, and what follows ----------------------------------------------
@@ -272,18 +357,7 @@ LANES = 128
 LINE = 128
 """Bytes that its first cache gives in one clock, all of one line."""
 # Beyond these two nothing is counted: not latencies, nor misses of the first cache.
-PROTEINS, COLUMNS = 20_000, 400
-RESIDUES, SEQUENCES = 2.7e11, 1.07e9
-"""Of UniRef90, UniProt, MGnify and small BFD in the releases that AlphaFold 3 names."""
-HITS = 20_000
-"""Of a protein in all of them; an assumption."""
-# CPU seconds on a shared machine: 12 queries, 200,070 sequences, digitised.
-FILTER_CELLS = 8.0e10
-"""Query residues × database residues a second and core, in the filter."""
-SURVIVORS, SURVIVOR_SECONDS = 0.0022, 6e-5
-"""Share of sequences that the filter leaves, and what HMMER needs to drop one."""
-HIT_SECONDS = 2e-3
-"""What HMMER needs to align a hit with a query of 400 residues."""
+PROTEINS, COLUMNS, AT_ONCE = 20_000, 400, 1000
 
 
 def chips() -> list[Chip]:
@@ -326,26 +400,16 @@ def cost_rows() -> Iterator[str]:
             )
 
 
-def forecast_rows() -> Iterator[str]:
-    """Hours of a proteome at the published sizes, in two ways."""
+def planned_cells() -> float:
+    """Cells a second of an H100 for queries of `COLUMNS`, padding taken off."""
     from benchmarks.machine_code import compile_segments
 
-    cells = PROTEINS * COLUMNS * RESIDUES
     (h100,) = (chip for chip in chips() if chip.capability == (9, 0))
     layout = choose_layout(COLUMNS)
-    code = compile_segments(layout, Device("cuda", (9, 0)))
+    code = compile_segments(layout, Device("cuda", h100.capability))
     each = 32 * code.num_loop / math.prod(code.tile)
     swept = num_periods(COLUMNS, layout) * layout.lanes / COLUMNS
-    on_card = swept * cells / cells_a_second(h100, each, layout) / 3600
-    filtering = cells / FILTER_CELLS / 3600
-    of_survivors = SURVIVORS * SEQUENCES * SURVIVOR_SECONDS + HITS * HIT_SECONDS
-    aligning = PROTEINS * of_survivors / 3600
-    alone = (filtering + aligning) / 256
-    yield f"| (a) 256 cores | {filtering:,.0f} | {aligning:,.0f} | – | {alone:.0f} |"
-    yield (
-        f"| (b) one H100 and 32 cores | – | {aligning:,.0f} | {on_card:.0f} |"
-        f" {max(on_card, aligning / 32):.0f} |"
-    )
+    return cells_a_second(h100, each, layout) / swept
 
 
 # --- The page ------------------------------------------------------------------------
@@ -355,7 +419,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Does what the command says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("agree", "interpret", "page"))
-    parser.add_argument("--pairs", type=int)
+    parser.add_argument("--pairs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=23)
     arguments = parser.parse_args(argv)
     kept = RESULTS / "segments.jsonl"
@@ -365,8 +429,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     is_agreement = arguments.what == "agree"
     compute = agreements if is_agreement else interpreted
-    pairs = arguments.pairs or (1_000_000 if is_agreement else 10_000)
-    for row in compute(pairs, arguments.seed):
+    for row in compute(arguments.pairs, arguments.seed):
         print(row, flush=True)
         named = {"what": arguments.what, "seed": arguments.seed, **row._asdict()}
         with kept.open("a") as file:
@@ -386,6 +449,10 @@ def page(rows: Sequence[dict]) -> str:
     """All that is known, as Markdown."""
     agree = [row for row in rows if row["what"] == "agree"]
     interpret = [row for row in rows if row["what"] == "interpret"]
+    cost = search_cost(
+        *(PROTEINS * COLUMNS, PUBLISHED_RESIDUES, PUBLISHED_SEQUENCES),
+        PROTEINS / AT_ONCE,
+    )
     lines = [
         "# The search's filter without a GPU",
         "",
@@ -402,10 +469,14 @@ def page(rows: Sequence[dict]) -> str:
         "| --- | --: | --: | --: | --: | --: | --: |",
         *total(agree, Agreement._fields[1:]),
         "",
-        "## Equal: the GPU's kernel in Triton's interpreter and the processor's code",
+        "## Equal: the GPU's kernel in Triton's interpreter and all the others",
         "",
-        "| targets of up to 150 residues | pairs | equal | at 255 |",
-        "| --- | --: | --: | --: |",
+        f"{SIDE_BY_SIDE.queries} queries of up to {SHORT} residues side by side, where"
+        " a GPU has 8 or 4: the same source, compiled for no card.",
+        "",
+        f"| targets, of up to {SHORT} residues but for the last | pairs | equal to the"
+        " definition | to the processor's code | scored by HMMER | equal | at 255 |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
         *total(interpret, Interpreted._fields[1:]),
         "",
         "## Read from the disassembly, and computed from it",
@@ -415,19 +486,22 @@ def page(rows: Sequence[dict]) -> str:
         "",
         *(row for row in _with_speed(cost_rows())),
         "",
-        f"## {PROTEINS:,} proteins of {COLUMNS} residues, {RESIDUES:.1e} residues",
+        f"## {PROTEINS:,} proteins of {COLUMNS} residues,"
+        f" {PUBLISHED_RESIDUES:.1e} residues",
         "",
-        "Computed, from what one core of a shared machine did with 12 queries on"
-        f" 200,070 digitised sequences: {FILTER_CELLS:.1e} cells a second in the"
-        f" filter, which leaves {SURVIVORS:.2%} to HMMER;"
-        f" {1e6 * SURVIVOR_SECONDS:.0f} µs for one that HMMER then drops,"
-        f" {1e3 * HIT_SECONDS:.0f} ms for a hit, of which {HITS:,} are assumed"
-        " for a protein. Card and cores work at the same time. A batch of"
-        " queries reads each database once: 270 GB at 3 GB/s are 90 s.",
+        "`python -m workflow.planning.search_costs`. Computed, from what one core of a"
+        f" shared machine did with 12 queries on 200,070 digitised sequences:"
+        f" {CORE_CELLS:.1e} cells a second in the filter, which leaves {SURVIVORS:.2%}"
+        f" to HMMER; {1e6 * SURVIVOR_SECONDS:.0f} µs for one that HMMER then drops,"
+        f" {1e3 * HIT_SECONDS:.0f} ms for a hit, of which"
+        f" {HITS * PUBLISHED_SEQUENCES:,.0f} are assumed for a protein. An H100 does"
+        f" {planned_cells():.3g} cells a second by the table above, padding of a query"
+        f" of {COLUMNS} columns taken off; {CARD_CELLS:.3g} are reckoned with. Card and"
+        " cores work at the same time. Databases are read once for"
+        f" {AT_ONCE:,} queries, with a card twice, at"
+        f" {BYTES_PER_SECOND / 1e9:.0f} GB/s.",
         "",
-        "| | filter, core hours | HMMER, core hours | card hours | hours |",
-        "| --- | --: | --: | --: | --: |",
-        *forecast_rows(),
+        *describe_ways(cost, 256, 1, 32),
         "",
     ]
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float16, Int32, UInt8, UInt32
+from jaxtyping import Array, Float16, Int32, Int64, UInt8, UInt32
 from numpy import ndarray
 
 from kernels.devices import Device
@@ -134,40 +134,63 @@ def kernel_arrays(
     }
 
 
-def pack_words(
-    targets: PackedSequences,
-) -> tuple[UInt32[Array, "w"], Int32[ndarray, "bounds"]]:
-    """Targets in whole words of residues, and the word with which each begins.
+class WordPlan(NamedTuple):
+    """Where the residues of targets go that each begin with a new word.
 
-    Both are as long as one of few sizes, so that few programs are compiled: behind the
-    last target follow empty ones. Residues are spread by the device, which has a
-    hundred times the host's bandwidth.
+    All is as long as one of few sizes, so that few programs are compiled: behind the
+    last target follow empty ones.
     """
-    first, last = int(targets.starts[0]), int(targets.starts[-1])
-    count, lengths = len(targets.lengths), targets.lengths
+
+    starts: Int32[ndarray, "bounds"]
+    """The word with which each begins."""
+    shifts: Int32[ndarray, "bounds"]
+    """By how many places its residues move."""
+    repeats: Int32[ndarray, "bounds"]
+    """How many they are."""
+    num_places: int
+    num_residues: int
+
+
+def plan_words(lengths: Int64[ndarray, "s"]) -> WordPlan:
+    """The plan for targets of these lengths, one after the other."""
+    count, total = len(lengths), int(lengths.sum())
     ends = np.cumsum(-(-lengths // PER_WORD))
     num_words = int(ends[-1]) if count else 0
     starts = np.full(_round_up(count) + 1, num_words, np.int32)
     starts[1 : count + 1] = ends
     starts[0] = 0
-    num_places = _round_up(num_words) * PER_WORD
-    residues = np.zeros(_round_up(last - first), np.uint8)
-    residues[: last - first] = targets.residues[first:last]
+    num_places, num_residues = _round_up(num_words) * PER_WORD, _round_up(total)
     # What follows the last residue goes beyond the last place, and is dropped.
     shifts = np.full(len(starts), num_places, np.int32)
-    shifts[:count] = starts[:count] * PER_WORD - (targets.starts[:-1] - first)
+    begins = np.cumsum(lengths) - lengths
+    shifts[:count] = starts[:count] * PER_WORD - begins
     repeats = np.zeros(len(starts), np.int32)
-    repeats[:count], repeats[-1] = lengths, len(residues) - (last - first)
-    return _spread(residues, shifts, repeats, num_places), starts
+    repeats[:count], repeats[-1] = lengths, num_residues - total
+    return WordPlan(starts, shifts, repeats, num_places, num_residues)
+
+
+def pack_words(
+    targets: PackedSequences,
+) -> tuple[UInt32[Array, "w"], Int32[ndarray, "bounds"]]:
+    """Targets in whole words of residues, and the word with which each begins.
+
+    Residues are spread by the device, which has a hundred times the host's bandwidth.
+    """
+    first, last = int(targets.starts[0]), int(targets.starts[-1])
+    plan = plan_words(targets.lengths)
+    residues = np.zeros(plan.num_residues, np.uint8)
+    residues[: last - first] = targets.residues[first:last]
+    return spread(residues, plan.shifts, plan.repeats, plan.num_places), plan.starts
 
 
 @functools.partial(jax.jit, static_argnums=3)
-def _spread(
+def spread(
     residues: UInt8[Array | ndarray, "n"],
     shifts: Int32[Array | ndarray, "bounds"],
     repeats: Int32[Array | ndarray, "bounds"],
     num_places: int,
 ) -> UInt32[Array, "w"]:
+    """Words of residues, by a `WordPlan`."""
     shift = jnp.repeat(shifts, repeats, total_repeat_length=residues.shape[0])
     places = jnp.arange(residues.shape[0], dtype=jnp.int32) + shift
     empty = jnp.full(num_places, CLASSES - 1, jnp.uint8)
@@ -182,7 +205,7 @@ def make_tables(profiles: Profiles) -> Iterator[Tables]:
         layout = choose_layout(profiles[row].shape[1])
         by_layout.setdefault(layout, []).append(int(row))
     for layout, rows in by_layout.items():
-        yield _make_tables(profiles, rows, layout)
+        yield fill_tables(profiles, rows, layout)
 
 
 def choose_layout(num_columns: int) -> Layout:
@@ -199,7 +222,8 @@ def num_periods(num_columns: int, layout: Layout) -> int:
     return num_columns // layout.lanes + 1
 
 
-def _make_tables(profiles: Profiles, rows: Sequence[int], layout: Layout) -> Tables:
+def fill_tables(profiles: Profiles, rows: Sequence[int], layout: Layout) -> Tables:
+    """Some of the profiles in one layout, side by side in this order."""
     width, lanes = layout.queries, layout.lanes
     groups, parts, begin = [], [], 0
     for first in range(0, len(rows), width):

@@ -27,7 +27,13 @@ from workflow.databases.catalogue import SEARCHED, Database, read_manifest, with
 from workflow.databases.files import make_manifest
 from workflow.databases.shards import shard_database
 from workflow.needs import ChainNeeds, chain_needs
-from workflow.searching.sequences import paired_msa, search_batch, unpaired_msa
+from workflow.searching.sequences import (
+    Filter,
+    filter_batch,
+    paired_msa,
+    search_batch,
+    unpaired_msa,
+)
 from workflow.searching.template_search import (
     TemplateDatabases,
     TemplateQuery,
@@ -49,6 +55,7 @@ class Search:
     threads: int
     max_date: datetime.date
     filter_by: SegmentsBackend | None = None
+    """Ahead of the searches; None: each search for itself."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--filter",
         choices=("naive", "cpu", "triton"),
-        help="what computes the first filter of all queries together",
+        help="what computes the first filter ahead of the searches",
     )
     parser.add_argument(
         "--max-template-date",
@@ -150,12 +157,11 @@ def _search_all(needs: Sequence[ChainNeeds], search: Search) -> None:
                     else need.search_unpaired
                 )
             }
+            if search.filter_by is not None and database.has_filter:
+                named = Filter(search.filter_by, search.filter_by)
+                filter_batch(sorted(queries), database, search.store, named)
             search_batch(
-                sorted(queries),
-                database,
-                search.store,
-                threads=search.threads,
-                filter_by=search.filter_by,
+                sorted(queries), database, search.store, threads=search.threads
             )
     templates = {
         need.template_id: _template_query(need, search)

@@ -16,20 +16,21 @@ from af3_core.job import InputError
 from workflow.campaign import Campaign, split_item
 from workflow.tables import DamagedFile, read_json, write_json
 
-type Kind = Literal["search", "templates", "jobs"]
-"""Batches of searches, of template searches, and of (job, seed)."""
+type Kind = Literal["filter", "search", "templates", "jobs"]
+"""Batches of searches that are filtered ahead, of all searches, of template searches,
+and of (job, seed)."""
 
-_VERSION = 3
+_VERSION = 4
 _PLAN_OF_0_1 = "manifest.json"
-_KINDS: tuple[Kind, ...] = ("search", "templates", "jobs")
+KINDS: tuple[Kind, ...] = ("filter", "search", "templates", "jobs")
 
 
 @dataclass(frozen=True)
 class Batch:
     """Work for one cluster job.
 
-    Items are sequence ids for search, template ids for templates, and `job.seed` for
-    the stages from featurise to export.
+    Items are sequence ids for filter and search, template ids for templates, and
+    `job.seed` for the stages from featurise to export.
     """
 
     items: tuple[str, ...]
@@ -39,7 +40,7 @@ class Batch:
     needs: tuple[str, ...] = ()
     """Batches of the stages before whose results this one reads."""
     database: str = ""
-    """Search only: the database's name."""
+    """Filter and search only: the database's name."""
     bucket: int = 0
     """Predict only: padded tokens."""
     msa_rows: int = 0
@@ -78,6 +79,8 @@ class Contents:
 class Plan:
     """All batches of a campaign by kind and id, and what their results depend on."""
 
+    filter: dict[str, Batch] = field(default_factory=dict)
+    """Those of `search` for which the database is filtered ahead."""
     search: dict[str, Batch] = field(default_factory=dict)
     templates: dict[str, Batch] = field(default_factory=dict)
     jobs: dict[str, Batch] = field(default_factory=dict)
@@ -115,9 +118,12 @@ class Plan:
 
     def of_kind(self, kind: Kind) -> dict[str, Batch]:
         """The batches of a kind, by id."""
-        return {"search": self.search, "templates": self.templates, "jobs": self.jobs}[
-            kind
-        ]
+        return {
+            "filter": self.filter,
+            "search": self.search,
+            "templates": self.templates,
+            "jobs": self.jobs,
+        }[kind]
 
 
 def with_id(plan: Plan) -> Plan:
@@ -126,7 +132,7 @@ def with_id(plan: Plan) -> Plan:
     What depends on measured times only is no part of it: they change while it runs.
     """
     content = _to_json(plan)
-    for kind in _KINDS:
+    for kind in KINDS:
         for batch in content[kind].values():
             del batch["seconds"]
     del content["id"]
@@ -156,7 +162,7 @@ def write_plan_file(campaign: Campaign, plan: Plan) -> None:
 
 def _to_json(plan: Plan) -> dict[str, Any]:
     content = dict(vars(plan))
-    for kind in _KINDS:
+    for kind in KINDS:
         batches = plan.of_kind(kind)
         content[kind] = {name: dict(vars(batch)) for name, batch in batches.items()}
     content["about"] = {job: [a.name, a.roles] for job, a in plan.about.items()}
@@ -199,7 +205,7 @@ def load_plan(campaign: Campaign) -> Plan | None:
         raise InputError(str(path), "version", "a later release's plan", allowed)
     if version < _VERSION:
         return None
-    for kind in _KINDS:
+    for kind in KINDS:
         raw[kind] = {name: _batch(batch) for name, batch in raw[kind].items()}
     raw["about"] = {
         job: About(name, tuple(roles)) for job, (name, roles) in raw["about"].items()

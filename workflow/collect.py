@@ -85,7 +85,7 @@ def collect_tables(campaign: Campaign) -> None:
     )
     # A search that failed is tried again with each job that needs it, so that the
     # job's own row tells what came of it.
-    is_search = pc.field("stage").isin(["search", "templates"])
+    is_search = pc.field("stage").isin(["filter", "search", "templates"])
     is_failed = (pc.field("status") == "failed") & ~is_search
     failures = _without_repeats(outcomes.filter(is_failed))
     write("failures", OUTCOMES, failures)

@@ -114,7 +114,10 @@ class Batches:
             outcomes = self.campaign.outcomes
             of_batch = self._same_jobs(name) if found.is_by_job else [name]
             before = [
-                outcomes(stage, batch) for stage in found.after for batch in of_batch
+                outcomes(earlier, batch)
+                for earlier in found.after
+                for batch in of_batch
+                if batch in self.plan.of_kind(STAGE[earlier].kind)
             ]
             searches = () if before else batches[name].needs
             before += [

@@ -46,7 +46,7 @@ class Keys:
 
     def items(self, stage: StageName, batch: Batch) -> dict[str, str]:
         """By item, the keys of what a stage makes of a batch."""
-        if stage == "search":
+        if stage in ("filter", "search"):
             return dict.fromkeys(batch.items, self.search(batch.database))
         if stage == "templates":
             return dict.fromkeys(batch.items, self.templates)

@@ -40,6 +40,7 @@ from af3_core.inputs.files import find_inputs, iterate_jobs
 from af3_core.inputs.text import noting_reads
 from af3_core.job import MAX_SEED, InputError, Job, write_job
 from workflow.batches import (
+    KINDS,
     Batch,
     Kind,
     Plan,
@@ -191,7 +192,7 @@ def make_plan(
     planned, databases = list(jobs.values()), read_manifest(settings.search.databases)
     batches = plan_batches(
         planned,
-        _targets(databases),
+        _targets(databases, settings),
         settings,
         costs.model,
         before=None if before is None else _begun(campaign, before),
@@ -219,7 +220,7 @@ def _known_files(campaign: Campaign) -> Files | None:
 
 def _begun(campaign: Campaign, plan: Plan) -> Plan:
     """The batches that anything was done for; the others may be planned anew."""
-    kept: dict[Kind, dict[str, Batch]] = {"search": {}, "templates": {}, "jobs": {}}
+    kept: dict[Kind, dict[str, Batch]] = {kind: {} for kind in KINDS}
     for stage in STAGES:
         folders = campaign.outcomes(stage.name, "x"), campaign.journal(stage.name, "x")
         names = {
@@ -229,13 +230,13 @@ def _begun(campaign: Campaign, plan: Plan) -> Plan:
         }
         batches = plan.of_kind(stage.kind)
         kept[stage.kind] |= {name: batches[name] for name in batches.keys() & names}
-    in_order = {
+    of = {
         kind: {
             name: batch for name, batch in plan.of_kind(kind).items() if name in some
         }
         for kind, some in kept.items()
     }
-    return Plan(in_order["search"], in_order["templates"], in_order["jobs"])
+    return Plan(of["filter"], of["search"], of["templates"], of["jobs"])
 
 
 def _most_tokens(settings: Settings) -> tuple[int, str]:
@@ -328,9 +329,14 @@ def _components(job: Job) -> Components:
     return Components.load(job.user_ccd)
 
 
-def _targets(databases: Iterable[Database]) -> list[SearchTarget]:
+def _targets(databases: Iterable[Database], settings: Settings) -> list[SearchTarget]:
     return [
-        SearchTarget(database.name, database.kind, database.role)
+        SearchTarget(
+            database.name,
+            database.kind,
+            database.role,
+            is_filtered=settings.search.filter != "search" and database.has_filter,
+        )
         for database in databases
         if database.role in SEARCHED
     ]

@@ -104,6 +104,11 @@ def _grown(amount: float, attempt: int) -> int:
     return int(amount * 1.5 ** (attempt - 1))
 
 
+def filter_mem_mb(batch: Batch, attempt: int) -> int:
+    """Host memory for filtering: some blocks of the database, their scores, and JAX."""
+    return _grown(6000 + 10 * len(batch.items), attempt)
+
+
 def search_mem_mb(batch: Batch, attempt: int) -> int:
     """Host memory for searching: HMMER's matrices grow with the longest query."""
     return _grown(2000 + 3 * batch.longest, attempt)

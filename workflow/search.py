@@ -2,21 +2,24 @@
 
     python -m workflow.search --batch ID --threads N
 
-Results go to the search store; the batch's outcomes say that they are there.
+Results go to the search store; the batch's outcomes say that they are there. What the
+stage `filter` has left in the store is taken up.
 """
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from af3_core.job import InputError
 from workflow.campaign import Campaign
-from workflow.databases.catalogue import Database, read_manifest
+from workflow.databases.catalogue import find_database
 from workflow.engine.guard import log
 from workflow.engine.items import Task, Together, work_together
 from workflow.keys import read_keys
-from workflow.searching.sequences import hits_key, search_batch, staging_folder
-from workflow.settings import Settings
+from workflow.searching.sequences import (
+    hits_key,
+    is_filtered,
+    search_batch,
+    staging_folder,
+)
 from workflow.step import (
     parse_step,
     read_sequences,
@@ -24,9 +27,6 @@ from workflow.step import (
 )
 from workflow.store.entries import Store
 from workflow.survey import commit_batch
-
-if TYPE_CHECKING:
-    from kernels import SegmentsBackend
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,12 +40,11 @@ def main(argv: list[str] | None = None) -> int:
 def search_sequences(campaign: Campaign, batch: str, threads: int) -> None:
     """Searches what the store lacks and writes the batch's outcomes."""
     planned_keys = read_keys(campaign)
-    settings = planned_keys.settings
-    planned = planned_keys.plan.batch("search", batch)
-    database = find_database(settings, planned.database)
+    plan, settings = planned_keys.plan, planned_keys.settings
+    planned = plan.batch("search", batch)
+    database = find_database(settings.search.databases, planned.database)
     sequences = read_sequences(campaign, planned.items)
     store, profile = Store(settings.search.store), settings.search.profile
-    filter_by = find_filter(settings)
     keys = {
         name: hits_key(sequence, database, profile)
         for name, sequence in sequences.items()
@@ -59,14 +58,17 @@ def search_sequences(campaign: Campaign, batch: str, threads: int) -> None:
         return store.get(keys[task.name]) is not None
 
     def search(chunk: Sequence[Task], together: Together) -> None:
+        wanted = [sequences[task.name] for task in chunk]
+        if batch in plan.filter:
+            filtered = [is_filtered(s, database, store, profile) for s in wanted]
+            log(f"{sum(filtered)} of {len(wanted)} sequences were filtered before")
         search_batch(
-            [sequences[task.name] for task in chunk],
+            wanted,
             database,
             store,
             profile=profile,
             threads=threads,
             stage_to=staging_folder(settings.search.stage_to),
-            filter_by=filter_by,
             on_result=lambda sequence: together.done(tasks[sequence]),
             guard=lambda sequence: together.guard(tasks[sequence]),
         )
@@ -76,39 +78,6 @@ def search_sequences(campaign: Campaign, batch: str, threads: int) -> None:
     rows = work_together(campaign, "search", batch, batch_tasks, is_done, search)
     log(f"{len(rows)} sequences in {database.name}: {time.monotonic() - began:.1f} s")
     commit_batch(campaign, planned_keys, "search", batch, rows)
-
-
-def find_filter(settings: Settings) -> "SegmentsBackend | None":
-    """What computes the first filter beside the threads; None: the threads themselves.
-
-    Raises:
-        InputError: the settings name a GPU, and here is none that can.
-    """
-    if settings.search.filter == "cpu":
-        return None
-    # Imported here: they bring JAX, which a search by the processor does without.
-    from kernels import SegmentsSpec, current_device, explain
-
-    device = current_device()
-    reason = explain(SegmentsSpec(1, 1, 1, 1, 1, device))["triton"]
-    if reason is not None:
-        allowed = f"cpu, for {reason}"
-        raise InputError("config.yaml", "search.filter", "triton", allowed)
-    log(f"first filter: triton on {device}")
-    return "triton"
-
-
-def find_database(settings: Settings, name: str) -> Database:
-    """The database of this name in the campaign's manifest.
-
-    Raises:
-        InputError: there is none.
-    """
-    path = settings.search.databases
-    databases = {database.name: database for database in read_manifest(path)}
-    if name not in databases:
-        raise InputError(str(path), "name", name, ", ".join(databases))
-    return databases[name]
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Search(_Block):
         str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_check_date)
     ] = "2021-09-30"
     stage_to: str | None = None
-    filter: Literal["cpu", "triton"] = "cpu"
+    filter: Literal["search", "cpu", "triton"] = "search"
 
 
 class Features(_Block):

@@ -16,6 +16,7 @@ from af3_core.contracts import (
     PREDICTIONS,
     RELAXED,
     SAMPLE_SCORES,
+    SURVIVORS,
     TEMPLATES,
 )
 from workflow import resources
@@ -23,7 +24,7 @@ from workflow.batches import Batch, Kind
 from workflow.campaign import split_item
 
 type StageName = Literal[
-    "search", "templates", "featurise", "predict", "relax", "score", "export"
+    "filter", "search", "templates", "featurise", "predict", "relax", "score", "export"
 ]
 type Amount = Callable[[Batch, int], int]
 """What a batch asks for at its nth submission."""
@@ -45,8 +46,8 @@ class Stage:
     minutes: Amount
     """Run time of a batch."""
     after: tuple[StageName, ...] = ()
-    """Stages of the same batch whose outcomes it reads. Searches, which have batches of
-    their own, are named by `Batch.needs`."""
+    """Stages of the same batch whose outcomes it reads, where they have that batch.
+    Searches, which have batches of their own, are named by `Batch.needs`."""
     is_by_job: bool = False
     """Whether it reads those of all batches that hold seeds of its jobs."""
     is_of_jobs: bool = False
@@ -64,12 +65,21 @@ def jobs_of(items: Iterable[str]) -> list[str]:
 
 STAGES: tuple[Stage, ...] = (
     Stage(
+        "filter",
+        label="filtering databases",
+        kind="filter",
+        contracts=(SURVIVORS,),
+        memory=resources.filter_mem_mb,
+        minutes=resources.search_minutes,
+    ),
+    Stage(
         "search",
         label="searching sequences",
         kind="search",
         contracts=(MSA_HITS,),
         memory=resources.search_mem_mb,
         minutes=resources.search_minutes,
+        after=("filter",),
     ),
     Stage(
         "templates",

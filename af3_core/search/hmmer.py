@@ -7,13 +7,16 @@ nhmmer process per query, hit for hit.
 
 import io
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal
 
-from jaxtyping import Int64
+import numpy as np
+from jaxtyping import Int32
 from numpy import ndarray
 from pyhmmer.easel import Alphabet, TextSequence
 from pyhmmer.plan7 import (
@@ -32,13 +35,16 @@ from af3_core.search.denormals import flush_denormals
 from af3_core.search.hits import BestHits, Hit, Region
 from af3_core.search.prefilter import SegmentFilter, make_filter, select_together
 from af3_core.search.settings import SearchSettings, rna_filters
-from af3_core.search.targets import AMINO, Targets
+from af3_core.search.targets import AMINO, Indices, Targets
 
 if TYPE_CHECKING:
     from kernels import SegmentsBackend
 
 Kind = Literal["protein", "rna", "profile"]
 """What a query is: a protein sequence, an RNA sequence, or a protein profile."""
+Survivors = Int32[ndarray, "_"]
+"""Places, from 0 and in order, of the sequences of a database's file that HMMER has to
+look at for one query."""
 _TASKS_PER_THREAD = 2
 _LENGTH_HINT = 100  # of a target; the model is set to each one's own length anyway
 ALPHABETS = {
@@ -58,7 +64,7 @@ class _Search:
     best: BestHits
     first_filter: SegmentFilter | None = None
 
-    def scan(self, targets: Targets, chosen: Int64[ndarray, "k"] | None) -> None:
+    def scan(self, targets: Targets, chosen: Indices | None = None) -> None:
         """Searches those that are chosen, or that its own filter chooses."""
         if chosen is None and self.first_filter is not None:
             chosen = self.first_filter.select(targets.packed)
@@ -76,7 +82,7 @@ def search_stream(
     kind: Kind,
     z: float,
     threads: int = 1,
-    filter_by: "SegmentsBackend | None" = None,
+    survivors: Mapping[str, Survivors] | None = None,
 ) -> dict[str, BestHits]:
     """Searches all queries in one pass over a database or one shard of it.
 
@@ -88,8 +94,8 @@ def search_stream(
             hmmsearch).
         z: size of the whole database: sequences, or for RNA megabases.
         threads: how many run at once.
-        filter_by: what computes the first filter of all proteins together: a GPU by
-            `triton`. None: each thread does for itself. The hits are the same.
+        survivors: of the queries that were filtered before, by `filter_stream`. The
+            others filter for themselves. The hits are the same.
 
     Returns:
         The best hits of each query; see `hits.select_rows`.
@@ -105,51 +111,106 @@ def search_stream(
             return _MAKERS[kind](queries[query_id], settings, z, copies)
 
         searches = dict(zip(order, pool.map(prepare, order), strict=True))
-        flat = [search for of_query in searches.values() for search in of_query]
         earlier: list[Future[None]] = []
         running: list[Future[None]] = []
+        first = 0
         for targets in blocks:  # is read while the ones before are searched
             pieces = targets.split(copies)
-            chosen = _choose(flat, pieces, filter_by)
+            scans: list[Callable[[], None]] = []
+            for query_id, of_query in searches.items():
+                known = (survivors or {}).get(query_id)
+                if known is None:
+                    scans += map(partial, [s.scan for s in of_query], pieces)
+                    continue
+                chosen = targets.find(_within(known, first, len(targets)))
+                scans += [
+                    partial(search.scan, targets, chosen[part::copies])
+                    for part, search in enumerate(of_query)
+                ]
+            first += len(targets)
             _wait(earlier)
             earlier = running
             running = [
-                pool.submit(_scan_after, task, search, pieces[number % copies], kept)
-                for number, (search, task, kept) in enumerate(
-                    zip_longest(flat, earlier, chosen)
-                )
+                pool.submit(_after, task, scan)
+                for scan, task in zip_longest(scans, earlier)
             ]
         _wait(earlier)
         _wait(running)
     return {query_id: _join(searches[query_id]) for query_id in queries}
 
 
-def _choose(
-    searches: Sequence[_Search],
-    pieces: Sequence[Targets],
-    backend: "SegmentsBackend | None",
-) -> list[Int64[ndarray, "_"]]:
-    """For each search, what of its piece HMMER has to look at; empty: not known yet."""
-    filters = [s.first_filter for s in searches if s.first_filter is not None]
-    if backend is None or not filters:
-        return []
-    kept = [
-        select_together(filters[place :: len(pieces)], piece.packed, backend)
-        for place, piece in enumerate(pieces)
-    ]
-    return [kept[i % len(pieces)][i // len(pieces)] for i in range(len(filters))]
+def _within(places: Survivors, first: int, count: int) -> Survivors:
+    """Those of a block that begins at `first`, counted from there."""
+    # Of their own type, or all of them would be converted for every block.
+    bounds = np.array((first, first + count), places.dtype)
+    start, stop = np.searchsorted(places, bounds)
+    return places[start:stop] - bounds[0]
 
 
-def _scan_after(
-    previous: Future[None] | None,
-    search: _Search,
-    piece: Targets,
-    chosen: Int64[ndarray, "k"] | None,
-) -> None:
+def _after(previous: Future[None] | None, scan: Callable[[], None]) -> None:
     """Scans when the same search is done with the block before, which began earlier."""
     if previous is not None:
         previous.result()
-    search.scan(piece, chosen)
+    scan()
+
+
+def filter_stream(
+    queries: Mapping[str, str],
+    blocks: Iterable[Targets],
+    settings: SearchSettings,
+    *,
+    backend: "SegmentsBackend",
+    threads: int = 1,
+) -> dict[str, Survivors]:
+    """What HMMER's first filter may let through, for all proteins in one pass.
+
+    Args:
+        queries: protein sequences by their ids.
+        blocks: a database or one shard of it.
+        settings: thresholds.
+        backend: of `kernels.best_segments`.
+        threads: how many blocks are on their way at once; a GPU has the next one
+            made ready by another thread than the one that waits for it.
+    """
+    found: dict[str, list[Survivors]] = {query_id: [] for query_id in queries}
+    with ThreadPoolExecutor(threads, initializer=flush_denormals) as pool:
+        filters = list(
+            pool.map(partial(_filter_of, settings=settings), queries.values())
+        )
+        running: deque[Future[list[Survivors]]] = deque()
+
+        def collect() -> None:
+            for kept, places in zip(
+                found.values(), running.popleft().result(), strict=True
+            ):
+                kept.append(places)
+
+        first = 0
+        for targets in blocks:
+            running.append(pool.submit(_filter, filters, targets, first, backend))
+            first += len(targets)
+            if len(running) > threads:
+                collect()
+        while running:
+            collect()
+    nothing = np.zeros(0, np.int32)
+    return {name: np.concatenate([nothing, *kept]) for name, kept in found.items()}
+
+
+def _filter_of(sequence: str, settings: SearchSettings) -> SegmentFilter:
+    return make_filter(_protein_model(sequence), settings.filters[0])
+
+
+def _filter(
+    filters: Sequence[SegmentFilter],
+    targets: Targets,
+    first: int,
+    backend: "SegmentsBackend",
+) -> list[Survivors]:
+    """Places in the stream of what each filter leaves of a block."""
+    kept = select_together(filters, targets.packed, backend)
+    places = targets.places.astype(np.int32)
+    return [np.int32(first) + np.sort(places[indices]) for indices in kept]
 
 
 def _wait(tasks: Iterable[Future[None]]) -> None:
@@ -168,10 +229,15 @@ def _join(searches: Sequence[_Search]) -> BestHits:
 def _protein_searches(
     sequence: str, settings: SearchSettings, z: float, copies: int
 ) -> list[_Search]:
+    model = _protein_model(sequence)
+    return [_search_proteins(model.copy(), settings, z) for _ in range(copies)]
+
+
+def _protein_model(sequence: str) -> OptimizedProfile:
     alphabet = ALPHABETS["protein"]
     digital = TextSequence(name="query", sequence=sequence).digitize(alphabet)
     _, _, model = Builder(alphabet).build(digital, Background(alphabet))
-    return [_search_proteins(model.copy(), settings, z) for _ in range(copies)]
+    return model
 
 
 def read_profile(text: io.BytesIO, alphabet: Alphabet) -> HMM:

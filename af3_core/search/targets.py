@@ -11,13 +11,14 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int64, UInt32
+from jaxtyping import Int, UInt32
 from numpy import ndarray
 from pyhmmer.easel import Alphabet, DigitalSequence, DigitalSequenceBlock
 
 from kernels.segments import PackedSequences, pack_sequences
 
 AMINO = Alphabet.amino()
+Indices = Int[ndarray, "_"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,25 @@ class DigitalTargets:
 
     sequences: DigitalSequenceBlock
 
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.sequences)
+
+    @property
+    def places(self) -> Indices:
+        """Where each stands in the file, among these."""
+        return np.arange(len(self))
+
+    def find(self, places: Indices) -> Indices:
+        """Indices of those that stand at these places."""
+        return places
+
     @cached_property
     def packed(self) -> PackedSequences:
         """All of it, for the filter."""
         return pack_sequences([np.asarray(s.sequence) for s in self.sequences])
 
-    def take(self, indices: Int64[ndarray, "k"] | None) -> DigitalSequenceBlock:
+    def take(self, indices: Indices | None) -> DigitalSequenceBlock:
         """Some of it, or all, for HMMER."""
         if indices is None:
             return self.sequences
@@ -57,7 +71,20 @@ class PackedTargets:
     places: UInt32[ndarray, "s"]
     """Where each stands in the file, among these."""
 
-    def take(self, indices: Int64[ndarray, "k"] | None) -> DigitalSequenceBlock:
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.places)
+
+    def find(self, places: Indices) -> Indices:
+        """Indices of those that stand at these places."""
+        return self._order[places]
+
+    @cached_property
+    def _order(self) -> Indices:
+        """Indices in the order of the file; of a whole block only."""
+        return np.argsort(self.places)
+
+    def take(self, indices: Indices | None) -> DigitalSequenceBlock:
         """Some of it, or all, for HMMER; in the order of the file."""
         chosen = np.arange(len(self.places)) if indices is None else indices
         residues, starts = self.packed.residues, self.packed.starts

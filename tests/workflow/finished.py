@@ -29,7 +29,7 @@ from workflow.engine.items import outcome
 from workflow.keys import Keys, read_keys
 from workflow.plan import current_plan, read_config, write_plan
 from workflow.settings import Settings
-from workflow.stages import STAGES, StageName
+from workflow.stages import STAGE, STAGES, StageName
 from workflow.survey import Survey, commit_batch, survey
 from workflow.tables import digest_file, write_table
 
@@ -102,9 +102,7 @@ def finish(*, failed: dict[tuple[StageName, str], Cause] | None = None) -> None:
 def _commit(
     keys: Keys, stage: StageName, name: str, failed: dict[tuple[StageName, str], Cause]
 ) -> None:
-    batch = keys.plan.of_kind(
-        {"search": "search", "templates": "templates"}.get(stage, "jobs")
-    )[name]
+    batch = keys.plan.of_kind(STAGE[stage].kind)[name]
     rows, exported = [], {}
     for item, key in keys.items(stage, batch).items():
         about = keys.plan.about.get(item.partition(".")[0])
@@ -147,7 +145,7 @@ def _export(name: str) -> dict[Path, str]:
     return {path: digest_file(path)}
 
 
-_BEFORE = ("search", "templates", "featurise")
+_BEFORE = ("filter", "search", "templates", "featurise")
 
 
 def made_again(settings: Settings | None = None) -> tuple[set[str], Survey]:

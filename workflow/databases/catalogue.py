@@ -82,6 +82,11 @@ class Database:
         return self.tool in _READ_PACKED
 
     @property
+    def has_filter(self) -> bool:
+        """Whether its search is by HMMER for proteins, whose first filter is ours."""
+        return self.tool == "jackhmmer"
+
+    @property
     def path(self) -> Path:
         """The first file; for `structures` the folder or packed store."""
         return self.shards[0].path
@@ -129,6 +134,18 @@ def read_manifest(path: Path) -> tuple[Database, ...]:
             known, shards=(*known.shards, *database.shards)
         )
     return tuple(databases.values())
+
+
+def find_database(path: Path, name: str) -> Database:
+    """The database of this name in a manifest.
+
+    Raises:
+        InputError: there is none; see also `read_manifest`.
+    """
+    databases = {database.name: database for database in read_manifest(path)}
+    if name not in databases:
+        raise InputError(str(path), "name", name, ", ".join(databases))
+    return databases[name]
 
 
 _TABLE = "a table of databases; `foldmill databases make` writes one"
@@ -229,6 +246,7 @@ __all__ = [
     "Database",
     "Shard",
     "Tool",
+    "find_database",
     "format_manifest",
     "read_manifest",
     "with_role",

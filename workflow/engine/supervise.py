@@ -72,6 +72,7 @@ _SHARES: Mapping[str, float | None] = {
     # Half as much again as the plan reckons for all items together.
     "predict": 0.5,
     # All sequences of a batch go through a database at once.
+    "filter": None,
     "search": None,
     "templates": None,
 }

@@ -77,6 +77,8 @@ class SearchTarget:
     name: str
     kind: str
     role: str
+    is_filtered: bool = False
+    """Whether that is done by a stage of its own, ahead of the search."""
 
 
 @dataclass(frozen=True)
@@ -185,11 +187,15 @@ def _group(
     costs: CostModel,
     before: Plan,
 ) -> Plan:
-    search = _search_batches(jobs, targets, aims, before.search)
+    # What was begun of either is a batch of both.
+    begun = before.filter | before.search
+    search = _search_batches(jobs, targets, aims, begun)
+    filtered = {target.name for target in targets if target.is_filtered}
     paired = {target.name for target in targets if target.role == "paired"}
     unpaired = {n: batch for n, batch in search.items() if batch.database not in paired}
     templates = _template_batches(jobs, unpaired, aims, before.templates)
     return Plan(
+        filter={n: batch for n, batch in search.items() if batch.database in filtered},
         search=search,
         templates=templates,
         jobs=_job_batches(jobs, search, templates, aims, costs, before.jobs),

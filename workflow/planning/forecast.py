@@ -16,6 +16,7 @@ from workflow.planning.batching import PlannedJob, Refusal, count_cluster_jobs
 from workflow.planning.buckets import CostModel, padding_waste
 from workflow.planning.costs import Costs
 from workflow.planning.memory import device_memory_gb
+from workflow.planning.search_costs import SearchCost, search_cost
 from workflow.resources import predict_mem_mb
 from workflow.settings import Settings
 from workflow.tables import read_json
@@ -29,7 +30,7 @@ tenth of it is assumed.
 FILES_PER_EXPORT, FILES_PER_SAMPLE = 6, 3
 """Of an AlphaFold 3 folder: structure, two confidences, input, ranking, terms; and
 structure and confidences of every further sample."""
-_FILES_PER_BATCH = {"search": 5, "templates": 5, "jobs": 35}
+_FILES_PER_BATCH = {"filter": 5, "search": 5, "templates": 5, "jobs": 35}
 """Outcomes, timings, relaxed structures, logs, benchmarks, progress, journals, and
 Snakemake's notes on outputs, of all stages of a batch."""
 _FILES_PER_CAMPAIGN = 50
@@ -67,7 +68,8 @@ class Forecast:
     num_sequences: int
     """Distinct ones that are searched."""
     search_hours: Mapping[str, float]
-    """CPU hours by database; what the store has already is not taken off."""
+    """CPU hours by database, at jackhmmer's own speed; what the store has already is
+    not taken off."""
     disk_gb: float
     files_at_rest: int
     """Of the campaign itself, with logs, without AlphaFold 3's folders."""
@@ -83,6 +85,8 @@ class Forecast:
     """What should be known of jobs: `JOB: note`."""
     ignored: Mapping[str, int]
     """Files in the inputs' folders that are not read, by folder and ending."""
+    of_proteins: SearchCost = SearchCost()
+    """What of the search has a filter that a GPU can compute."""
     screens: Sequence[str] = ()
     """What of each screen is computed, in a sentence."""
 
@@ -115,6 +119,7 @@ def forecast(
         waste_af3=waste_af3,
         num_sequences=len(found),
         search_hours=search_hours(jobs, databases),
+        of_proteins=protein_cost(plan, jobs, databases),
         disk_gb=disk_gb(tokens, settings),
         files_at_rest=files_at_rest(plan, len(jobs), settings),
         files_exported=files_exported(settings, len(jobs), len(tokens)),
@@ -192,20 +197,42 @@ def search_hours(
     jobs: Sequence[PlannedJob], databases: Sequence[Database]
 ) -> dict[str, float]:
     """CPU hours of searching every distinct sequence, by database."""
-    residues: dict[str, dict[str, int]] = {role: {} for role in SEARCHED}
+    residues, hours = _residues_by_role(jobs), {}
+    for database in databases:
+        if total := residues.get(database.role):
+            cells = total * sum(shard.residues for shard in database.shards)
+            hours[database.name] = cells / CELLS_PER_SECOND[database.kind] / 3600
+    return hours
+
+
+def protein_cost(
+    plan: Plan, jobs: Sequence[PlannedJob], databases: Sequence[Database]
+) -> SearchCost:
+    """What searches with a filter cost, each batch reading its database once."""
+    residues, total = _residues_by_role(jobs), SearchCost()
+    for database in databases:
+        if database.has_filter:
+            names = [b.database for b in plan.search.values()]
+            total += search_cost(
+                residues.get(database.role, 0),
+                sum(shard.residues for shard in database.shards),
+                sum(shard.sequences for shard in database.shards),
+                names.count(database.name),
+            )
+    return total
+
+
+def _residues_by_role(jobs: Sequence[PlannedJob]) -> dict[str, int]:
+    """Residues of all distinct sequences that are searched, by the databases' role."""
+    lengths: dict[str, dict[str, int]] = {role: {} for role in SEARCHED}
     for need in (need for job in jobs for need in job.needs):
         length = len(need.polymer.sequence)
         if need.search_unpaired:
             role = "rna" if need.polymer.kind == "rna" else "unpaired"
-            residues[role][need.sequence_id] = length
+            lengths[role][need.sequence_id] = length
         if need.search_paired:
-            residues["paired"][need.sequence_id] = length
-    hours = {}
-    for database in databases:
-        if total := sum(residues.get(database.role, {}).values()):
-            cells = total * sum(shard.residues for shard in database.shards)
-            hours[database.name] = cells / CELLS_PER_SECOND[database.kind] / 3600
-    return hours
+            lengths["paired"][need.sequence_id] = length
+    return {role: sum(known.values()) for role, known in lengths.items()}
 
 
 def disk_gb(token_counts: Sequence[int], settings: Settings) -> float:

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workflow.planning.forecast import Forecast
+from workflow.planning.search_costs import CARD, SearchCost
 
 _SHOWN = 20
 
@@ -50,6 +51,8 @@ def describe(forecast: Forecast) -> list[str]:
     if hours:
         each = ", ".join(f"{name} {value:,.1f}" for name, value in hours.items())
         lines.append(f"Search: about {sum(hours.values()):,.1f} CPU hours ({each})")
+    if forecast.of_proteins.cells:
+        lines += _ways_to_search(forecast.of_proteins)
     lines += [
         f"Disk: about {forecast.disk_gb:,.1f} GB, without the search store",
         f"Files at rest: {forecast.files_at_rest:,} ({per_job:.1f} per job); "
@@ -79,3 +82,15 @@ def describe(forecast: Forecast) -> list[str]:
         total = sum(forecast.refused.values())
         lines.append(f"Refused inputs: {total} ({each}); see results/plan")
     return lines
+
+
+def _ways_to_search(cost: SearchCost) -> list[str]:
+    """Hours of both ways to search proteins, computed."""
+    read = cost.bytes_read / 1e9
+    return [
+        f"Of that proteins, {cost.cells:.1e} cells, computed for digitised databases:",
+        f"  by processors: {cost.filtering:,.1f} core hours for the filter,"
+        f" {cost.aligning:,.1f} for HMMER; {read:,.1f} GB read",
+        f"  filtered ahead (search.filter: triton): {cost.card_hours:,.1f} hours of one"
+        f" {CARD}, {cost.aligning:,.1f} core hours for HMMER; {2 * read:,.1f} GB read",
+    ]

@@ -11,9 +11,11 @@ from af3_core.msa import Msa, format_a3m, parse_a3m
 from af3_core.recent import Recent
 from workflow.databases.catalogue import Database, Role, read_manifest, with_role
 from workflow.needs import ChainNeeds, chain_needs
+from workflow.searching.hit_tables import filters_in
 from workflow.searching.sequences import (
     HMMER,
     engine_name,
+    hits_key,
     paired_msa,
     unpaired_msa,
 )
@@ -88,15 +90,19 @@ def search_facts(job: Job, settings: Settings) -> dict[str, object]:
 
     `engines` says by role what program searched, or that the input brought alignments
     along; `databases` maps names to digests. Roles that no chain needs are absent.
-    `filter` is what the campaign has its searches filtered by, which changes no row.
+    `filter` says by database what computed HMMER's first filter, which changes no row.
     """
     search, used = settings.search, {}
+    store = Store(search.store)
     engines: dict[str, str] = {}
+    filters: dict[str, set[str]] = {}
     for need in chain_needs(job):
         for role in _roles(need):
             for database in with_role(databases_of(search), role):
                 used[database.name] = database.digest
                 engines[role] = f"{database.tool} ({engine_name(database)})"
+                notes = store.notes(hits_key(need.query, database, search.profile))
+                filters.setdefault(database.name, set()).update(filters_in(notes or {}))
         if need.polymer.unpaired_msa:
             engines.setdefault("unpaired", "input")
         databases = template_databases(search)
@@ -106,7 +112,7 @@ def search_facts(job: Job, settings: Settings) -> dict[str, object]:
             engines["templates"] = f"hmmsearch ({HMMER})"
     return {
         "profile": search.profile,
-        "filter": search.filter,
+        "filter": {name: ", ".join(sorted(by)) for name, by in filters.items() if by},
         "engines": engines,
         "databases": used,
         "max_template_date": search.max_template_date,

@@ -1,12 +1,48 @@
 """Hits as tables, and tables as hits: what the search store keeps of a search."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from af3_core.contracts import MSA_HITS, SHARD_HITS, MsaHitRow, ShardHitRow
+from af3_core.contracts import (
+    MSA_HITS,
+    SHARD_HITS,
+    SURVIVORS,
+    MsaHitRow,
+    ShardHitRow,
+)
 from af3_core.search.hits import BestHits, Hit, Region, Row
+from af3_core.search.hmmer import Survivors
+
+_FILTERED_BY = "filtered_by"
+
+
+def with_filters(table: pa.Table, names: Iterable[str]) -> pa.Table:
+    """The table, with what computed the first filter noted beside its rows."""
+    noted = {_FILTERED_BY: ", ".join(sorted(filter(None, set(names))))}
+    return table.replace_schema_metadata({**table.schema.metadata, **noted})
+
+
+def filters_of(table: pa.Table) -> set[str]:
+    """What computed the first filter, as the table notes it."""
+    noted = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
+    return filters_in(noted)
+
+
+def filters_in(notes: Mapping[str, str]) -> set[str]:
+    """Likewise, of a table of which only the metadata were read."""
+    return set(filter(None, notes.get(_FILTERED_BY, "").split(", ")))
+
+
+def survivors_table(places: Survivors) -> pa.Table:
+    """What the first filter leaves of a shard for one query."""
+    return pa.table([pa.array(places, pa.int32())], schema=SURVIVORS.schema)
+
+
+def read_survivors_table(table: pa.Table) -> Survivors:
+    """The places of a table made by `survivors_table`."""
+    return table["place"].to_numpy()
 
 
 def shard_table(best: BestHits) -> pa.Table:

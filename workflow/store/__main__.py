@@ -124,12 +124,14 @@ def prune_store(store: Store, older_than: float | None, manifest: Path | None) -
     """Removes what is not wanted any more."""
     digests = None
     if manifest is not None:
-        digests = {repr(database.digest) for database in read_manifest(manifest)}
+        databases = read_manifest(manifest)
+        digests = {repr(database.digest) for database in databases}
+        digests |= {repr(s.digest) for database in databases for s in database.shards}
     num_removed = num_bytes = 0
     dropped: dict[Path, set[str]] = {}
     for entry in list_entries(store):
         is_old = older_than is not None and entry.age_days > older_than
-        database = entry.key.get("database")
+        database = entry.key.get("database") or entry.key.get("shard")
         is_foreign = digests is not None and database and database not in digests
         if is_old or is_foreign:
             if entry.pack is None:

@@ -97,8 +97,17 @@ class Store:
 
     def __contains__(self, key: Key) -> bool:
         """Whether the entry is there; of one that is loose, only the footer is read."""
-        are_there = any(_has_key(path, key) for path in self._paths(key))
-        return are_there or self.get(key) is not None
+        return self.notes(key) is not None
+
+    def notes(self, key: Key) -> dict[str, str] | None:
+        """The entry's metadata; of one that is loose, only the footer is read."""
+        for path in self._paths(key):
+            if _has_key(path, key):
+                return read_notes(path)
+        table = self.get(key)
+        if table is None:
+            return None
+        return {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
 
     def put(self, key: Key, table: pa.Table) -> None:
         """Adds an entry; if it is there already, it is replaced by an equal one.

@@ -55,6 +55,27 @@ def test_a_sequence_is_searched_once_however_many_jobs_hold_it() -> None:
     assert len(searched) == len(set(searched)) == 2
 
 
+def test_databases_are_filtered_for_batches_of_their_search() -> None:
+    jobs = [planned("one", "MKV", "GGG"), planned("two", "MKVA")]
+    ahead = [replace(TARGETS[0], is_filtered=True), *TARGETS[1:]]
+    plan = plan_batches(jobs, ahead, SETTINGS, COSTS)
+    without = plan_of(jobs)
+    assert plan.search == without.search and not without.filter
+    assert plan.filter == {
+        n: batch for n, batch in plan.search.items() if batch.database == "uniref90"
+    }
+    assert count_cluster_jobs(plan) == count_cluster_jobs(without) + len(plan.filter)
+
+
+def test_a_batch_that_was_filtered_is_searched_as_it_was() -> None:
+    ahead = [replace(TARGETS[0], is_filtered=True), *TARGETS[1:]]
+    first = plan_batches([planned("one", "MKV")], ahead, SETTINGS, COSTS)
+    jobs = [planned("one", "MKV"), planned("two", "GGG")]
+    begun = Plan(filter=first.filter)
+    plan = plan_batches(jobs, ahead, SETTINGS, COSTS, before=begun)
+    assert first.filter.items() <= plan.filter.items() <= plan.search.items()
+
+
 def test_the_same_inputs_always_give_the_same_batches() -> None:
     jobs = [planned("one", "MKV"), planned("two", "GGG", "MKVA")]
     assert plan_of(jobs) == plan_of(jobs)

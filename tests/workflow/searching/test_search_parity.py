@@ -15,11 +15,11 @@ def test_a_search_equals_the_official_one(job: str, shards: int) -> None:
     assert main([*files, *options]) == 0
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_it_does_when_one_call_filters_for_all_queries(threads: int) -> None:
-    """As with a GPU: by `best_segments`, here on the processor."""
-    files = [str(path) for path in job_files("hemoglobin")]
-    options = ["--databases", str(MANIFEST.parent), "--threads", str(threads)]
+@pytest.mark.parametrize("job", JOBS)
+def test_it_does_when_databases_are_filtered_ahead(job: str) -> None:
+    """As with a GPU: by `best_segments` for all queries, here on the processor."""
+    files = [str(path) for path in job_files(job)]
+    options = ["--databases", str(MANIFEST.parent), "--shards", "2"]
     assert main([*files, *options, "--filter", "cpu"]) == 0
 
 
