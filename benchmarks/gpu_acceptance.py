@@ -23,6 +23,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -38,6 +39,8 @@ RUN_ENVIRONMENT = {
     "XLA_CLIENT_MEM_FRACTION": "0.95",
     "XLA_FLAGS": "--xla_gpu_enable_triton_gemm=false",
 }
+STREAMED = 2_000_000
+"""Sequences of the step that streams a database."""
 # All operations are timed at the first size, those on all pairs at the others too.
 TIMED_TOKENS = (1024, 512, 2048)
 # N, batch, channels of GPU MODE's contest of triangle multiplications; 128 hidden.
@@ -53,11 +56,16 @@ CONTEST = (
 )
 
 
+# Cells a second of the gapless filter of MMseqs2-GPU, whose hits are others, on one
+# card: about 1e14 on eight L40S, by its authors (doi:10.1038/s41592-025-02819-8).
+MMSEQS_GPU = 1.25e13
+
+
 class Step(NamedTuple):
     """One thing that `run` does."""
 
     name: str
-    kind: Literal["agree", "filter", "reference", "time", "model", "profile"]
+    kind: Literal["agree", "filter", "stream", "reference", "time", "model", "profile"]
     program: str
     """The file in the folder, without its ending."""
     seconds: float
@@ -201,6 +209,49 @@ def _filter(folder: Path, step: Step) -> dict:
         "equal": equal,
         "microseconds": round(1e6 * seconds, 1),
         "tera_cells_a_second": round(float(cells) / seconds / 1e12, 2),
+        "of_mmseqs2_gpu": round(float(cells) / seconds / MMSEQS_GPU, 2),
+    }
+
+
+def _stream(folder: Path, step: Step) -> dict:
+    """2,000,000 sequences through the filter of 128 queries, from the host's memory to
+    the pairs that are left, as the stage `filter` does it."""
+    import jax
+
+    residues, lowest, expected, cells, num_targets, *fixed = _read_arrays(
+        folder / f"{step.program}-arrays.npz"
+    )
+    call = jax.jit(load(folder / f"{step.program}.jax").call)
+    on_device = jax.device_put(fixed)
+
+    def scores(block: np.ndarray) -> np.ndarray:
+        return np.asarray(call(block, *on_device))[:, :num_targets]
+
+    def left(block: np.ndarray) -> int:
+        passed = scores(block) >= lowest
+        return sum(len(np.flatnonzero(row)) for row in passed)
+
+    first = scores(residues)
+    equal = int((first[::8] == expected).sum())
+    rng = np.random.default_rng(PARAMETER_SEED)
+    blocks = [rng.permutation(residues) for _ in range(-(-STREAMED // num_targets))]
+    start = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        num_left = sum(pool.map(left, blocks))
+    seconds = time.perf_counter() - start
+    pairs = len(blocks) * first.size
+    speed = float(cells) * len(blocks) / seconds
+    return {
+        "ok": equal == expected.size,
+        "pairs": expected.size,
+        "equal": equal,
+        "sequences": len(blocks) * int(num_targets),
+        "queries": len(first),
+        "seconds_in_all": round(seconds, 2),
+        "left": round(num_left / pairs, 5),
+        "tera_cells_a_second": round(speed / 1e12, 2),
+        "gigabytes_a_second": round(len(blocks) * residues.size / seconds / 1e9, 2),
+        "of_mmseqs2_gpu": round(speed / MMSEQS_GPU, 2),
     }
 
 
@@ -323,6 +374,7 @@ def _profile(folder: Path, step: Step) -> dict:
 STEPS: dict[str, Callable[[Path, Step], dict]] = {
     "agree": _agree,
     "filter": _filter,
+    "stream": _stream,
     "time": _time,
     "reference": _reference,
     "model": _model,
@@ -663,6 +715,65 @@ def prediction(network: Network, batch: Any) -> Callable[..., list[Any]]:
     return run
 
 
+def filter_inputs(
+    num_queries: int, num_targets: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Profiles like those of HMMER's models, and sequences, the longest first."""
+    rng = np.random.default_rng(PARAMETER_SEED)
+    # Few residues score, most cost.
+    profiles = [
+        np.where(rng.random((29, 350)) < 0.1, -14, 6).astype(np.int8)
+        for _ in range(num_queries)
+    ]
+    lengths = np.sort(rng.gamma(2.0, 175.0, num_targets).astype(int))[::-1]
+    return profiles, [rng.integers(0, 20, n, np.uint8) for n in lengths]
+
+
+def prepare_stream(
+    folder: Path,
+    name: str,
+    capability: tuple[int, int],
+    export_to: Callable[..., None],
+    num_targets: int = 48_000,
+) -> None:
+    """Writes the filter of 128 queries for one block of a database, as it is read."""
+    from kernels import Device, pack_sequences
+    from kernels.segments_cpu import segment_scores
+    from kernels.segments_triton import (
+        kernel_arrays,
+        make_tables,
+        plan_words,
+        spread,
+        sweep,
+    )
+
+    profiles, sequences = filter_inputs(128, num_targets)
+    targets = pack_sequences(sequences)
+    (tables,) = make_tables(profiles)
+    plan = plan_words(targets.lengths)
+    residues = np.zeros(plan.num_residues, np.uint8)
+    residues[: targets.starts[-1]] = targets.residues[: targets.starts[-1]]
+    words = np.zeros(plan.num_places // 4, np.uint32)
+    arrays = kernel_arrays(tables, words, plan.starts)
+    names = [name for name in arrays if name != "letters_ptr"]
+
+    def call(block: Any, shifts: Any, repeats: Any, *values: Any) -> Any:
+        filled = dict(zip(names, values, strict=True))
+        filled["letters_ptr"] = spread(block, shifts, repeats, plan.num_places)
+        device = Device("cuda", capability)
+        return sweep(filled, tables.layout, len(profiles), device)
+
+    fixed = [plan.shifts, plan.repeats, *(np.asarray(arrays[n]) for n in names)]
+    export_to(name, call, residues, *fixed)
+    # An eighth is enough: they are all alike.
+    expected = np.stack([segment_scores(costs, targets) for costs in profiles[::8]])
+    # That leaves as many as HMMER's threshold does.
+    lowest = np.quantile(expected, 0.998).astype(np.uint8)
+    cells = np.float64(128 * 350) * targets.lengths.sum()
+    stored = residues, lowest, expected, cells, np.int64(num_targets), *fixed
+    np.savez_compressed(folder / f"{name}-arrays.npz", *stored)
+
+
 def prepare_filter(
     folder: Path,
     name: str,
@@ -675,13 +786,8 @@ def prepare_filter(
     from kernels.segments_cpu import segment_scores
     from kernels.segments_triton import kernel_arrays, make_tables, pack_words, sweep
 
-    rng = np.random.default_rng(PARAMETER_SEED)
-    # As a model of HMMER's: few residues score, most cost.
-    profiles = [
-        np.where(rng.random((29, 350)) < 0.1, -14, 6).astype(np.int8) for _ in range(64)
-    ]
-    lengths = np.sort(rng.gamma(2.0, 175.0, num_targets).astype(int))[::-1]
-    targets = pack_sequences([rng.integers(0, 20, n, np.uint8) for n in lengths])
+    profiles, sequences = filter_inputs(64, num_targets)
+    targets = pack_sequences(sequences)
     (tables,) = make_tables(profiles)
     arrays = kernel_arrays(tables, *pack_words(targets))
     names = list(arrays)
@@ -744,9 +850,11 @@ def prepare(
         (triangle_case(f"contest-{c}-x{b}", n, b, c, True), "auto")
         for n, b, c in contest
     ]
-    filters = [Step("filter", "filter", "filter", 30)] if wanted("filter") else []
-    for step in filters:
-        prepare_filter(folder, step.program, capability, export_to)
+    filters = []
+    for kind, write in (("filter", prepare_filter), ("stream", prepare_stream)):
+        if wanted(kind):
+            write(folder, kind, capability, export_to)
+            filters.append(Step(kind, kind, kind, 30))
     for case, backend in [*_pairs(timed, capability), *contested]:
         name = f"time-{case.name}-{case.num_tokens}-{backend}"
         is_other_size = case.num_tokens in timed[1:] and "triangle" not in case.name

@@ -40,6 +40,7 @@ WANTED = (
     "time-project-heads-32-triton",
     "time-contest-128-x2-32-auto",
     "filter",
+    "stream",
 )
 # What a machine for acceptance has not is not to be had here either.
 CHECK = """
@@ -82,7 +83,7 @@ def test_what_is_prepared_compiles_for_an_h100_with_nothing_but_jax(prepared) ->
 @pytest.mark.slow
 def test_the_plan_begins_with_what_is_worth_most(prepared) -> None:
     kinds = [step["kind"] for step in json.loads((prepared / "plan.json").read_text())]
-    order = ("agree", "filter", "reference", "time", "model", "profile")
+    order = ("agree", "filter", "stream", "reference", "time", "model", "profile")
     assert kinds == sorted(kinds, key=order.index)
 
 
