@@ -247,8 +247,8 @@ def agreements(num_pairs: int, seed: int) -> Iterator[Agreement]:
 SIDE_BY_SIDE = Layout(128, 32)
 """In the interpreter, for which a step costs the same however many queries it serves; a
 GPU has 8 or 4. No line of the kernel is another."""
-SHORT = 150
-"""Residues of a query, and of a target but for the longest kind."""
+QUERIES_UP_TO, TARGETS_UP_TO = 63, 100
+"""Residues; targets of the longest kind are as long as they are."""
 
 
 def interpret(profiles: Profiles, packed: PackedSequences) -> np.ndarray:
@@ -278,12 +278,15 @@ def interpret(profiles: Profiles, packed: PackedSequences) -> np.ndarray:
 
 
 def short_queries(rng: np.random.Generator) -> list[np.ndarray]:
-    """Those of `queries` that are short, and pieces of real proteins of 1 to 150."""
-    found = [query for query in queries(rng) if len(query) <= SHORT]
+    """Those of `queries` that are short, and pieces of real proteins."""
+    found = [query for query in queries(rng) if len(query) <= QUERIES_UP_TO]
     path = DATABASES / "small_bfd.fasta"
-    real = [encode(s) for _, s in read_fasta(path) if len(s) > SHORT]
+    real = [encode(s) for _, s in read_fasta(path) if len(s) > QUERIES_UP_TO]
     while len(found) < SIDE_BY_SIDE.queries:
-        whole, length = real[rng.integers(len(real))], int(rng.integers(1, SHORT + 1))
+        whole, length = (
+            real[rng.integers(len(real))],
+            int(rng.integers(1, QUERIES_UP_TO + 1)),
+        )
         first = int(rng.integers(len(whole) - length))
         found.append(whole[first : first + length])
     return found[: SIDE_BY_SIDE.queries]
@@ -305,7 +308,7 @@ def interpreted(num_pairs: int, seed: int) -> Iterator[Interpreted]:
             drawn = [make()] if is_long else []
             while not is_long and len(drawn) * len(models) < num_pairs * share:
                 target = make()
-                drawn += [target] * (len(target) <= SHORT)
+                drawn += [target] * (len(target) <= TARGETS_UP_TO)
             packed = pack_sequences(drawn)
             computing = pool.submit(interpret, profiles, packed)
             yield score(kind, models, profiles, packed, computing.result())
@@ -471,11 +474,12 @@ def page(rows: Sequence[dict]) -> str:
         "",
         "## Equal: the GPU's kernel in Triton's interpreter and all the others",
         "",
-        f"{SIDE_BY_SIDE.queries} queries of up to {SHORT} residues side by side, where"
-        " a GPU has 8 or 4: the same source, compiled for no card.",
+        f"{SIDE_BY_SIDE.queries} queries of up to {QUERIES_UP_TO} residues side by"
+        " side, where a GPU has 8 or 4: the same source, compiled for no card.",
         "",
-        f"| targets, of up to {SHORT} residues but for the last | pairs | equal to the"
-        " definition | to the processor's code | scored by HMMER | equal | at 255 |",
+        f"| targets, of up to {TARGETS_UP_TO} residues but for the last | pairs |"
+        " equal to the definition | to the processor's code | scored by HMMER | equal |"
+        " at 255 |",
         "| --- | --: | --: | --: | --: | --: | --: |",
         *total(interpret, Interpreted._fields[1:]),
         "",

@@ -18,9 +18,7 @@ INPUTS = {"two.fasta": f">crambin\n{CRAMBIN}\n>gb1\n{GB1}\n"}
 
 def run(folder: Path, filter_by: str) -> Path:
     """Runs a new campaign as far as its features."""
-    made = make_campaign(
-        folder, INPUTS, network=TINY, search={"filter": filter_by}
-    )
+    made = make_campaign(folder, INPUTS, network=TINY, search={"filter": filter_by})
     run_again(made)
     return made
 
