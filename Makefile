@@ -1,10 +1,10 @@
 # make setup | demo | clean-demo | train-demo
 # make dev | test | test-long | test-matrix | test-slurm | test-root | coverage
-#      check | fmt | pins | docs | screenshots | bench
+#      check | fmt | pins | wheel | docs | screenshots | bench
 SHELL := /bin/sh
 .PHONY: setup demo clean-demo train-demo
 .PHONY: dev test test-long test-matrix test-slurm test-root coverage check fmt pins docs
-.PHONY: screenshots bench
+.PHONY: wheel screenshots bench
 
 BIN := .venv/bin
 
@@ -68,6 +68,9 @@ fmt: dev ## Format
 pins: dev ## Write what comes from the lock file and the settings: conda, NOTICE, schema
 	@$(BIN)/python envs/write.py
 	@$(BIN)/python -m workflow.schema > config/schema.json
+
+wheel: dev ## sdist and wheel, checked, and a campaign in an empty environment
+	@$(BIN)/python -m pytest -m long -rs tests/test_wheel.py
 
 docs: dev ## The documentation site, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

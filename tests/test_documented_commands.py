@@ -269,6 +269,20 @@ def test_targets_of_make_are_there() -> None:
             assert target in targets, line
 
 
+def test_hosted_checks_call_targets_of_make() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+    called = set()
+    for file in (ROOT / ".github/workflows").glob("*.yml"):
+        jobs = yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"]
+        steps = [step for job in jobs.values() for step in job["steps"]]
+        lines = " ".join(step.get("run", "") for step in steps)
+        called |= set(re.findall(r"\bmake ([\w-]+)", lines))
+    assert called <= targets
+    truth = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert set(re.findall(r"^make ([\w-]+)", truth, re.MULTILINE)) <= called
+
+
 @pytest.mark.parametrize(("page", "command"), inline_commands())
 def test_a_command_within_a_sentence_is_known(
     page: str, command: str, capsys: pytest.CaptureFixture[str]
