@@ -71,7 +71,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_uploaded_passes_twines_check(built: Path) -> None:
     files = sorted(built.glob("foldmill-*"))
     assert [path.name.rpartition(".")[2] for path in files] == ["whl", "gz"]
-    twine = (UV, "tool", "run", "--quiet", "--python", sys.executable, "twine==6.2.0")
+    twine = (UV, "tool", "run", "--quiet", "--python", sys.executable, "twine==7.0.0")
     said = run(*twine, "check", "--strict", *files, folder=built)
     assert said.count("PASSED") == 2
 

@@ -481,10 +481,11 @@ def timeline(
 )
 def export(
     form: Annotated[
-        Literal["a3m", "table", "figures"],
+        Literal["a3m", "table", "figures", "multiqc"],
         typer.Argument(
             metavar="FORM",
-            help="a3m: alignments as files; table: as one Parquet table; figures: PNG.",
+            help="a3m: alignments as files; table: as one Parquet table; figures: PNG;"
+            " multiqc: files for MultiQC.",
         ),
     ],
     target: Annotated[
@@ -494,7 +495,7 @@ def export(
     directory: Directory = _HERE,
     jobs: Jobs = None,
 ) -> None:
-    """Write alignments or figures for use elsewhere.
+    """Write alignments, figures or tables for use elsewhere.
 
     Structures need no such command: see `export` in config.yaml and results/alphafold3.
     With --jobs, figures are those of single jobs, else of all scores.
@@ -504,6 +505,14 @@ def export(
 
     default = "alignments.parquet" if form == "table" else form
     path = str((target or Path(default)).absolute())
+    if form == "multiqc":
+        from workflow.multiqc import write_multiqc
+        from workflow.so_far import with_tables
+
+        with with_tables(_campaign(directory)) as campaign:
+            for written in write_multiqc(campaign, Path(path)):
+                typer.echo(written)
+        return
     _enter(directory)
     if form == "figures":
         raise typer.Exit(figures([*(["--jobs", *jobs] if jobs else ()), "--out", path]))
