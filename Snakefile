@@ -8,6 +8,7 @@
 # results/alphafold3  AlphaFold 3's own folder layout          results/report.html  open this first
 
 import json
+import mimetypes
 import os
 
 from snakemake.utils import min_version
@@ -19,6 +20,8 @@ from workflow.installation import lead_steps_here
 from workflow.settings import check_settings
 
 min_version("9.27")
+# Snakemake's report would take a table for text.
+mimetypes.add_type("application/vnd.apache.parquet", ".parquet")
 
 if not config:
 

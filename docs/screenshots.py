@@ -57,7 +57,7 @@ def take_pictures(folder: Path, out: Path) -> Iterator[Path]:
         page.locator("#viewer").scroll_into_view_if_needed()
         yield _shoot(page, out / "job.png")
         page = new_page()
-        show_snakemake_report(page, snakemakes)
+        show_page(page, snakemakes)
         yield _shoot(page, out / "snakemake_report.png")
     snakemakes.unlink()
 
@@ -79,11 +79,20 @@ def write_snakemake_report(folder: Path, path: Path) -> None:
     )
 
 
-def show_snakemake_report(page: Any, path: Path) -> None:
-    """Opens Snakemake's report where it lists our tables."""
+def list_category(page: Any, path: Path, category: str) -> None:
+    """Opens Snakemake's report where it lists what is in a category."""
     page.goto(path.as_uri())
-    page.get_by_text("Tables", exact=True).first.click()
-    page.get_by_text("interfaces", exact=False).first.wait_for()
+    page.get_by_text(category, exact=True).last.click()
+    page.locator("a[iconname=eye]").first.wait_for()
+
+
+def show_page(page: Any, path: Path) -> Any:
+    """Opens our page within Snakemake's report; returns its frame."""
+    list_category(page, path, "Results")
+    page.locator("a[iconname=eye]").first.click()
+    frame = page.frame_locator("iframe")
+    frame.locator("html[data-ready]").wait_for(state="attached")
+    return frame
 
 
 def job_id(folder: Path, name: str) -> str:

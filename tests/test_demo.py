@@ -4,6 +4,10 @@ The campaign of `config/config.yaml` as a newcomer runs it, but in a folder of i
 some two minutes on two cores.
 """
 
+import base64
+import re
+import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,8 @@ PROTEINS = {
 COMPLEX, RNA = "lac_repressor_dna", "trna_phe"
 MEMORISED = PROTEINS | {COMPLEX, RNA}
 UNSEEN = {"asnc_like", "colipase", "g_gamma", "papillomavirus_e2"}
+SHOTS = runpy.run_path(str(ROOT / "docs/screenshots.py"))
+"""Takes the documentation's pictures of a demo."""
 TOLERANCE = 0.02
 """Processors add in other orders, and diffusion makes much of little."""
 
@@ -115,3 +121,35 @@ def test_the_report_lays_predictions_over_experiment(
     for row in best:
         overlay = head_of_page(html, row.job_id)["overlay"]
         assert overlay["label"] == f"{row.name}.cif"
+
+
+@pytest.mark.skipif(
+    not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+    reason="no Chromium on the PATH",
+)
+def test_snakemakes_own_report_has_the_page_and_the_tables(
+    folder: Path, tmp_path: Path
+) -> None:
+    report, faults, found = tmp_path / "report.html", [], {}
+    SHOTS["write_snakemake_report"](folder, report)
+    with SHOTS["open_pages"]() as new_page:
+        page = new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        SHOTS["list_category"](page, report, "Tables")
+        for shown in page.locator("a[iconname=eye]").all():
+            kind, name, data = re.fullmatch(
+                r"data:([\w./-]+);charset=utf8;filename=([\w.]+);base64,(.*)",
+                shown.get_attribute("href"),
+            ).groups()
+            assert kind == "application/vnd.apache.parquet"
+            found[name] = base64.b64decode(data)
+        frame = SHOTS["show_page"](page, report)
+        names = set(frame.locator("tr.row td.name").all_inner_texts())
+    assert faults == []
+    tables = ("scores", "interfaces", "screen", "failures")
+    assert found == {
+        f"{table}.parquet": (folder / f"results/tables/{table}.parquet").read_bytes()
+        for table in tables
+    }
+    jobs = read_rows(folder / "results/tables/scores.parquet", SCORES)
+    assert names == {row.name for row in jobs}
