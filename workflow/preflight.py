@@ -6,6 +6,7 @@ the profile's partitions, accounts and limits.
 """
 
 import contextlib
+import getpass
 import importlib.metadata
 import json
 import os
@@ -370,7 +371,7 @@ def _check_accounts(
         for _, resources in asked
         if "slurm_account" in resources
     }
-    user = os.environ.get("USER", "")
+    user = getpass.getuser()
     accounts = machine.slurm_accounts(user) if given else set()
     for account in sorted(given - accounts) if accounts else ():
         said = f"slurm_account {account!r} is none of {user}'s"

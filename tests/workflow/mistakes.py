@@ -320,7 +320,7 @@ def _inside(folder: Path) -> Iterator[None]:
     """In this folder, where no programs are but those that were put into it."""
     before, environment = Path.cwd(), dict(os.environ)
     os.chdir(folder)
-    os.environ |= {"PATH": str(folder / "bin"), "USER": "ada"}
+    os.environ |= {"PATH": str(folder / "bin"), "LOGNAME": "ada"}
     os.environ.pop("JAX_PLATFORMS", None)
     try:
         yield

@@ -1,10 +1,7 @@
 """Mistakes are told before anything is computed, all at once, each with its remedy."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -116,36 +113,6 @@ def test_what_is_the_demos_in_a_campaign_of_ones_own_is_a_warning(
 def test_a_campaign_of_the_demo_alone_is_not_warned(campaign: Path) -> None:
     settings = yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8"))
     assert find_problems(check_settings(settings, source="config"), ROOT) == []
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_a_store_of_somebody_elses_is_a_warning(campaign: Path) -> None:
-    """As a user without rights there sees it."""
-    store = campaign.parent / "shared"
-    store.mkdir(mode=0o755)
-    os.chown(campaign, 12345, 12345)
-    for folder in (campaign.parent, *campaign.parent.parents):
-        if folder.stat().st_uid == 0 and folder.is_relative_to("/tmp"):
-            folder.chmod(0o755)
-    script = (
-        "import os, pathlib, yaml\n"
-        "from workflow.preflight import _check_disk, _check_store, Places\n"
-        "from workflow.settings import check_settings\n"
-        f"folder = pathlib.Path({str(campaign)!r})\n"
-        "raw = yaml.safe_load((folder / 'config.yaml').read_text())\n"
-        f"raw['search']['store'] = {str(store)!r}\n"
-        "os.setuid(12345)\n"
-        "at = Places(check_settings(raw, source='c'), folder)\n"
-        "print([str(p) for p in (*_check_store(at), *_check_disk(at))])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    assert f"{store} may not be written" in done.stdout
 
 
 def test_a_profile_without_slurm_here_is_told(
