@@ -206,3 +206,8 @@ def test_the_steps_of_the_images_make_what_runs_five_jobs(
 def test_the_demo_runs(machine: Machine, clone: str) -> None:
     assert "All 13 jobs have results." in machine.run("make demo", clone)
     assert (machine.folder / "root/foldmill/results/report.html").is_file()
+
+
+def test_the_tests_pass(machine: Machine, clone: str) -> None:
+    said = machine.run("make test", clone, limit=3 * 3600)
+    assert " passed" in said

@@ -65,6 +65,15 @@ def slurm_accounts(user: str) -> set[str]:
     return {line.strip() for line in lines or ()}
 
 
+def are_accounts_enforced() -> bool:
+    """Whether Slurm refuses jobs of accounts that are not their user's."""
+    for line in _ask("scontrol", "show", "config") or ():
+        name, _, value = line.partition("=")
+        if name.strip() == "AccountingStorageEnforce":
+            return value.strip() != "none"
+    return True
+
+
 def gpus() -> list[Gpu]:
     """The NVIDIA GPUs that a process started here may use."""
     fields = "index,uuid,name,memory.total,driver_version,compute_cap"

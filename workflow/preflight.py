@@ -373,9 +373,12 @@ def _check_accounts(
     }
     user = getpass.getuser()
     accounts = machine.slurm_accounts(user) if given else set()
-    for account in sorted(given - accounts) if accounts else ():
+    wrong = sorted(given - accounts) if accounts else []
+    stops = bool(wrong) and machine.are_accounts_enforced()
+    for account in wrong:
         said = f"slurm_account {account!r} is none of {user}'s"
-        yield Problem(str(file), said, f"write one of {', '.join(sorted(accounts))}")
+        remedy = f"write one of {', '.join(sorted(accounts))}"
+        yield Problem(str(file), said, remedy, stops=stops)
 
 
 def _check_cards(at: Places) -> Iterator[Problem]:
