@@ -1,13 +1,13 @@
 """What is known of the search's filter without a GPU.
 
     python -m benchmarks.bench_segments agree [--pairs 1000000]
-    python -m benchmarks.bench_segments interpret [--pairs 1000000]
+    python -m benchmarks.bench_segments interpret [--pairs 1000000] [--short]
     python -m benchmarks.bench_segments page
 
 `agree` compares the processor's code with HMMER's own filter, pair by pair, and what is
 left out with HMMER's own P-value. `interpret` compares the kernel of a GPU, run by
 Triton's interpreter, with the definition (`naive`), the processor's code and HMMER's
-own filter. Rows go to results/segments.jsonl.
+own filter, `--short` without the longest targets. Rows go to results/segments.jsonl.
 `page` adds what the disassembly says a cell costs, and the cells a second and the hours
 that follow, and writes results/segments.md.
 """
@@ -292,8 +292,10 @@ def short_queries(rng: np.random.Generator) -> list[np.ndarray]:
     return found[: SIDE_BY_SIDE.queries]
 
 
-def interpreted(num_pairs: int, seed: int) -> Iterator[Interpreted]:
-    """One row for each kind of target; few of them are long, and only of one kind."""
+def interpreted(
+    num_pairs: int, seed: int, *, with_long: bool = True
+) -> Iterator[Interpreted]:
+    """One row for each kind of target; one target of the last kind is long."""
     rng = np.random.default_rng(seed)
     found = short_queries(rng)
     models = [build(query) for query in found]
@@ -305,6 +307,8 @@ def interpreted(num_pairs: int, seed: int) -> Iterator[Interpreted]:
             targets(rng, found).items(), SHARES, strict=True
         ):
             is_long = kind == "10,000 to 40,000 residues"
+            if is_long and not with_long:
+                continue
             drawn = [make()] if is_long else []
             while not is_long and len(drawn) * len(models) < num_pairs * share:
                 target = make()
@@ -423,6 +427,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("agree", "interpret", "page"))
     parser.add_argument("--pairs", type=int, default=1_000_000)
+    parser.add_argument("--short", action="store_true")
     parser.add_argument("--seed", type=int, default=23)
     arguments = parser.parse_args(argv)
     kept = RESULTS / "segments.jsonl"
@@ -430,9 +435,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows = [json.loads(line) for line in kept.read_text().splitlines()]
         (RESULTS / "segments.md").write_text(page(rows))
         return
-    is_agreement = arguments.what == "agree"
-    compute = agreements if is_agreement else interpreted
-    for row in compute(arguments.pairs, arguments.seed):
+    if arguments.what == "agree":
+        found: Iterator[Agreement | Interpreted] = agreements(
+            arguments.pairs, arguments.seed
+        )
+    else:
+        found = interpreted(
+            arguments.pairs, arguments.seed, with_long=not arguments.short
+        )
+    for row in found:
         print(row, flush=True)
         named = {"what": arguments.what, "seed": arguments.seed, **row._asdict()}
         with kept.open("a") as file:

@@ -92,6 +92,7 @@ def find_problems(
         lambda: _check_demo(at),
         lambda: _check_scheduler(at),
         lambda: _check_cards(at),
+        lambda: _check_filter(at),
     )
     found: list[Problem] = []
     for check in checks:
@@ -154,8 +155,12 @@ class Places:
     @cached_property
     def of_predict(self) -> Mapping[str, object]:
         """The resources that the profile gives to predictions."""
+        return self.of_rule("predict")
+
+    def of_rule(self, rule: str) -> Mapping[str, object]:
+        """The resources that the profile gives to the jobs of a rule."""
         found = dict(_asked_resources(self.asked))
-        return found.get("set-resources predict", found.get("default-resources", {}))
+        return found.get(f"set-resources {rule}", found.get("default-resources", {}))
 
     @property
     def is_on_cluster(self) -> bool:
@@ -396,6 +401,21 @@ def _check_cards(at: Places) -> Iterator[Problem]:
                 yield Problem(where, "predictions ask for no GPU", remedy, stops=False)
         elif not _are_processors_asked_for():
             yield from _check_cards_here(at)
+
+
+def _check_filter(at: Places) -> Iterator[Problem]:
+    """Whether jobs that filter on a GPU have one."""
+    if at.settings.search.filter != "triton":
+        return
+    if not at.is_on_cluster:
+        if not machine.gpus():
+            remedy = "write search: each search then filters for itself"
+            said = "triton, and no GPU here"
+            yield Problem("search.filter", said, remedy, stops=False)
+    elif at.asked["executor"] == "slurm" and not _device_asked(at.of_rule("filter")):
+        where = f"{at.profile_file}: set-resources filter"
+        remedy = 'add gres: "gpu:1", as the profile that comes along does'
+        yield Problem(where, "search.filter asks for a GPU", remedy, stops=False)
 
 
 def _are_processors_asked_for() -> bool:

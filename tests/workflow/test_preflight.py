@@ -209,6 +209,28 @@ def test_the_smallest_gpu_of_a_machine_has_to_hold_the_largest_job(
     assert problems(campaign, predict={"dtype": "bfloat16"}) == []
 
 
+def test_a_filter_on_a_gpu_that_is_not_here_is_told(
+    campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    (found,) = problems(campaign, search={"filter": "triton"})
+    assert "search.filter: triton, and no GPU here" in str(found) and not found.stops
+    assert problems(campaign, search={"filter": "cpu"}) == []
+
+
+def test_a_profile_whose_filter_asks_for_no_gpu_is_told(
+    campaign: Path, tmp_path: Path
+) -> None:
+    profile = tmp_path / "site"
+    profile.mkdir()
+    came = (ROOT / "config/profiles/slurm/config.yaml").read_text("utf-8")
+    said = "search.filter asks for a GPU"
+    for text, is_told in ((came, False), (came.replace("  filter:", "  other:"), True)):
+        (profile / "config.yaml").write_text(text)
+        found = problems(campaign, profile, search={"filter": "triton"})
+        assert (said in told(found)) is is_told
+
+
 def test_refused_inputs_are_told_and_stop_nothing(campaign: Path) -> None:
     (campaign / "inputs/bad.json").write_text("{")
     settings = check_settings(
