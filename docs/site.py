@@ -25,8 +25,8 @@ _TOKENS = (256, 512, 1024, 2048, 3072, 4096, 5120, 8192)
 _PUBLISHED = range(1024, 5121)
 """Tokens for which AlphaFold 3 publishes times."""
 _CARDS = {
-    8: "RTX 3070, MIG slices",
-    16: "T4, V100 16, RTX 4080",
+    8: "RTX 3070, slices of a card (MIG)",
+    16: "RTX 4080, A2",
     24: "RTX 3090 and 4090, L4, A10, A30",
     32: "RTX 5090",
     40: "A100 40",

@@ -17,7 +17,14 @@ import pytest
 import yaml
 
 from tests.test_containers import EXTRAS, PLACE, docker_copies, docker_steps
-from tests.workflow.campaigns import ROOT, TINY, job, make_campaign, protein
+from tests.workflow.campaigns import (
+    ROOT,
+    TINY,
+    job,
+    make_campaign,
+    protein,
+    run_campaign,
+)
 
 MISSING = shutil.which("debootstrap") is None or os.geteuid() != 0
 pytestmark = [
@@ -189,18 +196,78 @@ def test_the_steps_of_the_images_make_what_runs_five_jobs(
     machine: Machine, clone: str, five_jobs: None, extras: str
 ) -> None:
     """In a Debian that has the Python of their base image."""
-    place = machine.folder / PLACE.lstrip("/")
-    shutil.rmtree(place, ignore_errors=True)
-    for source, target in docker_copies().items():
-        origin = machine.folder / clone.lstrip("/") / source
-        copy = shutil.copytree if origin.is_dir() else shutil.copy
-        place.mkdir(parents=True, exist_ok=True)
-        copy(origin, machine.folder / target.lstrip("/"))
-    for step in docker_steps(extras):
-        machine.run(step, PLACE)
+    place = build_image(machine, clone, extras)
     run_five_jobs(machine, f"PATH={PLACE}/.venv/bin:$PATH foldmill")
     has_cuda = list(place.glob(".venv/lib/*/site-packages/jax_cuda12_plugin"))
     assert bool(has_cuda) == bool(extras)
+
+
+def build_image(machine: Machine, clone: str, extras: str) -> Path:
+    """Takes the steps of the Dockerfile; returns where they have put Foldmill."""
+    place = machine.folder / PLACE.lstrip("/")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    for source, target in docker_copies().items():
+        origin = machine.folder / clone.lstrip("/") / source
+        copy = shutil.copytree if origin.is_dir() else shutil.copy
+        copy(origin, machine.folder / target.lstrip("/"))
+    for step in docker_steps(extras):
+        machine.run(step, PLACE)
+    return place
+
+
+APPTAINER = """\
+#!/bin/sh
+# In place of Apptainer, which cannot run here: the image is a folder, and is entered
+# with chroot; of the machine it sees the folder that the step runs in.
+if [ "$1" = --version ]; then echo apptainer version 1.3.6; exit; fi
+while [ "$1" != exec ]; do shift; done
+shift
+while true; do
+    case "$1" in
+    --home | --bind | --pwd) shift 2 ;;
+    --*) shift ;;
+    *) break ;;
+    esac
+done
+image=$1 shell=$2 line=$4
+echo "$line" >>"$STEPS"
+mkdir -p "$image$PWD"
+inside='mount --bind "$1" "$2$1" &&
+    exec chroot "$2" env PATH="$5" "$3" -c "cd $1 && $4"'
+path="@PLACE@/.venv/bin:/usr/local/bin:/usr/bin:/bin"
+exec unshare --mount sh -c "$inside" - "$PWD" "$image" "$shell" "$line" "$path"
+"""
+
+
+def test_snakemake_runs_every_step_inside_the_image(
+    machine: Machine, clone: str, tmp_path: Path
+) -> None:
+    if not (machine.folder / f"{PLACE}/.venv".lstrip("/")).exists():
+        build_image(machine, clone, "")
+    (tmp_path / "bin").mkdir()
+    engine = tmp_path / "bin/apptainer"
+    engine.write_text(APPTAINER.replace("@PLACE@", PLACE), encoding="utf-8")
+    engine.chmod(0o755)
+    inputs = {"one.json": job("one", protein("GSHMKNVT"))}
+    search = {"databases": "databases/databases.tsv"}
+    campaign = make_campaign(tmp_path / "c", inputs, network=TINY, search=search)
+    shutil.copytree(ROOT / "config/demo/databases", campaign / "databases")
+    steps = tmp_path / "steps"
+    ended = run_campaign(
+        campaign,
+        *("--sdm", "apptainer"),
+        environment={
+            "FOLDMILL_IMAGE": str(machine.folder),
+            "PATH": f"{engine.parent}:{os.environ['PATH']}",
+            "STEPS": str(steps),
+        },
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "All 1 jobs have results." in ended.stdout
+    ran = steps.read_text(encoding="utf-8")
+    for step in ("workflow.plan", "supervise predict", "workflow.report"):
+        assert step in ran
 
 
 def test_the_demo_runs(machine: Machine, clone: str) -> None:
