@@ -14,9 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 ROOT = Path(__file__).resolve().parent.parent
 _FLAGS = (
     *("--no-sandbox", "--disable-background-networking", "--use-gl=angle"),
@@ -45,16 +42,11 @@ def take_pictures(folder: Path, out: Path) -> Iterator[Path]:
     write_snakemake_report(folder, snakemakes)
     with open_pages() as new_page:
         page = new_page()
-        page.goto((folder / "results/report.html").as_uri())
-        page.wait_for_selector("html[data-ready]", state="attached")
-        yield _shoot(page, out / "report.png")
-        job = job_id(folder, _SHOWN)
-        page.evaluate("job => { location.hash = new URLSearchParams({ job }); }", job)
-        page.wait_for_function(
-            "job => document.documentElement.dataset.shown === job", arg=job
-        )
+        page.goto(f"{(folder / 'results/report.html').as_uri()}#job={_SHOWN}")
+        page.wait_for_selector(f'html[data-shown="{_SHOWN}"]', state="attached")
         page.wait_for_selector("#viewer[data-drawn] canvas")
-        page.locator("#viewer").scroll_into_view_if_needed()
+        yield _shoot(page, out / "report.png")
+        page.locator("#viewer").evaluate("box => box.scrollIntoView({block: 'center'})")
         yield _shoot(page, out / "job.png")
         page = new_page()
         show_page(page, snakemakes)
@@ -93,12 +85,6 @@ def show_page(page: Any, path: Path) -> Any:
     frame = page.frame_locator("iframe")
     frame.locator("html[data-ready]").wait_for(state="attached")
     return frame
-
-
-def job_id(folder: Path, name: str) -> str:
-    """The id of a job."""
-    table = pq.read_table(folder / "results/tables/scores.parquet")
-    return table.filter(pc.field("name") == name)["job_id"][0].as_py()
 
 
 @contextmanager
