@@ -82,6 +82,18 @@ def commands_of(page: str) -> list[str]:
     return [line for line in found if line and not line.startswith(SHOWN)]
 
 
+def test_pictures_are_those_that_the_script_takes() -> None:
+    script = (ROOT / "docs/screenshots.py").read_text(encoding="utf-8")
+    taken = set(re.findall(r'out / "(\w+\.png)"', script))
+    pages = (ROOT / "docs").glob("*.md")
+    shown = {
+        name
+        for page in pages
+        for name in re.findall(r"\(images/(\w+\.png)\)", page.read_text("utf-8"))
+    }
+    assert taken == shown == {path.name for path in (ROOT / "docs/images").iterdir()}
+
+
 def test_no_page_with_commands_is_left_out() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "config/README.md"]
     with_commands = {

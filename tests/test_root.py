@@ -149,7 +149,7 @@ def run_five_jobs(machine: Machine, foldmill: str) -> None:
     assert (machine.folder / "srv/mine/results/report.html").is_file()
 
 
-def test_the_wheel_runs_five_jobs_outside_of_any_clone(
+def test_the_wheel_runs_jobs_and_the_demo_outside_of_any_clone(
     machine: Machine, clone: str, five_jobs: None
 ) -> None:
     machine.run(f"{clone}/.uv/bin/uv build --wheel --quiet --out-dir /srv/dist", clone)
@@ -158,6 +158,8 @@ def test_the_wheel_runs_five_jobs_outside_of_any_clone(
         machine.run(f"{PYTHON} -m venv --clear /srv/installed")
         machine.run("/srv/installed/bin/pip install --quiet /srv/dist/*.whl")
         run_five_jobs(machine, "/srv/installed/bin/foldmill")
+        said = machine.run("/srv/installed/bin/foldmill demo", "/srv")
+        assert "All 13 jobs have results." in said
     finally:
         shutil.move(machine.folder / "root/gone", machine.folder / clone.lstrip("/"))
 

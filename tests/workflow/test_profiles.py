@@ -80,6 +80,12 @@ def test_a_batch_is_submitted_as_often_as_its_remedies_count_on(profile: str) ->
     assert f"\nrestart-times: {RETRIES}\n" in path.read_text(encoding="utf-8")
 
 
+def test_profiles_use_no_job_arrays() -> None:
+    """All tasks would get what the first asks for; see docs/cluster.md."""
+    for path in (ROOT / "config/profiles").glob("*/config.yaml"):
+        assert not [key for key in yaml.safe_load(path.read_text()) if "array" in key]
+
+
 def test_no_request_exceeds_the_profiles_limit(folder: Path, tmp_path: Path) -> None:
     profile = yaml.safe_load((ROOT / "slurm/config.yaml").read_text(encoding="utf-8"))
     profile["set-resources"]["predict"] |= {"max_mem_mb": 5000, "max_runtime": 7}
