@@ -5,9 +5,9 @@ from rich.console import Console
 from rich.table import Table
 
 from workflow.planning.forecast import Forecast
-from workflow.planning.search_costs import CARD, SearchCost
+from workflow.planning.search_costs import BYTES_PER_SECOND, CARD, SearchCost
 
-_SHOWN = 20
+_SHOWN, _FEW_HOURS = 20, 0.1
 
 
 def print_forecast(forecast: Forecast, console: Console) -> None:
@@ -51,8 +51,7 @@ def describe(forecast: Forecast) -> list[str]:
     if hours:
         each = ", ".join(f"{name} {value:,.1f}" for name, value in hours.items())
         lines.append(f"Search: about {sum(hours.values()):,.1f} CPU hours ({each})")
-    if forecast.of_proteins.cells:
-        lines += _ways_to_search(forecast.of_proteins)
+    lines += _ways_to_search(forecast.of_proteins)
     lines += [
         f"Disk: about {forecast.disk_gb:,.1f} GB, without the search store",
         f"Files at rest: {forecast.files_at_rest:,} ({per_job:.1f} per job); "
@@ -85,12 +84,19 @@ def describe(forecast: Forecast) -> list[str]:
 
 
 def _ways_to_search(cost: SearchCost) -> list[str]:
-    """Hours of both ways to search proteins, computed."""
-    read = cost.bytes_read / 1e9
+    """Hours of both ways to search proteins, computed; none where they are minutes."""
+    if cost.filtering + cost.aligning < _FEW_HOURS:
+        return []
+
+    def reading(times: int) -> str:
+        read, hours = times * cost.bytes_read / 1e9, times * cost.reading
+        at = f"{hours:,.1f} hours at {BYTES_PER_SECOND / 1e9:.0f} GB/s"
+        return f"{read:,.1f} GB read, {at}"
+
     return [
         f"Of that proteins, {cost.cells:.1e} cells, computed for digitised databases:",
         f"  by processors: {cost.filtering:,.1f} core hours for the filter,"
-        f" {cost.aligning:,.1f} for HMMER; {read:,.1f} GB read",
+        f" {cost.aligning:,.1f} for HMMER; {reading(1)}",
         f"  filtered ahead (search.filter: triton): {cost.card_hours:,.1f} hours of one"
-        f" {CARD}, {cost.aligning:,.1f} core hours for HMMER; {2 * read:,.1f} GB read",
+        f" {CARD}, {cost.aligning:,.1f} core hours for HMMER; {reading(2)}",
     ]

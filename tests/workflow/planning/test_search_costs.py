@@ -1,5 +1,6 @@
 """What searching proteins takes, by processors alone and with a card for the filter."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,13 @@ def test_a_plan_adds_up_its_proteins_and_every_pass_over_their_databases() -> No
     assert passes == 3e9  # five sequences, two in a batch
 
 
-def test_a_plan_says_both_ways() -> None:
-    lines = describe(cost_of([planned("one", "M" * 400)]))
-    start = next(i for i, line in enumerate(lines) if "4.0e+11 cells" in line)
-    assert "by processors" in lines[start + 1] and "1.0 GB" in lines[start + 1]
-    assert "search.filter: triton" in lines[start + 2] and "H100" in lines[start + 2]
+def test_a_plan_says_both_ways_where_they_take_hours() -> None:
+    cost = cost_of([planned("one", "M" * 400)])
+    assert not [line for line in describe(cost) if "cells" in line]
+    large = search_cost(400, 2.7e11, 1.07e9, passes=1)
+    lines = describe(replace(cost, of_proteins=large))
+    start = next(i for i, line in enumerate(lines) if "1.1e+14 cells" in line)
+    assert "by processors: 0.4 core hours" in lines[start + 1]
+    assert "270.0 GB read, 0.0 hours at 3 GB/s" in lines[start + 1]
+    assert "search.filter: triton" in lines[start + 2]
+    assert "H100" in lines[start + 2] and "540.0 GB" in lines[start + 2]
