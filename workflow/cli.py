@@ -616,13 +616,16 @@ def import_server(
     """
     from af3_core.job import InputError
     from workflow.msa_server import Server, fetch_alignments, find_wanted
-    from workflow.plan import read_jobs_of
+    from workflow.plan import find_unreadable, read_jobs_of
     from workflow.settings import read_settings
     from workflow.store.entries import Store
 
     _, config = _open(directory, configfile)
     _enter(directory)
     settings = read_settings(config)
+    left_out = find_unreadable(settings)
+    for refusal in left_out:
+        typer.echo(f"left out: {refusal.error}", err=True)
     store = Store(settings.search.store)
     wanted = find_wanted(read_jobs_of(settings), store, label)
     if wanted.total > most:
@@ -640,6 +643,8 @@ def import_server(
             lambda done, total: typer.echo(f"{done} of {total} sequences"),
         )
     typer.echo(f"All are there. In the configuration: search.imported: [{label}]")
+    if left_out:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command(epilog=examples("foldmill demo", status=_RUNS))

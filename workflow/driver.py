@@ -138,6 +138,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, _interrupt_once)
     # A terminal that is closed tells everybody; `foldmill` makes it an interrupt.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sys.argv[0] = "snakemake"  # whose words its messages are
     snakemake()
 
 

@@ -133,11 +133,12 @@ def describe_weights(path: Path) -> list[tuple[str, str]]:
     verdict = "as when imported" if card.digest == found else "OTHERS than imported"
     config, published = config_to_dict(card.config), config_to_dict(ModelConfig())
     different = [f"{k} {v}" for k, v in config.items() if published.get(k) != v]
+    terms = USAGE[release.origin][0].url
     rows = [
         ("file", ", ".join(map(str, parts))),
         ("network", release.title),
         ("licence", release.licence or "none stated"),
-        ("terms", USAGE[release.origin][0].url),
+        ("terms", {"?": "none"}.get(terms, terms)),
         ("parameters", f"{count / 1e6:.2f} million"),
         ("size", f"{sum(p.stat().st_size for p in parts) / 1e9:.2f} GB"),
         ("configuration", str(config_path(path))),
