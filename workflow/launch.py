@@ -99,9 +99,9 @@ def _find_profiles(options: Sequence[str], folder: Path) -> list[str]:
 
 
 def find_profile(name: str, folder: Path) -> Path | str:
-    """The folder of a profile: the campaign's, ours, or where Snakemake looks."""
+    """The folder of a profile: the campaign's, the user's, the site's, or ours."""
     own, site = Path.home() / ".config/snakemake", Path("/etc/xdg/snakemake")
-    for place in (folder / name, PROFILES / name, own / name, site / name):
+    for place in (folder / name, own / name, site / name, PROFILES / name):
         if place.is_dir():
             return place.resolve()
     return name

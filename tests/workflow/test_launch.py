@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from workflow.installation import PROFILES
 from workflow.launch import Launched, find_failures, find_profile, print_room
 
 FAILING = """
@@ -98,10 +99,13 @@ def test_a_run_without_a_verdict_says_nothing_of_an_earlier_ones(
     assert not launch(tmp_path).has_verdict
 
 
-def test_a_profile_of_the_campaign_goes_before_the_one_we_bring(
-    tmp_path: Path,
+def test_profiles_of_campaign_and_user_go_before_the_one_we_bring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert Path(find_profile("slurm", tmp_path)).name == "slurm"
-    (tmp_path / "slurm").mkdir()
-    assert find_profile("slurm", tmp_path) == (tmp_path / "slurm").resolve()
-    assert find_profile("mine", tmp_path) == "mine"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder = tmp_path / "campaign"
+    assert find_profile("slurm", folder) == (PROFILES / "slurm").resolve()
+    for place in (tmp_path / "home/.config/snakemake/slurm", folder / "slurm"):
+        place.mkdir(parents=True)
+        assert find_profile("slurm", folder) == place.resolve()
+    assert find_profile("mine", folder) == "mine"
