@@ -199,7 +199,7 @@ def test_a_configuration_that_is_none_is_told(
         (("re",), {"retry", "report", "results"}),
         (("databases", "f"), {"fetch"}),
         (("run", "--prof"), {"--profile"}),
-        (("export", ""), {"a3m", "table", "figures"}),
+        (("weights", ""), {"import", "show", "fetch"}),
     ],
 )
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
