@@ -40,6 +40,16 @@ class Launch(NamedTuple):
     num_stages: int
 
 
+class RowTile(NamedTuple):
+    """Work of one program of a kernel that keeps whole rows, and what it is given."""
+
+    edges: int
+    columns: int
+    """Of the weights, multiplied at once."""
+    num_warps: int
+    num_stages: int
+
+
 def why_no_triton(device: Device, dtype: str) -> str | None:
     """Why no Triton kernel runs `dtype` on `device`, as a sentence; None if one can."""
     if device.platform != "cuda":

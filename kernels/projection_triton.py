@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from kernels import projection_xla
 from kernels.launch import (
     Launch,
+    RowTile,
     call_triton,
     first_that_fits,
     padded_channels,
@@ -20,18 +21,7 @@ from kernels.launch import (
 from kernels.norms import EPSILON, Norm
 from kernels.spec import ProjectionSpec, projection_spec_of
 
-
-class Tile(NamedTuple):
-    """Work of one program of the kernel, and the resources it is given."""
-
-    edges: int
-    columns: int
-    """Of the weights, multiplied at once."""
-    num_warps: int
-    num_stages: int
-
-
-TILES = (Tile(128, 64, 8, 2), Tile(64, 32, 4, 2), Tile(64, 16, 4, 1))
+TILES = (RowTile(128, 64, 8, 2), RowTile(64, 32, 4, 2), RowTile(64, 16, 4, 1))
 
 
 def unsupported(spec: ProjectionSpec) -> str | None:
@@ -39,12 +29,12 @@ def unsupported(spec: ProjectionSpec) -> str | None:
     return why_no_row_kernel("x", spec, spec.num_channels, choose_tile)
 
 
-def choose_tile(spec: ProjectionSpec) -> Tile | None:
+def choose_tile(spec: ProjectionSpec) -> RowTile | None:
     """The first tile whose shared memory fits the card; None if none does."""
     return first_that_fits(TILES, spec, shared_memory)
 
 
-def shared_memory(spec: ProjectionSpec, tile: Tile) -> int:
+def shared_memory(spec: ProjectionSpec, tile: RowTile) -> int:
     """An upper bound on the shared memory of one program, in bytes.
 
     Rows pass through it, and what was made of them on its way to another layout; a

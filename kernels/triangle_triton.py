@@ -8,7 +8,7 @@ the pair's size, where each step by itself takes some thirty.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float
 from kernels import triangle_xla
 from kernels.launch import (
     Launch,
+    RowTile,
     call_triton,
     first_that_fits,
     padded_channels,
@@ -26,18 +27,7 @@ from kernels.norms import EPSILON
 from kernels.spec import TriangleSpec
 from kernels.triangle import Side, TriangleWeights, update_rows
 
-
-class Tile(NamedTuple):
-    """Work of one program of a kernel, and the resources it is given."""
-
-    edges: int
-    columns: int
-    """Of the weights, multiplied at once."""
-    num_warps: int
-    num_stages: int
-
-
-TILES = (Tile(128, 32, 8, 2), Tile(64, 32, 4, 2), Tile(64, 16, 4, 1))
+TILES = (RowTile(128, 32, 8, 2), RowTile(64, 32, 4, 2), RowTile(64, 16, 4, 1))
 
 
 def unsupported(spec: TriangleSpec) -> str | None:
@@ -46,12 +36,12 @@ def unsupported(spec: TriangleSpec) -> str | None:
     return why_no_row_kernel("pair", spec, widest, choose_tile)
 
 
-def choose_tile(spec: TriangleSpec) -> Tile | None:
+def choose_tile(spec: TriangleSpec) -> RowTile | None:
     """The first tile whose shared memory fits the card; None if none does."""
     return first_that_fits(TILES, spec, shared_memory)
 
 
-def shared_memory(spec: TriangleSpec, tile: Tile) -> int:
+def shared_memory(spec: TriangleSpec, tile: RowTile) -> int:
     """An upper bound on the shared memory of one program of either kernel, in bytes.
 
     Rows of pair and product pass through it; blocks of two matrices are held for each
@@ -81,14 +71,14 @@ def plan_update(spec: TriangleSpec, num_edges: int) -> Launch:
     return _launch(tile, num_edges, constants)
 
 
-def _tile_of(spec: TriangleSpec) -> Tile:
+def _tile_of(spec: TriangleSpec) -> RowTile:
     tile = choose_tile(spec)
     if tile is None:
         raise ValueError(f"no tile fits {spec}")
     return tile
 
 
-def _constants(spec: TriangleSpec, tile: Tile, num_edges: int) -> dict[str, int]:
+def _constants(spec: TriangleSpec, tile: RowTile, num_edges: int) -> dict[str, int]:
     return {
         "EDGE_MULTIPLE": math.gcd(num_edges, 16),
         "NUM_CHANNELS": spec.num_channels,
@@ -98,7 +88,7 @@ def _constants(spec: TriangleSpec, tile: Tile, num_edges: int) -> dict[str, int]
     }
 
 
-def _launch(tile: Tile, num_edges: int, constants: dict[str, int]) -> Launch:
+def _launch(tile: RowTile, num_edges: int, constants: dict[str, int]) -> Launch:
     grid = (math.ceil(num_edges / tile.edges),)
     scalars = {"epsilon": EPSILON, "num_edges": num_edges}
     return Launch(grid, scalars, constants, tile.num_warps, tile.num_stages)
