@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 from itertools import batched
 from multiprocessing import get_context
 from pathlib import Path, PurePath
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol, cast, runtime_checkable
 
 import zstandard
 
@@ -52,6 +52,7 @@ _FORMAT = "foldmill templates 1"
 _BATCH = 32  # files of a tar held at a time, per worker
 
 
+@runtime_checkable
 class Readable(Protocol):
     """What bytes can be read from: an open file, or a stream that is unpacked."""
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import batched
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from workflow.campaign import Campaign
 from workflow.engine.failures import Failure, failure
@@ -40,6 +40,7 @@ EXIT_DEVICE = 83
 """The device was refused before any work."""
 
 
+@runtime_checkable
 class Work(Protocol):
     """What attempts are made at."""
 
