@@ -1,7 +1,9 @@
-"""One batch of real jobs: one hangs; the store has lost what was found for two, and one
-of them cannot be searched again. Memory is exhausted in `engine.test_supervise`."""
+"""One batch of real jobs: one hangs, one exhausts memory; the store has lost what was
+found for two, and one of them cannot be searched again."""
 
 import contextlib
+import gzip
+import resource
 import shutil
 import subprocess
 import sys
@@ -38,11 +40,15 @@ def ligand(smiles: str) -> dict[str, object]:
 
 
 GOOD = {f"good_{n}": job(f"good_{n}", protein("GSHMK" * n)) for n in (1, 2, 3)}
+DEEP = {"unpairedMsa": None, "unpairedMsaPath": "deep.a3m.gz"}
 BAD = {
+    "no_memory": job("no_memory", protein("GSHMK" * 900, **DEEP)),
     "hangs": job("hangs", protein("GSHMK"), ligand("C" * 600)),
     "raises": job("raises", RNA),
 }
-CAUSES = {"hangs": "time_limit", "raises": "unknown"}
+CAUSES = {"no_memory": "host_memory", "hangs": "time_limit", "raises": "unknown"}
+MEMORY = 4 << 30
+"""Address space, bytes: half a gigabyte more than the good ones take."""
 SEARCHED = {"searched.fasta": f">searched\n{CRAMBIN}\n"}
 SETTINGS = {
     "search": {"databases": "databases/databases.tsv"},
@@ -52,6 +58,13 @@ SETTINGS = {
 
 def inputs(jobs: dict[str, str]) -> dict[str, str | bytes]:
     return {f"{name}.json": text for name, text in jobs.items()}
+
+
+def deep_alignment() -> bytes:
+    """16,384 rows of the large protein: gigabytes once they are features."""
+    return gzip.compress(
+        b"".join(b">%d\n%s\n" % (n, b"GSHMK" * 900) for n in range(16_384))
+    )
 
 
 def searched(folder: Path) -> tuple[Campaign, str]:
@@ -69,6 +82,7 @@ def test_the_others_finish_in_the_first_submission(tmp_path: Path) -> None:
     folder = make_campaign(
         *(tmp_path / "c", inputs(GOOD | BAD) | SEARCHED), network=NEVER_RUN, **SETTINGS
     )
+    (folder / "inputs/deep.a3m.gz").write_bytes(deep_alignment())
     shutil.copytree(DATABASES.parent, folder / "databases")
     campaign, batch = searched(folder)
     names = {job_id: about.name for job_id, about in read_plan(campaign).about.items()}
@@ -81,6 +95,7 @@ def test_the_others_finish_in_the_first_submission(tmp_path: Path) -> None:
         cwd=folder,
         env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
         check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
     )
     assert done.returncode == EXIT_POSTPONE
     made = {names[path.stem] for path in campaign.features("x").parent.iterdir()}
