@@ -26,7 +26,8 @@ from typing import Literal
 from af3_core.chemistry.dictionary import Components
 from af3_core.features.assembly import ChemistryError
 from af3_core.features.featurise import count_tokens
-from af3_core.inputs.files import find_inputs, read_jobs
+from af3_core.inputs.files import read_jobs
+from af3_core.inputs.listing import find_inputs
 from af3_core.job import InputError, Job
 from tests.parity.case import Case
 from tests.parity.features import compare_features, featurise_case
@@ -89,7 +90,9 @@ def judge_folder(folder: Path) -> Iterator[Verdict]:
     for inner in folders:
         records = read_records(inner)
         files, _ = find_inputs([inner])
-        for file in sorted(file for file in files if file.name != RECORDS):
+        for file in sorted(Path(file) for file in files):
+            if file.name == RECORDS:
+                continue
             yield judge(file, records.get(file.name, Recorded()))
 
 

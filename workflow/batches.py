@@ -10,7 +10,7 @@ import json
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from af3_core.job import InputError
 from workflow.campaign import Campaign, split_item
@@ -51,8 +51,7 @@ class Batch:
     """Predict only: device time it will take, compilation included."""
 
 
-@dataclass(frozen=True)
-class About:
+class About(NamedTuple):
     """What results of a job depend on and its id does not say."""
 
     name: str
@@ -165,7 +164,14 @@ def _to_json(plan: Plan) -> dict[str, Any]:
     for kind in KINDS:
         batches = plan.of_kind(kind)
         content[kind] = {name: dict(vars(batch)) for name, batch in batches.items()}
-    content["about"] = {job: [a.name, a.roles] for job, a in plan.about.items()}
+        for batch in content[kind].values():
+            if batch["members"] == batch["items"]:
+                del batch["members"]
+    # Jobs are many; kinds of what is searched for them are few.
+    kinds = sorted({about.roles for about in plan.about.values()})
+    number = {roles: i for i, roles in enumerate(kinds)}
+    content["roles"] = kinds
+    content["about"] = {job: [a.name, number[a.roles]] for job, a in plan.about.items()}
     content["contents"] = vars(plan.contents)
     return content
 
@@ -207,12 +213,14 @@ def load_plan(campaign: Campaign) -> Plan | None:
         return None
     for kind in KINDS:
         raw[kind] = {name: _batch(batch) for name, batch in raw[kind].items()}
+    roles = [tuple(kind) for kind in raw.pop("roles")]
     raw["about"] = {
-        job: About(name, tuple(roles)) for job, (name, roles) in raw["about"].items()
+        job: About(name, roles[i]) for job, (name, i) in raw["about"].items()
     }
     return Plan(**{**raw, "contents": Contents(**raw["contents"])})
 
 
 def _batch(raw: dict[str, Any]) -> Batch:
-    lists = {name: tuple(raw[name]) for name in ("items", "members", "needs")}
-    return Batch(**{**raw, **lists})
+    items, needs = tuple(raw.pop("items")), tuple(raw.pop("needs"))
+    members = tuple(raw.pop("members", items))
+    return Batch(items=items, members=members, needs=needs, **raw)

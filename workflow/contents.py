@@ -5,6 +5,7 @@ import datetime
 from collections.abc import Iterable
 from pathlib import Path
 
+from af3_core.model.checkpoint_files import config_path, find_parts
 from af3_core.msa import Msa
 from workflow.batches import Contents
 from workflow.databases.catalogue import SEARCHED, Database
@@ -51,9 +52,6 @@ def weights_digest(checkpoint: Path, files: Files) -> str:
     Raises:
         InputError: there is none.
     """
-    # It brings JAX along.
-    from af3_core.model.checkpoint import config_path, find_parts
-
     parts, config = find_parts(checkpoint), config_path(checkpoint)
     files.note(config)
     if parts != [checkpoint]:

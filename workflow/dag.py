@@ -14,6 +14,7 @@ from workflow.campaign import Campaign, split_item
 from workflow.planning.memory import holds
 from workflow.resources import Limits
 from workflow.settings import Settings
+from workflow.sources import current_plan, find_damage, uncollected
 from workflow.stages import STAGE, STAGES, StageName
 from workflow.survey import REPORT, TABLES, Survey, survey
 
@@ -153,6 +154,7 @@ def attempt_number(wildcards: Any, attempt: int) -> int:
     return attempt
 
 
+@uncollected()
 def look(
     campaign: Campaign, settings: Settings, limits: Limits, *, is_main_process: bool
 ) -> Batches:
@@ -162,13 +164,9 @@ def look(
     starts inside cluster jobs take the plan as it was written, so all see the same
     batches.
     """
-    written = load_plan(campaign)
-    if written is not None and not is_main_process:
+    if not is_main_process and (written := load_plan(campaign)) is not None:
         planned = str(planned_path(campaign, written.id))
         return Batches(campaign, written, Survey(), limits, planned)
-    # What reads inputs imports much, and most processes need none of it.
-    from workflow.plan import current_plan, find_damage
-
     plan = current_plan(campaign, settings)
     planned = planned_path(campaign, plan.id)
     # A plan that is damaged is written again, so its mark has another name.

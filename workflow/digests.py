@@ -18,7 +18,7 @@ _SETTLED_NS = 2_000_000_000
 tick of the file server's clock, unseen."""
 
 
-def find_identity(path: Path) -> Identity | None:
+def find_identity(path: str | Path) -> Identity | None:
     """What names a file's present content; None where it cannot be seen."""
     try:
         return identity_of(path)
@@ -61,7 +61,7 @@ class Files:
     def are_unchanged(self) -> bool:
         """Whether every one of them is as it was."""
         return all(
-            find_identity(Path(name)) == identity
+            find_identity(name) == identity
             for name, identity in self.identities.items()
         )
 

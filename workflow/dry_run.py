@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from workflow.campaign import Campaign
-from workflow.plan import current_plan
 from workflow.settings import Settings
+from workflow.sources import current_plan
 from workflow.stages import STAGES
 from workflow.survey import survey
 

@@ -1,6 +1,7 @@
 """What a job still has to have searched: which sequences, for which alignments."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from af3_core.chemistry.residues import query_sequence
@@ -28,13 +29,13 @@ SHALLOW_ROWS, DEEP_ROWS = 16, 16_384
 """Depths that alignments are padded to: without one to speak of, and AlphaFold 3's."""
 
 
-def padded_rows(job: Job) -> int:
+def padded_rows(job: Job, needs: Iterable[ChainNeeds]) -> int:
     """The depth for a job: shallow only if its own input says so.
 
     What a search will find is not known when batches are planned.
     """
     polymers = [e for e in job.entities if isinstance(e, Polymer)]
-    if any(need.search_unpaired or need.search_paired for need in chain_needs(job)):
+    if any(need.search_unpaired or need.search_paired for need in needs):
         return DEEP_ROWS
     paired = sum(max(1, (p.paired_msa or "").count(">")) for p in polymers)
     unpaired = [max(1, (p.unpaired_msa or "").count(">")) for p in polymers]

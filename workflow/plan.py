@@ -25,7 +25,6 @@ from snakemake.utils import update_config
 from af3_core.chemistry.dictionary import Components
 from af3_core.contracts import (
     CHAINS,
-    CONTRACTS,
     JOBS,
     SCREEN_CHAINS,
     ChainRow,
@@ -36,7 +35,8 @@ from af3_core.features.featurise import count_tokens
 from af3_core.features.notes import job_notes
 from af3_core.features.options import FeatureOptions
 from af3_core.inputs.chemistry import standard_components
-from af3_core.inputs.files import find_inputs, iterate_jobs
+from af3_core.inputs.files import iterate_jobs
+from af3_core.inputs.listing import find_inputs
 from af3_core.inputs.text import noting_reads
 from af3_core.job import MAX_SEED, InputError, Job, write_job
 from workflow.batches import (
@@ -44,7 +44,6 @@ from workflow.batches import (
     Batch,
     Kind,
     Plan,
-    batch_id,
     load_plan,
     planned_path,
     with_id,
@@ -53,7 +52,7 @@ from workflow.batches import (
 from workflow.campaign import Campaign
 from workflow.contents import find_contents, weights_digest
 from workflow.databases.catalogue import SEARCHED, Database, read_manifest
-from workflow.digests import Files, find_identity
+from workflow.digests import Files
 from workflow.engine.failures import Failure, classify
 from workflow.engine.items import commit_outcomes, outcome
 from workflow.imports import label_path, with_imported
@@ -70,20 +69,23 @@ from workflow.planning.costs import campaign_timings, find_costs
 from workflow.planning.forecast import Forecast, forecast, forecast_path
 from workflow.results.screen import chain_rows
 from workflow.settings import Settings, check_settings, digest_of
+from workflow.sources import (
+    list_inputs,
+    read_known_files,
+    settings_digest,
+    uncollected,
+    write_sources,
+)
 from workflow.stages import STAGES
 from workflow.step import run_step
 from workflow.store.entries import Store
 from workflow.survey import verdict_path
 from workflow.tables import (
-    DamagedFile,
-    read_json,
     table_writer,
-    verify,
     write_json,
     write_table,
 )
 
-_PLAN_TABLES = ("jobs", "chains", "screen_chains", "outcomes")
 _JOBS_PER_GROUP, _LETTERS_PER_GROUP = 1024, 50_000_000
 """Jobs are written when there are so many, or so many letters of JSON."""
 
@@ -98,46 +100,8 @@ class PlannedCampaign:
     forecast: Forecast
     files: Files
     """All that was read for it."""
-    inputs: tuple[str, ...]
+    inputs: list[str]
     """Files that the settings' inputs came to."""
-
-
-def current_plan(campaign: Campaign, settings: Settings) -> Plan:
-    """The plan on disk if nothing that it was made of has changed, else a new one.
-
-    Nothing is written.
-
-    Raises:
-        InputError: see `make_plan`.
-    """
-    written = load_plan(campaign)
-    if written is not None and _is_current(campaign, settings, written):
-        return written
-    return make_plan(campaign, settings, written).plan
-
-
-def _is_current(campaign: Campaign, settings: Settings, plan: Plan) -> bool:
-    try:
-        sources = read_json(campaign.plan / "sources.json")
-    except (FileNotFoundError, DamagedFile):
-        return False
-    return (
-        plan.settings == settings_digest(settings)
-        and sources["plan"] == plan.id
-        and tuple(sources["inputs"]) == _list_inputs(settings)
-        and Files.from_json(sources).are_unchanged()
-    )
-
-
-def settings_digest(settings: Settings) -> str:
-    """Names all settings, and the versions of the tables that are made by them."""
-    versions = {name: contract.version for name, contract in CONTRACTS.items()}
-    return digest_of(settings.model_dump(mode="json"), versions)
-
-
-def _list_inputs(settings: Settings) -> tuple[str, ...]:
-    files, errors = find_inputs(settings.inputs)
-    return (*map(str, files), *map(str, errors))
 
 
 def make_plan(
@@ -158,7 +122,7 @@ def make_plan(
     if folder is not None and not folder.is_dir():
         allowed = "a folder of known structures, or null"
         raise InputError("config", "score.references", str(folder), allowed)
-    files = Files(known=_known_files(campaign))
+    files = Files(known=read_known_files(campaign))
     for table in (settings.search.databases, settings.plan.costs):
         if table is not None:
             files.note(table)
@@ -171,10 +135,10 @@ def make_plan(
     options = settings.feature_options()
     count = functools.partial(_count, options=options)
     screens: list[str] = []
-    inputs, store = _list_inputs(settings), Store(settings.search.store)
+    inputs, store = list_inputs(settings), Store(settings.search.store)
     for label in settings.search.imported:
         files.note(label_path(store, label))
-    with noting_reads(files.note):
+    with noting_reads(files.note), uncollected():
         for path, read in _read_inputs(settings, steady, screens.append):
             try:
                 if isinstance(read, InputError):
@@ -209,13 +173,6 @@ def make_plan(
     cost = forecast(plan, planned, refusals, databases, costs, settings)
     cost = replace(cost, screens=screens)
     return PlannedCampaign(plan, planned, refusals, cost, files, inputs)
-
-
-def _known_files(campaign: Campaign) -> Files | None:
-    try:
-        return Files.from_json(read_json(campaign.plan / "sources.json"))
-    except (FileNotFoundError, DamagedFile):
-        return None
 
 
 def _begun(campaign: Campaign, plan: Plan) -> Plan:
@@ -253,7 +210,7 @@ def _read_inputs(
     """Jobs and refusals of all inputs; `say` is told what of a screen is computed."""
     files, errors = find_inputs(settings.inputs)
     yield from ((Path(error.file), error) for error in errors)
-    for file in files:
+    for file in map(Path, files):
         seeds = settings.predict.seeds
         for read in iterate_jobs(file, seeds, cost=costs.seconds_of_all, say=say):
             yield file, read
@@ -356,7 +313,7 @@ def write_plan(campaign: Campaign, settings: Settings, name: str = "") -> None:
     before = load_plan(campaign)
     # Nothing may say that all is well until it is.
     verdict_path(campaign).unlink(missing_ok=True)
-    with _jobs_table(campaign.plan / "jobs.parquet") as add_job:
+    with _jobs_table(campaign.plan / "jobs.parquet") as add_job, uncollected():
         made = make_plan(campaign, settings, before, add_job)
         plan = made.plan
         if name and name.partition(".")[0] != plan.id:
@@ -374,33 +331,12 @@ def write_plan(campaign: Campaign, settings: Settings, name: str = "") -> None:
     commit_outcomes(campaign, "plan", "outcomes", _refusal_rows(made.refusals))
     write_json(campaign.plan / "settings.json", settings.model_dump(mode="json"))
     write_json(forecast_path(campaign), asdict(made.forecast))
-    sources = {"plan": plan.id, "inputs": made.inputs, **made.files.to_json()}
-    write_json(campaign.plan / "sources.json", sources)
+    write_sources(campaign, plan, made.inputs, made.files)
     write_plan_file(campaign, plan)
     for old in campaign.plan.glob("*.planned"):
         old.unlink(missing_ok=True)
     for mark in {plan.id, name or plan.id}:
         planned_path(campaign, mark).touch()
-
-
-def find_damage(campaign: Campaign) -> str:
-    """Names the files of the plan that are not as they were written, as they lie there;
-    "" where all are well."""
-    found = []
-    checks = (
-        *((verify, f"{table}.parquet") for table in _PLAN_TABLES),
-        *(
-            (read_json, f"{n}.json")
-            for n in ("settings", "forecast", "sources", "plan")
-        ),
-    )
-    for check, name in checks:
-        path = campaign.plan / name
-        try:
-            check(path)
-        except (FileNotFoundError, DamagedFile):
-            found.append((name, find_identity(path)))
-    return batch_id(found) if found else ""
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from pathlib import Path
 import yaml
 
 from af3_core.job import InputError
-from af3_core.model.checkpoint import check_checkpoint, find_parts
+from af3_core.model.checkpoint import check_checkpoint
+from af3_core.model.checkpoint_files import find_parts
 from af3_core.model.config import ModelConfig
 from kernels.devices import Device, why_no_dtype
 from kernels.hazards import hazards_of

@@ -27,7 +27,7 @@ from workflow.engine.items import (
 from workflow.keys import read_keys
 from workflow.results.batch_files import BatchFiles
 from workflow.results.features_file import read_features
-from workflow.results.references import read_reference
+from workflow.results.known_structures import read_reference
 from workflow.stages import jobs_of
 from workflow.step import (
     parse_step,

@@ -39,8 +39,6 @@ _SEAL_BYTES = len(_SEAL) + 2 * hashlib.sha256().digest_size
 _TAIL = struct.Struct("<I4s")
 """Ends a Parquet file: length of the footer, and the magic number."""
 _MAGIC = b"PAR1"
-_DIGEST = "sha256"
-"""Key of a JSON file's digest."""
 _LONGEST_NAME = 255
 """Bytes of a file's name, on all common file systems."""
 
@@ -63,13 +61,13 @@ class Identity(NamedTuple):
     """When the inode was last changed; unlike `modified_ns` nobody can set it back."""
 
 
-def identity_of(path: Path) -> Identity:
+def identity_of(path: str | Path) -> Identity:
     """What names this content of a file.
 
     Raises:
         OSError: there is no such file, or it cannot be seen.
     """
-    status = path.stat()
+    status = os.stat(path)
     return Identity(
         status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
     )
@@ -422,12 +420,11 @@ def concatenate(paths: Iterable[Path], contract: Contract) -> pa.Table:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes an object as JSON with a digest of its content, atomically."""
-    # Through JSON first, so that the digest is of what a reader will see.
-    seen = json.loads(json.dumps(content, default=str))
-    text = json.dumps({**seen, _DIGEST: _digest_of(seen)}, indent=0)
+    """Writes an object as JSON, atomically, and before it a digest of the text."""
+    text = json.dumps(content, default=str)
+    head = _head_of(text.encode())
     with replacing(path) as temporary:
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+        temporary.write_text(f"{head}\n{text}}}\n", encoding="ascii")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -437,18 +434,30 @@ def read_json(path: Path) -> dict[str, Any]:
         DamagedFile: it is not as it was written.
         FileNotFoundError: there is no such file.
     """
-    try:
-        content = json.loads(path.read_bytes())
-        found = content.pop(_DIGEST)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedFile(path, "it is not the JSON that was written") from error
-    if found != _digest_of(content):
-        raise DamagedFile(path, "its content is not the one that was written")
-    return content
+    return json.loads(_checked_text(path))
 
 
-def _digest_of(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def verify_json(path: Path) -> None:
+    """Reads a file that `write_json` wrote, for its digest alone.
+
+    Raises:
+        DamagedFile: it is not as it was written.
+        FileNotFoundError: there is no such file.
+    """
+    _checked_text(path)
+
+
+def _checked_text(path: Path) -> bytes:
+    head, _, rest = path.read_bytes().partition(b"\n")
+    text = rest.removesuffix(b"}\n")
+    if head != _head_of(text).encode() or text == rest:
+        raise DamagedFile(path, "it is not the JSON that was written")
+    return text
+
+
+def _head_of(text: bytes) -> str:
+    """What stands before the content of a file of JSON."""
+    return f'{{"sha256": "{hashlib.sha256(text).hexdigest()}", "content":'
 
 
 __all__ = [
@@ -476,6 +485,7 @@ __all__ = [
     "table_writer",
     "verify",
     "verify_content",
+    "verify_json",
     "write_json",
     "write_table",
 ]

@@ -21,7 +21,7 @@ from af3_core.training.loop import Subject
 from workflow.campaign import Campaign
 from workflow.databases.catalogue import COLUMNS
 from workflow.results.features_file import read_job_arrays
-from workflow.results.references import SUFFIXES
+from workflow.results.references import STRUCTURES
 from workflow.tables import read_rows
 
 
@@ -122,7 +122,7 @@ def _structure_files(path: Path) -> list[Path]:
     return [
         file
         for file in sorted(path.iterdir())
-        if Path(file.name.removesuffix(".gz")).suffix in SUFFIXES
+        if Path(file.name.removesuffix(".gz")).suffix in STRUCTURES
     ]
 
 

@@ -99,10 +99,16 @@ def query_sequence(polymer: Polymer) -> str:
     Inosine is searched as I, as in AlphaFold 3, and is N among the features; so are
     letters that HMMER has no nucleotide for, which stop AlphaFold 3's search.
     """
-    is_standard = CODES_BY_KIND[polymer.kind].keys() >= set(polymer.sequence)
-    if is_standard and not polymer.modifications:
-        return polymer.sequence
-    return _letters(residue_codes(polymer), polymer.kind, _NUCLEOTIDES_OF_HMMER)
+    if polymer.modifications:
+        return _letters(residue_codes(polymer), polymer.kind, _NUCLEOTIDES_OF_HMMER)
+    return _plain_query(polymer.kind, polymer.sequence)
+
+
+@lru_cache(maxsize=8192)
+def _plain_query(kind: PolymerKind, sequence: str) -> str:
+    if CODES_BY_KIND[kind].keys() >= set(sequence):
+        return sequence
+    return _letters(_standard_codes(kind, sequence), kind, _NUCLEOTIDES_OF_HMMER)
 
 
 def one_letter_sequence(codes: tuple[str, ...], kind: PolymerKind) -> str:

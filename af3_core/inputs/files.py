@@ -1,8 +1,7 @@
 """From files and folders to jobs: one bad job never stops the others."""
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from af3_core.inputs.alphafold3 import read_alphafold3
@@ -10,111 +9,23 @@ from af3_core.inputs.alphafoldserver import read_server_jobs
 from af3_core.inputs.entities import Links
 from af3_core.inputs.entry import Entry, flatten_errors, parse_json
 from af3_core.inputs.fasta import read_fasta
+from af3_core.inputs.listing import (
+    ENDINGS,
+    INPUT_SUFFIXES,
+    SCREEN_SUFFIXES,
+    TABLE_SUFFIXES,
+    find_suffix,
+)
 from af3_core.inputs.sample_sheet import read_sample_sheet
 from af3_core.inputs.screen import Screen, Seconds
-from af3_core.inputs.screen_file import SCREEN_SUFFIXES, read_screen
-from af3_core.inputs.text import (
-    COMPRESSED,
-    MAX_JSON_BYTES,
-    first_bytes,
-    read_file,
-)
+from af3_core.inputs.screen_file import read_screen
+from af3_core.inputs.text import MAX_JSON_BYTES, read_file
 from af3_core.job import InputError, Job
 
-FASTA_SUFFIXES = frozenset({".fasta", ".fa", ".fas", ".faa", ".fna", ".txt"})
-TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
-INPUT_SUFFIXES = FASTA_SUFFIXES | TABLE_SUFFIXES | SCREEN_SUFFIXES | {".json"}
-"""Endings, in any case, of the files that a folder is searched for; each perhaps with
-that of a compressed file behind it. Of texts (.txt) only those that are FASTA."""
 DEFAULT_SEEDS = (1,)
 """Seeds of jobs from files that state none (FASTA, CSV)."""
 
-_ENDINGS = (
-    f"{', '.join(sorted(INPUT_SUFFIXES))}, plain or {', '.join(sorted(COMPRESSED))}"
-)
 _NUCLEIC = ".fna"
-
-
-def find_suffix(path: Path) -> str:
-    """The ending that says what a file is, in lower case, compressed or not."""
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    if len(suffixes) == 2 and suffixes[1] in COMPRESSED:
-        return suffixes[0]
-    return suffixes[-1] if suffixes else ""
-
-
-def find_inputs(
-    paths: Iterable[str | os.PathLike[str]],
-) -> tuple[list[Path], list[InputError]]:
-    """Input files among `paths`, folders replaced by the files directly in them.
-
-    The order is that of `paths`, names sorted within a folder; hidden files are passed
-    over and a file that comes twice is taken once.
-    """
-    found: dict[str, Path] = {}
-    errors: list[InputError] = []
-    here = os.getcwd()
-    for path in map(Path, paths):
-        try:
-            files = _list_folder(path) if path.is_dir() else [path]
-        except OSError as error:
-            allowed = f"a readable file or folder ({error.strerror})"
-            errors.append(InputError(str(path), "(folder)", str(path), allowed))
-            continue
-        if not files:
-            allowed = f"a folder with files that end in {_ENDINGS}"
-            errors.append(InputError(str(path), "(folder)", "no such file", allowed))
-        for file in files:
-            # Not Path.absolute: it takes a second for 20,000 files.
-            found.setdefault(os.path.join(here, file), file)
-    return list(found.values()), errors
-
-
-def find_ignored(paths: Iterable[str | os.PathLike[str]]) -> dict[str, int]:
-    """How many files among `paths`' folders are not read, by folder and ending.
-
-    Hidden files and what lies in folders within them do not count.
-    """
-    counts: Counter[str] = Counter()
-    for folder in map(Path, paths):
-        try:
-            names = _names_in(folder)
-        except OSError:
-            continue
-        for name in names:
-            if not _is_input(folder / name):
-                counts[f"{folder}/*{find_suffix(Path(name))}"] += 1
-    return dict(sorted(counts.items()))
-
-
-def _list_folder(folder: Path) -> list[Path]:
-    return [folder / name for name in _names_in(folder) if _is_input(folder / name)]
-
-
-def _names_in(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if not entry.name.startswith(".") and not _is_folder(entry)
-        )
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a loop of links, say; whoever reads it is told
-        return False
-
-
-def _is_input(path: Path) -> bool:
-    suffix = find_suffix(path)
-    if suffix != ".txt":
-        return suffix in INPUT_SUFFIXES
-    try:
-        return first_bytes(path).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b">")
-    except OSError:
-        return False
 
 
 def read_jobs(
@@ -159,12 +70,12 @@ def iterate_jobs(
         say: is told in a sentence what of a screen is computed.
     """
     file = str(path)
-    suffix = find_suffix(path)
+    suffix = find_suffix(path.name)
     try:
         if not file.isprintable():
             raise InputError(file, "(file)", path.name, "a printable UTF-8 file name")
         if suffix not in INPUT_SUFFIXES:
-            allowed = f"a file that ends in {_ENDINGS}"
+            allowed = f"a file that ends in {ENDINGS}"
             raise InputError(file, "(file)", path.name, allowed)
         if suffix == ".json":
             document = parse_json(read_file(file, path, MAX_JSON_BYTES), file)

@@ -15,6 +15,7 @@ from numpy import ndarray
 from af3_core.inputs.chemistry import check_bond_atom, standard_components
 from af3_core.inputs.entities import Links
 from af3_core.inputs.entry import Entry, note_errors, raise_errors, suggest
+from af3_core.inputs.listing import SCREEN_SUFFIXES
 from af3_core.inputs.molecules import Molecule, label_of
 from af3_core.inputs.partners import Names, Partner, is_file_name, partner_of
 from af3_core.inputs.rules import read_name
@@ -31,7 +32,6 @@ from af3_core.inputs.screen_best import read_best
 from af3_core.inputs.yaml_document import YamlDocument, parse_yaml
 from af3_core.job import MAX_SEED, InputError, Job, Ligand
 
-SCREEN_SUFFIXES = frozenset({".yaml", ".yml"})
 """Endings of files that hold a screen."""
 SCHEMA: Mapping[str, Any] = json.loads(
     Path(__file__).with_name("screen.schema.json").read_text(encoding="utf-8")

@@ -1,10 +1,12 @@
 """Names, ids, seeds, digests, and the writer that gives AlphaFold 3 JSON back."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from af3_core.inputs.files import find_inputs, read_jobs
+from af3_core.inputs.files import read_jobs
+from af3_core.inputs.listing import find_inputs
 from af3_core.job import (
     InputError,
     Job,
@@ -89,7 +91,7 @@ def test_inputs_come_in_a_fixed_order_each_once(tmp_path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "d.json").mkdir()
     files, errors = find_inputs([tmp_path / "c.csv", tmp_path])
-    assert [file.name for file in files] == ["c.csv", "a.FASTA", "b.json"]
+    assert [Path(file).name for file in files] == ["c.csv", "a.FASTA", "b.json"]
     assert errors == []
 
 

@@ -38,7 +38,8 @@ from tests.workflow.campaigns import (
 )
 from tests.workflow.finished import HERE, settings_here
 from tests.workflow.kill_campaign import tables_of
-from workflow.plan import current_plan, find_damage, write_plan
+from workflow.plan import write_plan
+from workflow.sources import current_plan, find_damage
 from workflow.stages import STAGES
 from workflow.survey import make_room, survey, verdict_path
 

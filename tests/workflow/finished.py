@@ -27,8 +27,9 @@ from workflow.databases.catalogue import format_manifest, read_manifest
 from workflow.engine.failures import Cause, failure
 from workflow.engine.items import outcome
 from workflow.keys import Keys, read_keys
-from workflow.plan import current_plan, read_config, write_plan
+from workflow.plan import read_config, write_plan
 from workflow.settings import Settings
+from workflow.sources import current_plan
 from workflow.stages import STAGE, STAGES, StageName
 from workflow.survey import Survey, commit_batch, survey
 from workflow.tables import digest_file, write_table

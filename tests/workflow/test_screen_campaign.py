@@ -22,10 +22,11 @@ from workflow.engine.items import Item, items_from
 from workflow.featurise import featurise_batch
 from workflow.first_pass import FirstFeatures, take_over
 from workflow.keys import read_keys
-from workflow.plan import current_plan, make_plan, write_plan
+from workflow.plan import make_plan, write_plan
 from workflow.planning.forecast import read_forecast
 from workflow.results.features_file import read_features, read_job_arrays
 from workflow.settings import read_settings
+from workflow.sources import current_plan
 from workflow.tables import read_rows, read_table
 
 JOBS_PLACE = Path("results/plan/jobs.parquet")

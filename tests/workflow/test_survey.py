@@ -24,10 +24,11 @@ from tests.workflow.finished import (
 from workflow.collect import collect_tables
 from workflow.dag import Batches
 from workflow.engine.journal import Journal
-from workflow.plan import current_plan, find_damage, main, make_plan, write_plan
+from workflow.plan import main, make_plan, write_plan
 from workflow.planning.batching import PlannedJob
 from workflow.resources import Limits
 from workflow.retry import ask_for_retry
+from workflow.sources import current_plan, find_damage
 from workflow.step import read_plan
 from workflow.summary import print_results
 from workflow.survey import make_room, survey, verdict_path

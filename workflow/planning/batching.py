@@ -116,18 +116,20 @@ def plan_job(
         raise InputError(source, "sequences", f"{num_tokens} tokens", allowed)
     name = sanitise_name(job.name)
     job_id = job_digest(replace(job, name=name, seeds=()))[:16]
-    needs = tuple(
-        replace(need, polymer=_without_evidence(need.polymer))
-        for need in chain_needs(job)
-    )
+    needs = chain_needs(job)
+    msa_rows = padded_rows(job, needs)
     entities = tuple(
         entity if isinstance(entity, Ligand) else _without_evidence(entity)
         for entity in job.entities
     )
+    if entities != job.entities:
+        needs = [
+            replace(need, polymer=_without_evidence(need.polymer)) for need in needs
+        ]
     light = replace(job, entities=entities, user_ccd=None)
     return PlannedJob(
-        *(job_id, name, source, light, num_tokens, needs),
-        msa_rows=padded_rows(job),
+        *(job_id, name, source, light, num_tokens, tuple(needs)),
+        msa_rows=msa_rows,
         dropped_chains=tuple(_dropped_chains(light)),
     )
 
@@ -146,6 +148,8 @@ def _is_monotonous(polymer: Polymer) -> bool:
 
 def _without_evidence(polymer: Polymer) -> Polymer:
     """A chain without alignments and templates, which may take megabytes."""
+    if (polymer.unpaired_msa, polymer.paired_msa, polymer.templates) == (None,) * 3:
+        return polymer
     return replace(polymer, unpaired_msa=None, paired_msa=None, templates=None)
 
 
@@ -169,10 +173,11 @@ def plan_batches(
             buckets=settings.predict.buckets,
         )
         plan = _group(jobs, targets, aims, costs, before)
-        is_small = count_cluster_jobs(plan) <= settings.plan.max_cluster_jobs
-        if is_small or growth > _MOST_GROWTH:
-            return plan
-        growth *= _GROWTH
+        too_many = count_cluster_jobs(plan) / settings.plan.max_cluster_jobs
+        if too_many <= 1 or growth > _MOST_GROWTH:
+            return replace(plan, about={job.job_id: _about(job) for job in jobs})
+        # Some do not become fewer, so that batches are never made too large at once.
+        growth *= max(_GROWTH, too_many)
 
 
 def count_cluster_jobs(plan: Plan) -> int:
@@ -199,7 +204,6 @@ def _group(
         search=search,
         templates=templates,
         jobs=_job_batches(jobs, search, templates, aims, costs, before.jobs),
-        about={job.job_id: _about(job) for job in jobs},
     )
 
 

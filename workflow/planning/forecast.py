@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from af3_core.features.buckets import AF3_BUCKETS
-from af3_core.inputs.files import find_ignored
+from af3_core.inputs.listing import find_ignored
 from workflow.batches import Batch, Plan
 from workflow.campaign import Campaign
 from workflow.databases.catalogue import SEARCHED, Database

@@ -8,7 +8,7 @@ import numpy as np
 from af3_core.job import InputError
 from af3_core.scores.comparison import superpose_reference
 from af3_core.structures.structure import Structure, moved, select
-from workflow.results.references import read_reference
+from workflow.results.known_structures import read_reference
 from workflow.tables import read_json
 
 BACKBONE = ("N", "CA", "C", "O")

@@ -1,16 +1,12 @@
-"""Finds the known structure of a job in the folder that the user names."""
+"""Which file of the folder that the user names is the known structure of a job.
 
-import gzip
+Apart from `known_structures`, which reads them and brings all of scoring along.
+"""
+
 from collections.abc import Mapping
 from pathlib import Path
 
-from af3_core.job import InputError
-from af3_core.scores.rows import Reference
-from af3_core.structures.structure import Structure
-from af3_core.structures.structure_file import parse_structure
-from workflow.tables import digest_file
-
-SUFFIXES = (".cif", ".mmcif", ".pdb", ".ent")
+STRUCTURES = (".cif", ".mmcif", ".pdb", ".ent")
 
 
 def list_references(folder: Path | None) -> dict[str, Path]:
@@ -20,35 +16,7 @@ def list_references(folder: Path | None) -> dict[str, Path]:
 
 def find_reference(present: Mapping[str, Path], name: str) -> Path | None:
     """Which of these files is the reference of a job."""
-    names = (f"{name}{suffix}{packed}" for suffix in SUFFIXES for packed in ("", ".gz"))
+    names = (
+        f"{name}{suffix}{packed}" for suffix in STRUCTURES for packed in ("", ".gz")
+    )
     return next((present[name] for name in names if name in present), None)
-
-
-def read_reference(
-    folder: Path | None, name: str, known: str | None = None
-) -> Reference | None:
-    """The reference of a job, or None if there is no folder or no file of its name.
-
-    `known`: its name and digest, where it has to be the one of the plan.
-
-    Raises:
-        InputError: the file is neither mmCIF nor PDB, holds no structure, or has been
-            changed since.
-    """
-    path = find_reference(list_references(folder), name)
-    found = None if path is None else f"{path.name} {digest_file(path)}"
-    if known is not None and found != known:
-        allowed = "the structure that the campaign was planned with; start it again"
-        raise InputError(str(path or folder), "references", f"{name}: changed", allowed)
-    return None if path is None else Reference(path.name, _parse(path))
-
-
-def _parse(path: Path) -> Structure:
-    try:
-        data = path.read_bytes()
-        text = gzip.decompress(data) if path.suffix == ".gz" else data
-        return parse_structure(text.decode("utf-8"), path.name)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(
-            str(path), "file", str(error), "mmCIF or PDB with coordinates"
-        ) from error

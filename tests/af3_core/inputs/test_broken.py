@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from af3_core.inputs.files import find_inputs, read_jobs
+from af3_core.inputs.files import read_jobs
+from af3_core.inputs.listing import find_inputs
 from tests.af3_core.inputs.job_examples import DATA
 
 BROKEN = DATA / "broken_inputs"

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from af3_core.chemistry.dictionary import Components
 from af3_core.features.featurise import count_tokens
-from af3_core.inputs.files import find_inputs, read_jobs
+from af3_core.inputs.files import read_jobs
+from af3_core.inputs.listing import find_inputs
 from af3_core.inputs.screen import DEFAULT_LIMIT
 from af3_core.job import InputError, Ligand, Polymer
 from tests.af3_core.inputs.screen_examples import (
@@ -376,7 +377,7 @@ def test_a_screen_is_an_input_like_the_others(folder) -> None:
     jobs, errors = read_jobs(path)
     assert [job.name for job in jobs] == [f"P0A001__alcohol{n}" for n in range(5)]
     assert [error.field for error in errors] == ["line 6, smiles"]
-    assert path in find_inputs([folder])[0]
+    assert str(path) in find_inputs([folder])[0]
 
 
 _PIECES = st.sampled_from(

@@ -7,7 +7,8 @@ import lzma
 import pytest
 import zstandard
 
-from af3_core.inputs.files import find_inputs, read_jobs
+from af3_core.inputs.files import read_jobs
+from af3_core.inputs.listing import find_inputs
 from af3_core.job import Job, Ligand, Polymer
 from tests.af3_core.inputs.job_examples import (
     DATA,
@@ -145,7 +146,7 @@ def test_compressed_inputs_are_read(pack, name, tmp_path) -> None:
     path.write_bytes(pack(texts[name].encode()))
     jobs, errors = read_jobs(path)
     assert not errors and jobs[0].entities[0].sequence == "MKT"
-    assert find_inputs([tmp_path])[0] == [path]
+    assert find_inputs([tmp_path])[0] == [str(path)]
 
 
 @pytest.mark.parametrize("first", ["", "sep={}\r\n"])

@@ -11,7 +11,6 @@ from af3_core.job import InputError
 from af3_core.model.checkpoint import (
     IDENTIFIER,
     Record,
-    config_path,
     load_checkpoint,
     published_shapes,
     read_records,
@@ -19,6 +18,7 @@ from af3_core.model.checkpoint import (
     write_random_checkpoint,
     write_records,
 )
+from af3_core.model.checkpoint_files import config_path
 from af3_core.model.config import ModelConfig
 from af3_core.model.openfold3 import OPENFOLD3
 from af3_core.model.parameters import parameter_shapes

@@ -12,8 +12,8 @@ from af3_core.job import InputError
 from tests.workflow.synthetic_campaign import filled
 from workflow.campaign import Campaign
 from workflow.plan import make_plan
+from workflow.results.known_structures import read_reference
 from workflow.results.ranking import rank_rows
-from workflow.results.references import read_reference
 from workflow.settings import check_settings
 
 TEMPLATE = Path(__file__).parents[2] / "data" / "structures" / "4cup.cif"
