@@ -31,11 +31,12 @@ from workflow.campaign import Campaign, split_item
 from workflow.databases.catalogue import read_manifest
 from workflow.installation import ROOT
 from workflow.machine import Partition
-from workflow.plan import current_plan, find_unreadable, make_plan
+from workflow.plan import find_unreadable, make_plan
 from workflow.planning.batching import Refusal
 from workflow.planning.memory import device_memory_gb, holds, most_tokens
 from workflow.resources import Card, read_cards
 from workflow.settings import Settings
+from workflow.sources import current_plan
 
 _LEAST_FREE_BYTES = 1_000_000_000
 _LEAST_FREE_INODES = 10_000
