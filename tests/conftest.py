@@ -14,7 +14,10 @@ os.environ.setdefault("XLA_FLAGS", QUICK_COMPILE["XLA_FLAGS"])
 import jax  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
-install_import_hook(["af3_core", "kernels", "workflow"], "beartype.beartype")
+from tests import shapes  # noqa: E402
+
+install_import_hook(["af3_core", "kernels"], "beartype.beartype")
+install_import_hook("workflow", f"{shapes.__name__}.check")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -4,7 +4,6 @@ A GPU is not at hand: what it would measure is made up, from the backend that th
 dispatch really chooses for an A100.
 """
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from workflow.engine.failures import DeviceError
 from workflow.inference.canary import find_culprit
 from workflow.inference.worker import Worker
 from workflow.settings import Settings, check_settings
+from workflow.tables import read_json
 
 DISPATCH = sys.modules["kernels.dispatch"]
 ATTENTION = spec_for(af3_shapes(512)[0], Device("cuda", (8, 0)))
@@ -97,7 +97,7 @@ def test_a_device_on_which_all_are_wrong_is_refused(trust, tmp_path: Path) -> No
     with pytest.raises(DeviceError, match="attention is off by 3.0e-01"):
         trust("auto", measuring("auto", wrong))
     records = (tmp_path / "store/canary/refused").glob("*.json")
-    assert all("wrong numbers" in json.loads(r.read_text())["refused"] for r in records)
+    assert all("wrong numbers" in read_json(r)["refused"] for r in records)
 
 
 @pytest.mark.parametrize("error", ["", "INTERNAL: ptxas exited with non-zero error"])

@@ -1,6 +1,5 @@
 """Which devices are trusted: the right and the quick ones, once per boot of a node."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from af3_core.model.canary import TOLERANCES, Measurement
 from workflow.engine.failures import DeviceError, classify
 from workflow.inference.canary import Site, refusal, require_trusted, this_site
+from workflow.tables import read_json
 
 RIGHT = Measurement(dict.fromkeys(TOLERANCES["bfloat16"], 1e-6), seconds=0.01)
 SITE = Site("gpu", "NVIDIA A100", "work", "bfloat16", "node1", "boot1", "0")
@@ -77,7 +77,7 @@ def test_a_refused_device_is_measured_again(tmp_path: Path) -> None:
     with pytest.raises(DeviceError):
         require_trusted(SITE, tmp_path, lambda: deviating("product", 1.0))
     (record,) = (tmp_path / "refused").glob("*.json")
-    assert "wrong numbers" in json.loads(record.read_text())["refused"]
+    assert "wrong numbers" in read_json(record)["refused"]
     assert require_trusted(SITE, tmp_path, lambda: RIGHT).is_new
 
 
@@ -85,7 +85,7 @@ def test_records_of_an_earlier_boot_are_removed(tmp_path: Path) -> None:
     for boot in ("boot1", "boot2"):
         require_trusted(replace(SITE, boot=boot), tmp_path, lambda: RIGHT)
     kept = [p for p in tmp_path.glob("*.json") if not p.name.startswith("fastest")]
-    assert [json.loads(p.read_text())["boot"] for p in kept] == ["boot2"]
+    assert [read_json(p)["boot"] for p in kept] == ["boot2"]
 
 
 def test_processors_of_one_kind_are_told_apart_by_how_many_may_be_used() -> None:
