@@ -1,10 +1,10 @@
 # make setup | demo | clean-demo | train-demo
 # make dev | test | test-long | test-matrix | test-slurm | test-root | coverage
-#      check | fmt | pins | wheel | docs | screenshots | bench
+#      check | fmt | pins | wheel | image | docs | screenshots | bench
 SHELL := /bin/sh
 .PHONY: setup demo clean-demo train-demo
 .PHONY: dev test test-long test-matrix test-slurm test-root coverage check fmt pins docs
-.PHONY: wheel screenshots bench
+.PHONY: wheel image screenshots bench
 
 BIN := .venv/bin
 
@@ -71,6 +71,9 @@ pins: dev ## Write what comes from the lock file and the settings: conda, NOTICE
 
 wheel: dev ## sdist and wheel, checked, and a campaign in an empty environment
 	@$(BIN)/python -m pytest -m long -rs tests/test_wheel.py
+
+image: ## A container image, `foldmill`; needs Docker
+	@docker build --file containers/Dockerfile --tag foldmill .
 
 docs: dev ## The documentation site, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
