@@ -55,11 +55,11 @@ _DIGITS = {
 
 _OF_A_SAMPLE = (
     *("rank", "seed", "sample", "ranking_score", "iptm", "ptm", "mean_plddt"),
-    *("clashes", "ipsae", "relax_status", "ligands_valid", "lddt", "dockq"),
+    *("clashes", "lddt", "dockq", "relax_status"),
 )
 _OF_AN_INTERFACE = (
-    *("chain_1", "chain_2", "iptm", "ipsae", "pae_min", "pdockq2", "lis"),
-    *("contacts", "interface_plddt", "buried_area", "dockq"),
+    *("chain_1", "chain_2", "iptm", "ipsae", "pae_min", "lis"),
+    *("contacts", "buried_area", "dockq"),
 )
 """What the tables of a job show at once; a button shows the rest."""
 _OF_THE_ROW = ("job_id", "seed", "sample", "name", "rank", "num_tokens")
