@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -141,6 +142,16 @@ def test_a_reference_is_laid_over_the_prediction(tmp_path) -> None:
     predicted = np.reshape(head["positions"], (-1, 3))[backbone]
     known = np.reshape(overlay["positions"], (-1, 3))
     np.testing.assert_allclose(known, predicted, atol=2)  # 0.01 Å
+
+
+def test_results_that_were_moved_away_from_their_references_have_structures(
+    tmp_path,
+) -> None:
+    write_campaign(tmp_path / "results", THREE_JOBS)
+    write_reference(tmp_path / "results", THREE_JOBS[0])
+    shutil.move(tmp_path / "results", tmp_path / "elsewhere/results")
+    found = write_report(tmp_path / "elsewhere/results", tmp_path / "report.html")
+    assert (found.detailed, found.unreadable) == (len(THREE_JOBS), 0)
 
 
 def test_samples_beside_the_best_are_laid_over_it(results, tmp_path) -> None:

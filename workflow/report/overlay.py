@@ -30,8 +30,10 @@ def reference_folder(results: Path) -> Path | None:
         return None
     found = read_json(path).get("score", {})
     folder = found.get("references")
-    # Settings are relative to where the campaign runs, which holds its results.
-    return None if folder is None else results.resolve().parent / folder
+    # Settings are relative to where the campaign runs, which holds its results, unless
+    # these were moved without it.
+    place = None if folder is None else results.resolve().parent / folder
+    return place if place is not None and place.is_dir() else None
 
 
 def read_overlay(
