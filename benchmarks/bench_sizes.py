@@ -43,7 +43,7 @@ from tests.workflow.synthetic_campaign import filled
 from workflow.campaign import Campaign
 from workflow.export import export_job
 from workflow.settings import Settings
-from workflow.step import read_job_rows
+from workflow.step import read_job_row
 from workflow.tables import write_table
 
 HERE = Campaign()
@@ -214,7 +214,7 @@ def measure(job: Job, samples: list[Arrays] | None = None) -> Sizes:
         try:
             write_job_tables(job, features, samples)
             scores = [_score_row(job.name, i) for i in range(NUM_SAMPLES)]
-            (row,) = read_job_rows(HERE, {JOB_ID}).values()
+            row = read_job_row(HERE, JOB_ID)
             export_job(HERE, row, scores, lambda item: [], settings)
             return _weigh(job.name, features)
         finally:

@@ -37,7 +37,7 @@ from workflow.searching.evidence import add_evidence, search_facts
 from workflow.step import (
     job_of,
     parse_step,
-    read_job_rows,
+    read_job_row,
     run_step,
 )
 from workflow.survey import commit_batch
@@ -99,7 +99,6 @@ def featurise_batch(campaign: Campaign, batch: str) -> None:
     keys = read_keys(campaign)
     settings = keys.settings
     wanted = keys.items("featurise", keys.plan.batch("jobs", batch))
-    rows = read_job_rows(campaign, set(wanted))
     items = [
         Item(job_id, job_id, campaign.features(job_id), FEATURES, key)
         for job_id, key in in_tiles(campaign, wanted).items()
@@ -109,7 +108,7 @@ def featurise_batch(campaign: Campaign, batch: str) -> None:
     first = FirstFeatures(campaign, keys, wanted)
 
     def make(item: Item) -> pa.Table:
-        job = job_of(rows[item.name])
+        job = job_of(read_job_row(campaign, item.name))
         if (path := first.find(item)) is not None:
             log(f"{item}: features of {path}")
             facts = read_search_facts(path)

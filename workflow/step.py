@@ -17,7 +17,7 @@ from af3_core.job import InputError, Job
 from workflow.batches import Plan, load_plan
 from workflow.campaign import Campaign
 from workflow.settings import Settings, check_settings
-from workflow.tables import read_columns, read_json, read_rows
+from workflow.tables import open_table, read_columns, read_json, read_rows
 
 EXIT_INPUT = 2
 
@@ -84,6 +84,23 @@ def read_job_rows(campaign: Campaign, job_ids: set[str]) -> dict[str, JobRow]:
     path = campaign.plan / "jobs.parquet"
     table = read_columns(path, JOBS, where=_is_among("job_id", job_ids))
     return {row.job_id: row for row in JOBS.rows(table)}
+
+
+def read_job_row(campaign: Campaign, job_id: str) -> JobRow:
+    """The row of one job. Its group alone is read: a row may take 200 MB.
+
+    Raises:
+        InputError: the plan has no such job.
+    """
+    path = campaign.plan / "jobs.parquet"
+    with open_table(path) as file:
+        for group in range(file.num_row_groups):
+            ids = file.read_row_group(group, ["job_id"])["job_id"]
+            if (place := pc.index(ids, job_id).as_py()) >= 0:
+                row = file.read_row_group(group).slice(place, 1)
+                return JOBS.rows(row)[0]
+    allowed = "a job of the plan; if it was made anew meanwhile, start again"
+    raise InputError(str(path), "job_id", job_id, allowed)
 
 
 def read_chain_rows(campaign: Campaign) -> list[ChainRow]:

@@ -24,7 +24,7 @@ from workflow.campaign import Campaign
 from workflow.export import export_job
 from workflow.results.batch_files import BatchFiles
 from workflow.settings import Export, Settings
-from workflow.step import read_job_rows
+from workflow.step import read_job_row
 from workflow.tables import write_table
 
 SEED, SAMPLES = 1, 2
@@ -125,7 +125,7 @@ def export(name: str, **choices: object) -> Path:
         }
     )
     settings = settings.model_copy(update={"export": Export(**choices)})
-    (job,) = read_job_rows(HERE, {job_id_of(name)}).values()
+    job = read_job_row(HERE, job_id_of(name))
     scores = SCORES.rows(filled(SCORES, score_rows(name)))
     files = BatchFiles(RELAXED, HERE.relaxed)
     export_job(HERE, job, scores, lambda item: files.rows("b0", item), settings)
