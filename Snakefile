@@ -34,10 +34,10 @@ if IMAGE := os.environ.get("FOLDMILL_IMAGE"):
     container: IMAGE
 
 
-lead_steps_here()
 SETTINGS = check_settings(config, source="config")
 LIMITS = resources.read_limits(workflow.resource_settings)
 BATCHES = look(Campaign(), SETTINGS, LIMITS, is_main_process=workflow.is_main_process)
+lead_steps_here()
 # Settings are too long for a command line: the rule `plan` reads the files again.
 CONFIG_FILES = workflow.configfiles
 CONFIG_OVERRIDES = json.dumps(dict(workflow.config_settings.config))

@@ -90,7 +90,8 @@ def main() -> None:
             "snakemake-executor-plugin-slurm-jobstep",
         )
     )
-    slurm = subprocess.run(["sinfo", "--version"], capture_output=True, text=True)
+    query = ["dpkg-query", "--show", "--showformat=${Version}", "slurm-wlm"]
+    slurm = subprocess.run(query, capture_output=True, text=True)
     heading = (
         *("case", "exit status", "calls of sbatch", "tasks by partition and memory"),
         *("completed, by Slurm", "first outputs there"),
@@ -99,7 +100,7 @@ def main() -> None:
         [
             "# Job arrays of Snakemake's plugin for Slurm",
             "",
-            f"`python -m benchmarks.job_arrays`: {versions}, {slurm.stdout.strip()}.",
+            f"`python -m benchmarks.job_arrays`: {versions}, slurm-wlm {slurm.stdout}.",
             "",
             f"| {' | '.join(heading)} |",
             "| --- " * len(heading) + "|",

@@ -25,7 +25,11 @@ PROFILES = ROOT / "config/profiles"
 def lead_steps_here() -> None:
     """Lets `python -m workflow.…` in a shell be the interpreter that runs now.
 
-    So it is in an environment of conda too, which has all packages but ours.
+    So it is in an environment of conda too, which has all packages but ours. An image
+    has a Python of its own.
     """
+    # Where RDKit's data are: it says so to its children when it is imported, but theirs
+    # are elsewhere in an image or another environment.
+    os.environ.pop("RDBASE", None)
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
     os.environ["PYTHONPATH"] = f"{PACKAGES}:{os.environ.get('PYTHONPATH', '')}"
