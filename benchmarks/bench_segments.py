@@ -90,7 +90,7 @@ class Agreement(NamedTuple):
     equal: int
     """… that is ours."""
     overflows: int
-    """That HMMER lets through without one."""
+    """For which it gives none: the filter of several segments has to decide."""
     dropped: int
     """That ours leaves out …"""
     wrongly: int
@@ -178,8 +178,8 @@ def digital(packed: PackedSequences) -> list[DigitalSequence]:
 def hmmer_scores(
     model: OptimizedProfile, sequences: Sequence[DigitalSequence]
 ) -> np.ndarray:
-    """What HMMER's filter of single segments gives in our units; NaN where it gives no
-    score, infinity where it overflows."""
+    """What HMMER's filter of single segments gives, in our units; not finite where it
+    overflows, or leaves it to the filter of several."""
     scores = np.full(len(sequences), np.nan)
     for index, sequence in enumerate(sequences):
         model.L = len(sequence)
@@ -208,7 +208,7 @@ def compare(
         counts += [
             np.isfinite(theirs).sum(),
             (abs(theirs - ours) < 1e-3).sum(),
-            np.isinf(theirs).sum(),
+            (~np.isfinite(theirs)).sum(),
             left_out.sum(),
             sum(wrongly),
         ]
@@ -478,7 +478,7 @@ def page(rows: Sequence[dict]) -> str:
         " it is compared to the last bit; where ours leaves a pair out, HMMER's whole"
         " first filter (`p7_MSVFilter`) is asked for its P-value.",
         "",
-        "| targets | pairs | scored by HMMER | equal | overflow in HMMER | left out |"
+        "| targets | pairs | scored by HMMER | equal | without a score | left out |"
         " of these HMMER would have let through |",
         "| --- | --: | --: | --: | --: | --: | --: |",
         *total(agree, Agreement._fields[1:]),
