@@ -25,7 +25,7 @@ from af3_core.contracts import FEATURES
 from af3_core.job import Job, Polymer
 from af3_core.recent import Recent
 from af3_core.search.hits import Region, Row
-from workflow.databases.catalogue import read_manifest
+from workflow.databases.manifest import read_manifest
 from workflow.featurise import ROOM, make_features
 from workflow.searching.evidence import add_evidence
 from workflow.searching.hit_tables import hits_table

@@ -41,8 +41,8 @@ from af3_core.search.hits import select_rows
 from af3_core.search.hmmer import ALPHABETS, filter_stream, search_stream
 from af3_core.search.settings import SearchSettings, settings_for
 from tests.hmmer_programs import read_fasta, read_stockholm
-from workflow.databases.catalogue import Shard
 from workflow.databases.files import count_file, database_of, read_targets
+from workflow.databases.manifest import Shard
 from workflow.databases.shards import digitise_database
 from workflow.tables import replacing
 

@@ -23,8 +23,8 @@ from af3_core.job import InputError
 from af3_core.msa import Msa, format_a3m, parse_a3m
 from af3_core.search.templates import MAX_TEMPLATE_DATE
 from kernels import SegmentsBackend
-from workflow.databases.catalogue import SEARCHED, Database, read_manifest, with_role
 from workflow.databases.files import make_manifest
+from workflow.databases.manifest import SEARCHED, Database, read_manifest, with_role
 from workflow.databases.shards import shard_database
 from workflow.needs import ChainNeeds, chain_needs
 from workflow.searching.sequences import (

@@ -18,7 +18,7 @@ from af3_core.contracts import ALIGNMENTS, AlignmentRow
 from af3_core.job import InputError
 from af3_core.msa import Msa, format_a3m, species_id
 from workflow.campaign import Campaign
-from workflow.databases.catalogue import Database, read_manifest, with_role
+from workflow.databases.manifest import Database, read_manifest, with_role
 from workflow.searching.sequences import paired_msa, unpaired_msa
 from workflow.settings import Search
 from workflow.step import read_chain_rows, read_planned_settings

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workflow.databases.catalogue import Database
+    from workflow.databases.manifest import Database
     from workflow.store.entries import Store
 
 
@@ -191,7 +191,7 @@ def digitise(
 @databases.command(epilog=examples("foldmill databases verify databases.tsv"))
 def verify(table: Table) -> None:
     """Read all databases again and compare them with their table."""
-    from workflow.databases.catalogue import read_manifest
+    from workflow.databases.manifest import read_manifest
     from workflow.databases.shards import verify_database
 
     for database in read_manifest(table):
@@ -223,7 +223,7 @@ def pack(
 
 
 def _write(found: "Sequence[Database]", path: Path) -> None:
-    from workflow.databases.catalogue import format_manifest
+    from workflow.databases.manifest import format_manifest
     from workflow.tables import replacing
 
     with replacing(path) as temporary:

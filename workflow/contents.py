@@ -8,7 +8,7 @@ from pathlib import Path
 from af3_core.model.checkpoint_files import config_path, find_parts
 from af3_core.msa import Msa
 from workflow.batches import Contents
-from workflow.databases.catalogue import SEARCHED, Database
+from workflow.databases.manifest import SEARCHED, Database
 from workflow.digests import Files
 from workflow.results.references import find_reference, list_references
 from workflow.searching.sequences import hits_key
@@ -30,7 +30,7 @@ def find_contents(
 
     Args:
         settings: of the campaign.
-        databases: of its catalogue.
+        databases: of its manifest.
         names: of the jobs.
         files: notes what is read.
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from af3_core.job import InputError
 from workflow.campaign import Campaign
-from workflow.databases.catalogue import find_database
+from workflow.databases.manifest import find_database
 from workflow.engine.guard import log
 from workflow.engine.items import Task, Together, work_together
 from workflow.inference.devices import (

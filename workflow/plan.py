@@ -51,7 +51,7 @@ from workflow.batches import (
 )
 from workflow.campaign import Campaign
 from workflow.contents import find_contents, weights_digest
-from workflow.databases.catalogue import SEARCHED, Database, read_manifest
+from workflow.databases.manifest import SEARCHED, Database, read_manifest
 from workflow.digests import Files
 from workflow.engine.failures import Failure, classify
 from workflow.engine.items import commit_outcomes, outcome

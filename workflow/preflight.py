@@ -28,7 +28,7 @@ from kernels.hazards import hazards_of
 from workflow import machine
 from workflow.batches import Plan, load_plan
 from workflow.campaign import Campaign, split_item
-from workflow.databases.catalogue import read_manifest
+from workflow.databases.manifest import read_manifest
 from workflow.installation import ROOT
 from workflow.machine import Partition
 from workflow.plan import find_unreadable, make_plan

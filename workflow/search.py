@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from workflow.campaign import Campaign
-from workflow.databases.catalogue import find_database
+from workflow.databases.manifest import find_database
 from workflow.engine.guard import log
 from workflow.engine.items import Task, Together, work_together
 from workflow.keys import read_keys

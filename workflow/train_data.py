@@ -19,7 +19,7 @@ from af3_core.training.examples import ATOMS_PER_WINDOW, SLOTS_PER_TOKEN, make_e
 from af3_core.training.jobs import job_for
 from af3_core.training.loop import Subject
 from workflow.campaign import Campaign
-from workflow.databases.catalogue import COLUMNS
+from workflow.databases.manifest import COLUMNS
 from workflow.results.features_file import read_job_arrays
 from workflow.results.references import STRUCTURES
 from workflow.tables import read_rows

@@ -23,7 +23,7 @@ from tests.af3_core.inputs.job_examples import TEMPLATE
 from tests.workflow.campaigns import DATABASES, NEVER_RUN, job, make_campaign, protein
 from workflow.campaign import Campaign, split_item
 from workflow.collect import collect_tables
-from workflow.databases.catalogue import format_manifest, read_manifest
+from workflow.databases.manifest import format_manifest, read_manifest
 from workflow.engine.failures import Cause, failure
 from workflow.engine.items import outcome
 from workflow.keys import Keys, read_keys

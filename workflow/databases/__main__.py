@@ -23,8 +23,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from af3_core.job import InputError
-from workflow.databases.catalogue import Database, format_manifest, read_manifest
 from workflow.databases.files import make_manifest
+from workflow.databases.manifest import Database, format_manifest, read_manifest
 from workflow.databases.shards import (
     digitise_database,
     shard_database,

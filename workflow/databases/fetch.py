@@ -2,7 +2,7 @@
 
 Each published file is loaded into a hidden part beside its place, with resume, while a
 second thread unpacks and counts what is there already; the protein structures go into a
-packed template store as they come. When all is loaded the catalogue is ready, too.
+packed template store as they come. When all is loaded the manifest is ready, too.
 Addresses and names are those of AlphaFold 3's `fetch_databases.sh` (v3.0.4).
 """
 
@@ -18,7 +18,6 @@ from pathlib import Path
 import zstandard
 
 from af3_core.job import InputError
-from workflow.databases.catalogue import Database, Shard
 from workflow.databases.files import (
     count_records,
     database_of,
@@ -26,6 +25,7 @@ from workflow.databases.files import (
     make_structures,
     split_records,
 )
+from workflow.databases.manifest import Database, Shard
 from workflow.databases.template_store import Readable, pack_structures
 from workflow.download import PIECE, Download, remote_size
 from workflow.tables import replacing

@@ -22,7 +22,7 @@ from pyhmmer.easel import Alphabet, DigitalSequenceBlock, SequenceFile
 from af3_core.job import InputError
 from af3_core.search.settings import Role
 from af3_core.search.targets import DigitalTargets, Targets
-from workflow.databases.catalogue import PACKED, TOOLS, Database, Shard
+from workflow.databases.manifest import PACKED, TOOLS, Database, Shard
 from workflow.databases.packed import count_packed, read_packed
 from workflow.databases.template_store import PackedStructures, Readable
 

@@ -22,7 +22,7 @@ from pyhmmer.easel import DigitalSequenceBlock
 from af3_core.job import InputError
 from af3_core.search.targets import PackedTargets
 from kernels.segments import PackedSequences
-from workflow.databases.catalogue import Shard
+from workflow.databases.manifest import Shard
 
 _SCHEMA = pa.schema(
     [

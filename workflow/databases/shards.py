@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 from af3_core.job import InputError
 from af3_core.search.targets import AMINO
-from workflow.databases.catalogue import PACKED, Database, Shard
 from workflow.databases.files import (
     BLOCK_BYTES,
     count_file,
@@ -18,6 +17,7 @@ from workflow.databases.files import (
     read_blocks,
     read_records,
 )
+from workflow.databases.manifest import PACKED, Database, Shard
 from workflow.databases.packed import count_packed, write_packed
 from workflow.tables import replacing
 

@@ -11,7 +11,7 @@ from af3_core.features.buckets import AF3_BUCKETS
 from af3_core.inputs.listing import find_ignored
 from workflow.batches import Batch, Plan
 from workflow.campaign import Campaign
-from workflow.databases.catalogue import SEARCHED, Database
+from workflow.databases.manifest import SEARCHED, Database
 from workflow.planning.batching import PlannedJob, Refusal, count_cluster_jobs
 from workflow.planning.buckets import CostModel, padding_waste
 from workflow.planning.costs import Costs

@@ -56,7 +56,7 @@ def search_again(need: ChainNeeds, search: Search, *, threads: int = 1) -> None:
     """Sees to it that the store has all that a chain needs.
 
     Raises:
-        InputError: a database file is missing or not the one of the catalogue.
+        InputError: a database file is missing or not the one of the manifest.
         OSError: neither the store nor the campaign's own can be written.
     """
     store = Store(search.store)

@@ -9,7 +9,7 @@ from pathlib import Path
 from af3_core.job import Job, Ligand, Polymer
 from af3_core.msa import Msa, format_a3m, parse_a3m
 from af3_core.recent import Recent
-from workflow.databases.catalogue import Database, Role, read_manifest, with_role
+from workflow.databases.manifest import Database, Role, read_manifest, with_role
 from workflow.needs import ChainNeeds, chain_needs
 from workflow.searching.hit_tables import filters_in
 from workflow.searching.sequences import (

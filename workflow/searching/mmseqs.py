@@ -17,7 +17,7 @@ from pathlib import Path
 from af3_core.job import InputError
 from af3_core.search.hits import BestHits, Hit, Region
 from af3_core.search.settings import SearchSettings
-from workflow.databases.catalogue import Database, Shard
+from workflow.databases.manifest import Database, Shard
 
 _COLUMNS = (
     *("query", "qstart", "qend", "tstart", "tend", "evalue", "bits"),

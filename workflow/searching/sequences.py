@@ -32,8 +32,8 @@ from af3_core.search.hmmer import (
     search_stream,
 )
 from af3_core.search.settings import SearchSettings
-from workflow.databases.catalogue import Database, Shard, with_role
 from workflow.databases.files import VERIFIED, read_targets, require_unchanged
+from workflow.databases.manifest import Database, Shard, with_role
 from workflow.needs import sequence_id
 from workflow.searching.hit_tables import (
     filters_of,

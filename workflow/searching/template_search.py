@@ -25,8 +25,8 @@ from af3_core.search.templates import (
     choose_templates,
     read_hit,
 )
-from workflow.databases.catalogue import Database
 from workflow.databases.files import VERIFIED, read_targets, require_unchanged
+from workflow.databases.manifest import Database
 from workflow.databases.template_store import Structures, chain_text, open_structures
 from workflow.needs import sequence_id
 from workflow.searching.sequences import HMMER

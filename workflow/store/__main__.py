@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from af3_core.job import InputError
-from workflow.databases.catalogue import read_manifest
+from workflow.databases.manifest import read_manifest
 from workflow.store.entries import (
     Entry,
     Store,

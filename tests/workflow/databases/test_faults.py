@@ -21,8 +21,8 @@ from tests.workflow.searching.search_examples import (
     stored_rows,
 )
 from workflow.databases.__main__ import main
-from workflow.databases.catalogue import read_manifest
 from workflow.databases.files import BLOCK_BYTES, make_database, make_manifest
+from workflow.databases.manifest import read_manifest
 from workflow.searching.sequences import search_batch
 from workflow.store.entries import Store
 

@@ -17,7 +17,6 @@ from tests.workflow.searching.search_examples import (
     stored_rows,
 )
 from workflow.databases.__main__ import main
-from workflow.databases.catalogue import Database, Shard, read_manifest
 from workflow.databases.files import (
     digitise,
     make_database,
@@ -25,6 +24,7 @@ from workflow.databases.files import (
     read_targets,
     require_unchanged,
 )
+from workflow.databases.manifest import Database, Shard, read_manifest
 from workflow.databases.packed import count_packed, read_packed, write_packed
 from workflow.databases.shards import (
     digitise_database,

@@ -7,7 +7,7 @@ import pytest
 from af3_core.contracts import JOBS
 from tests.workflow.campaigns import DATABASES, job, protein
 from tests.workflow.synthetic_campaign import filled
-from workflow.databases.catalogue import read_manifest
+from workflow.databases.manifest import read_manifest
 from workflow.inference.provenance import source_digest
 from workflow.searching.evidence import search_facts
 from workflow.settings import Settings, check_settings

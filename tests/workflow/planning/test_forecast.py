@@ -8,7 +8,7 @@ import pytest
 
 from tests.workflow.campaigns import ROOT
 from tests.workflow.planning.test_batching import COSTS, SETTINGS, TARGETS, planned
-from workflow.databases.catalogue import Database, Shard
+from workflow.databases.manifest import Database, Shard
 from workflow.planning.batching import PlannedJob, plan_batches
 from workflow.planning.costs import Costs
 from workflow.planning.forecast import (

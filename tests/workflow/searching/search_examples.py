@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from af3_core.search.hits import Row
-from workflow.databases.catalogue import Database, read_manifest
 from workflow.databases.files import VERIFIED, make_database
+from workflow.databases.manifest import Database, read_manifest
 from workflow.searching.hit_tables import read_hits_table
 from workflow.searching.sequences import hits_key
 from workflow.store.entries import Store

@@ -20,8 +20,8 @@ from tests.workflow.searching.search_examples import (
     files_in,
     stored_rows,
 )
-from workflow.databases.catalogue import Database
 from workflow.databases.files import database_of
+from workflow.databases.manifest import Database
 from workflow.databases.shards import shard_database
 from workflow.filter import find_filter
 from workflow.searching.sequences import (

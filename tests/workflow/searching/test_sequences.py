@@ -24,8 +24,8 @@ from tests.workflow.searching.search_examples import (
     files_in,
     stored_rows,
 )
-from workflow.databases.catalogue import Database, format_manifest
 from workflow.databases.files import make_manifest
+from workflow.databases.manifest import Database, format_manifest
 from workflow.databases.shards import shard_database
 from workflow.searching.sequences import (
     search_batch,
@@ -163,7 +163,7 @@ def start_search(manifest: Path, store: Store, *sequences: str) -> subprocess.Po
     """Another process that searches, and prints how many it searched itself."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from workflow.databases.catalogue import read_manifest\n"
+        "from workflow.databases.manifest import read_manifest\n"
         "from workflow.searching.sequences import search_batch\n"
         "from workflow.store.entries import Store\n"
         "manifest, store, *sequences = sys.argv[1:]\n"

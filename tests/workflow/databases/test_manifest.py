@@ -10,8 +10,8 @@ from tests.workflow.searching.search_examples import (
     copy_database,
 )
 from workflow.databases.__main__ import main
-from workflow.databases.catalogue import format_manifest, read_manifest
 from workflow.databases.files import make_manifest, read_records
+from workflow.databases.manifest import format_manifest, read_manifest
 from workflow.databases.shards import shard_database, verify_database
 
 
