@@ -133,9 +133,11 @@ def _profile(old: str, new: str) -> Change:
             program.write_text(f"#!/bin/sh\n/bin/cat <<'END'\n{said}END\n")
             program.chmod(0o755)
         text = (ROOT / "config/profiles/slurm/config.yaml").read_text("utf-8")
-        assert old in text
+        # Predictions come last.
+        before, found, after = text.rpartition(old)
+        assert found
         (folder / "slurm").mkdir()
-        (folder / "slurm/config.yaml").write_text(text.replace(old, new, 1), "utf-8")
+        (folder / "slurm/config.yaml").write_text(f"{before}{new}{after}", "utf-8")
 
     return change
 
