@@ -5,6 +5,7 @@ needs root and a network; `FOLDMILL_DEBIAN` names one that is there already. Deb
 no Python 3.12: that of this process is copied, and named as the README says.
 """
 
+import json
 import os
 import re
 import shutil
@@ -181,9 +182,10 @@ def test_pip_finds_all_that_condas_environment_with_cuda_lists(
     lines = pip_part("inference-cuda")
     (machine.folder / "srv/cuda.txt").write_text("\n".join(lines))
     machine.run(f"{PYTHON} -m venv --clear /srv/conda_cuda")
-    install = "/srv/conda_cuda/bin/pip install --quiet --dry-run --report -"
-    said = machine.run(f"{install} --requirement /srv/cuda.txt")
-    assert '"jax-cuda12-plugin"' in said
+    install = "/srv/conda_cuda/bin/pip install --quiet --dry-run"
+    machine.run(f"{install} --report /srv/cuda.json --requirement /srv/cuda.txt")
+    found = json.loads((machine.folder / "srv/cuda.json").read_bytes())["install"]
+    assert "jax-cuda12-plugin" in {one["metadata"]["name"] for one in found}
 
 
 def pip_part(environment: str) -> list[str]:
