@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +23,13 @@ _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def code_version() -> str:
-    """Foldmill's version."""
+    """Foldmill's version: of the clone that the code is in, or of what is installed.
+
+    An environment of conda has all packages but ours.
+    """
+    project = _ROOT / "pyproject.toml"
+    if project.is_file():
+        return tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
     return importlib.metadata.version("foldmill")
 
 

@@ -1,5 +1,6 @@
 """What is recorded of where alignments come from, and of the code."""
 
+import importlib.metadata
 import json
 
 import pytest
@@ -8,7 +9,7 @@ from af3_core.contracts import JOBS
 from tests.workflow.campaigns import DATABASES, job, protein
 from tests.workflow.synthetic_campaign import filled
 from workflow.databases.manifest import read_manifest
-from workflow.inference.provenance import source_digest
+from workflow.inference.provenance import code_version, source_digest
 from workflow.searching.evidence import search_facts
 from workflow.settings import Settings, check_settings
 from workflow.step import job_of
@@ -30,6 +31,17 @@ def facts_of(settings: Settings, *entities: dict[str, object]) -> dict[str, obje
     text = job("a", *entities)
     row = filled(JOBS, [{"source": "a.json", "json": text}])
     return search_facts(job_of(JOBS.rows(row)[0]), settings)
+
+
+def test_the_version_is_known_where_foldmill_is_not_installed(monkeypatch) -> None:
+    """As in an environment of conda, which has all packages but ours."""
+
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    expected = importlib.metadata.version("foldmill")
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert code_version() == expected
 
 
 def test_every_database_searched_is_there_with_its_digest_and_engine(settings) -> None:
