@@ -1,4 +1,4 @@
-"""AlphaFold 3's flat dictionary of features as a `Batch`."""
+"""AlphaFold 3's flat dictionary of features as a `Batch`, and back."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -34,6 +34,8 @@ _BONDS = {
 }
 _PSEUDO_BETA = "token_atoms_to_pseudo_beta"
 _ATOM_MASK = "pred_dense_atom_mask"
+# Read with the features, but no part of the network asks for it.
+_UNUSED = "token_atoms_to_polymer_ligand_bonds"
 
 
 def batch_from_features(features: Mapping[str, np.ndarray]) -> Batch:
@@ -57,6 +59,46 @@ def batch_from_features(features: Mapping[str, np.ndarray]) -> Batch:
         residue_center_index=features["residue_center_index"],
         frames_mask=features["frames_mask"],
     )
+
+
+def features_from_batch(batch: Batch) -> dict[str, np.ndarray]:
+    """What AlphaFold 3's network is fed with: the inverse of `batch_from_features`."""
+    num_tokens, num_slots = batch.predicted_atom_mask.shape
+    tokens, atoms = (num_tokens,), (num_tokens, num_slots)
+    windows = batch.windows.token_atoms_to_queries.index.shape
+
+    def give(group: Any, names: Mapping[str, str]) -> dict[str, Any]:
+        return {theirs: getattr(group, ours) for ours, theirs in names.items()}
+
+    sources = {
+        "token_atoms_to_queries": atoms,
+        "queries_to_keys": windows,
+        "queries_to_token_atoms": windows,
+        _PSEUDO_BETA: atoms,
+        _UNUSED: atoms,
+    }
+    none = np.zeros((num_tokens, 2), np.int32)
+    layouts: dict[str, Gather] = {
+        **give(batch.windows, _WINDOWS),
+        **give(batch.bonds, _BONDS),
+        _PSEUDO_BETA: batch.pseudo_beta,
+        _UNUSED: Gather(none, none.astype(bool)),
+    }
+    features = {
+        **give(batch.tokens, _TOKENS),
+        **give(batch.msa, _MSA),
+        **give(batch.templates, _TEMPLATES),
+        **give(batch.reference, _REFERENCE),
+        _ATOM_MASK: batch.predicted_atom_mask,
+        "residue_center_index": batch.residue_center_index,
+        "frames_mask": batch.frames_mask,
+        "seq_length": np.int32(np.sum(batch.tokens.mask)),
+    }
+    for name, layout in layouts.items():
+        features[f"{name}:gather_idxs"] = layout.index
+        features[f"{name}:gather_mask"] = layout.mask
+        features[f"{name}:input_shape"] = np.int32(sources.get(name, tokens))
+    return {name: np.asarray(values) for name, values in features.items()}
 
 
 def batch_arrays(batch: Batch) -> dict[str, np.ndarray]:

@@ -1,0 +1,497 @@
+"""The network on a CPU: AlphaFold 3's own, v3.0.4, and Foldmill's, in one run.
+
+    python -m benchmarks.bench_model --alphafold3 FOLDER --checkpoint af3.bin.zst
+        [--alphafold3-python PYTHON] [--pairs 3] [--dtypes float32 bfloat16]
+        [--tokens 256 ...] [--before CLONE]
+    python -m benchmarks.bench_model --profile --checkpoint af3.bin.zst
+
+FOLDER is a clone of github.com/google-deepmind/alphafold3 at v3.0.4. Its network needs
+the packages below, in an environment of its own; nothing of it has to be built, for the
+modules that are made when it is installed (C++, sets of components) are imported by the
+network and never called, and have stand-ins unless they are there:
+
+    uv venv --python 3.12 af3
+    uv pip install --python af3/bin/python jax==0.10.2 dm-haiku==0.0.16 \\
+        tokamax==0.0.12 rdkit==2025.9.4 zstandard absl-py tqdm 'etils[epath]'
+
+and then `--alphafold3-python af3/bin/python`. Any weights in the official format do; if
+the file is missing, pseudo-random ones of full size are written there (1 GB), which
+take the same time as trained ones.
+
+Every process computes one network and they take turns, nothing beside them: keep the
+machine quiet. Both get the same features and the same seed, and what they predict is
+compared. With `--before`, the demo's predictions are timed too, here and by another
+clone of Foldmill. Results go to benchmarks/results/model_cpu.md; with `--profile`,
+where Foldmill's time goes (benchmarks/model_profile.py) to model_cpu_profile.md.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from af3_core.chemistry.dictionary import Components
+from af3_core.features.featurise import featurise, reference_positions
+from af3_core.inputs.files import read_jobs
+from af3_core.job import Job, Polymer, Template
+from af3_core.model.batch import pad
+from benchmarks import model_profile
+from tests.parity.adapter import features_from_batch
+from tests.parity.recipe import write_reference_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DATABASES = ROOT / "config" / "demo" / "databases"
+ALPHAFOLD3, FOLDMILL, BEFORE = "AlphaFold 3", "Foldmill", "Foldmill before"
+NUM_RECYCLES, NUM_STEPS, NUM_SAMPLES, SEED = 1, 20, 5, 1
+MSA_ROWS = 2048
+"""More than the 1,024 that the network draws of an alignment."""
+TEMPLATE_STARTS = 0, 5, 10, 15
+PROFILED_TOKENS = 128, 256, 512
+DEMO_TOKENS = 80
+"""What the demo's plan pads all its jobs to."""
+_LETTERS = np.array(list("ACDEFGHIKLMNPQRSTVWY-"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process took, and what it predicted last."""
+
+    load: tuple[float, float]
+    """Wall and processor time, s, as those of the calls."""
+    calls: tuple[tuple[float, float], ...]
+    """The first compiles; the last repeats the first."""
+    peak: int
+    """Bytes: VmHWM of the process."""
+    jax: str
+    positions: np.ndarray
+    """Å."""
+    pae: np.ndarray
+    """Å."""
+
+    @property
+    def first(self) -> float:
+        """Wall time of the first call, compilation included."""
+        return self.calls[0][0]
+
+    @property
+    def second(self) -> float:
+        """Wall time of the same once more."""
+        return self.calls[-1][0]
+
+    @property
+    def processor(self) -> float:
+        """Processor time of the second call."""
+        return self.calls[-1][1]
+
+    @property
+    def all_compiled(self) -> float:
+        """Wall time of all items in one process, compilation and weights included."""
+        return self.load[0] + sum(wall for wall, _ in self.calls[:-1])
+
+    @property
+    def all_repeated(self) -> float:
+        """Wall time of all items, had the network been compiled before."""
+        return sum(wall for wall, _ in self.calls[1:])
+
+
+@dataclass(frozen=True)
+class Side:
+    """A network, and how a process that computes it is started."""
+
+    name: str
+    network: str
+    """As `one_network` calls it."""
+    python: Path
+    source: Path
+    """Put first where modules are looked for."""
+
+    def run(self, task: Mapping[str, Any]) -> Run:
+        """Runs one task in a process of its own.
+
+        Raises:
+            RuntimeError: it failed; with what it said.
+        """
+        script = Path(__file__).with_name("one_network.py")
+        with tempfile.TemporaryDirectory() as temporary:
+            task_file, result = Path(temporary, "task.json"), Path(temporary, "r.npz")
+            task_file.write_text(json.dumps({**task, "network": self.network}))
+            done = subprocess.run(
+                [self.python, "-P", script, task_file, result],
+                env={**os.environ, "PYTHONPATH": str(self.source)},
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                raise RuntimeError(f"{self.name}:\n{done.stderr[-4000:]}")
+            with np.load(result) as arrays:
+                return Run(
+                    **json.loads(str(arrays["costs"])),
+                    positions=arrays["positions"],
+                    pae=arrays["pae"],
+                )
+
+
+def make_job(num_tokens: int) -> Job:
+    """Barnase and barstar, as often as they fit; of barnase a part, if it does not.
+
+    Every chain has an alignment of made-up rows and four templates, which are all one
+    protein with its residues counted from another place each.
+    """
+    names = DATABASES.joinpath("queries.fasta").read_text(encoding="utf-8").split()
+    known = dict(zip(names[::2], names[1::2], strict=True))
+    chains: list[str] = []
+    left, rng = num_tokens, np.random.default_rng(0)
+    for name in cycle((">barnase", ">barstar")):
+        sequence = known[name]
+        if len(sequence) > left:
+            break
+        chains.append(sequence)
+        left -= len(sequence)
+    chains = chains or [known[">barnase"][:num_tokens]]
+    return Job(
+        "barnase_barstar",
+        (SEED,),
+        tuple(
+            Polymer(
+                *("protein", tuple(ids_of(chains, sequence)), sequence),
+                unpaired_msa=make_alignment(sequence, rng),
+                paired_msa="",
+                templates=tuple(make_templates(len(sequence))),
+            )
+            for sequence in dict.fromkeys(chains)
+        ),
+    )
+
+
+def ids_of(chains: Sequence[str], sequence: str) -> Iterator[str]:
+    """The ids of the chains with this sequence."""
+    return (chr(ord("A") + i) for i, other in enumerate(chains) if other == sequence)
+
+
+def make_alignment(sequence: str, rng: np.random.Generator) -> str:
+    """A3M: the sequence, and rows in which 20 to 80 % of it is replaced by chance."""
+    query = np.array(list(sequence))
+    rows = [query]
+    for share in rng.uniform(0.2, 0.8, MSA_ROWS - 1):
+        other = rng.choice(_LETTERS, len(query))
+        rows.append(np.where(rng.random(len(query)) < share, other, query))
+    return "".join(f">{i}\n{''.join(row)}\n" for i, row in enumerate(rows))
+
+
+def make_templates(length: int) -> Iterator[Template]:
+    """Ubiquitin, aligned to the query at four places."""
+    text = DATABASES.joinpath("pdb_mmcif", "1ubi.cif").read_text(encoding="utf-8")
+    for start in TEMPLATE_STARTS:
+        residues = range(min(76, length - start))
+        yield Template(text, tuple(start + i for i in residues), tuple(residues))
+
+
+def write_features(job: Job, num_tokens: int, path: Path) -> Path:
+    """The features that both networks read, by AlphaFold 3's names, padded."""
+    components = Components.load(job.user_ccd)
+    features = featurise(job, components)
+    positions = reference_positions(features, components, SEED)
+    np.savez(path, **features_from_batch(pad(features, positions, num_tokens)))
+    return path
+
+
+def demo_jobs() -> list[Job]:
+    """The demo's, without what is searched for: alignments and templates are padded to
+    one size whatever is found, so that they take the same time."""
+    inputs = sorted((ROOT / "config/demo/inputs").iterdir())
+    jobs = [job for path in inputs for job in read_jobs(path)[0]]
+    blank = {
+        "protein": {"unpaired_msa": "", "paired_msa": "", "templates": ()},
+        "rna": {"unpaired_msa": ""},
+        "dna": {},
+    }
+    return [
+        replace(
+            job,
+            entities=tuple(
+                replace(e, **blank[e.kind]) if isinstance(e, Polymer) else e
+                for e in job.entities
+            ),
+        )
+        for job in jobs
+    ]
+
+
+def take_turns(
+    sides: Sequence[Side], task: Mapping[str, Any], pairs: int
+) -> list[dict[str, Run]]:
+    """Every side once, so often."""
+    found = []
+    for number in range(pairs):
+        found.append({})
+        for side in sides:
+            run = side.run(task)
+            found[-1][side.name] = run
+            shown = ", ".join(f"{k} {f(run):.2f}" for k, f in _QUANTITIES.items())
+            print(f"{task['dtype']} {number + 1} {side.name}: {shown}", flush=True)
+    return found
+
+
+_QUANTITIES: Mapping[str, Callable[[Run], float]] = {
+    "second call, s": lambda run: run.second,
+    "second call, processor, s": lambda run: run.processor,
+    "cores busy": lambda run: run.processor / run.second,
+    "first call, with compilation, s": lambda run: run.first,
+    "weights, s": lambda run: run.load[0],
+    "peak memory, GB": lambda run: run.peak / 1e9,
+}
+_DEMO_QUANTITIES: Mapping[str, Callable[[Run], float]] = {
+    "with weights and compilation, s": lambda run: run.all_compiled,
+    "compiled before, s": lambda run: run.all_repeated,
+    "peak memory, GB": lambda run: run.peak / 1e9,
+}
+
+
+def summary(
+    pairs: Sequence[Mapping[str, Run]],
+    quantities: Mapping[str, Callable[[Run], float]] = _QUANTITIES,
+) -> list[str]:
+    """Markdown: medians of both sides, and the median of the pairs' ratios."""
+    first, second = pairs[0]
+    lines = [f"| | {first} | {second} | ratio |", "| --- | --: | --: | --: |"]
+    for name, measure in quantities.items():
+        values = [[measure(run) for run in pair.values()] for pair in pairs]
+        theirs, ours = (median(column) for column in zip(*values, strict=True))
+        ratio = median(b / a for a, b in values)
+        lines.append(f"| {name} | {theirs:.2f} | {ours:.2f} | {ratio:.2f} |")
+    return lines
+
+
+def raw_numbers(
+    pairs: Sequence[Mapping[str, Run]],
+    quantities: Mapping[str, Callable[[Run], float]] = _QUANTITIES,
+) -> list[str]:
+    """Markdown: every process, in the order in which they ran."""
+    lines = [
+        f"| pair | network | {' | '.join(quantities)} |",
+        "| --: | --- |" + " --: |" * len(quantities),
+    ]
+    for number, pair in enumerate(pairs, 1):
+        for name, run in pair.items():
+            values = " | ".join(
+                f"{measure(run):.2f}" for measure in quantities.values()
+            )
+            lines.append(f"| {number} | {name} | {values} |")
+    return lines
+
+
+def agreement(theirs: Run, ours: Run, features: Mapping[str, np.ndarray]) -> str:
+    """How far apart two predictions are, as a sentence."""
+    atoms, tokens = features["pred_dense_atom_mask"], features["seq_mask"]
+    apart = (theirs.positions - ours.positions)[:, atoms]
+    worst = np.sqrt((apart**2).sum(-1).mean(-1)).max()
+    spread = theirs.positions[:, atoms]
+    size = np.sqrt(((spread - spread.mean(1, keepdims=True)) ** 2).sum(-1).mean())
+    error = np.abs(theirs.pae - ours.pae)[:, tokens][:, :, tokens].mean()
+    return (
+        f"What they predict for the same seed: positions of {atoms.sum():,} atoms"
+        f" differ by {worst:.2g} Å RMSD without superposition in the sample that"
+        f" differs most (of a radius of gyration of {size:.3g} Å), predicted aligned"
+        f" errors by {error:.2g} Å on average."
+    )
+
+
+def machine() -> str:
+    """The processor's name and what of it may be used."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    name = re.search(r"model name\s*: (.*)", text)
+    flags = {"avx512f": "AVX512", "avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX"}
+    seen = [shown for flag, shown in flags.items() if re.search(rf"\b{flag}\b", text)]
+    cores = len(os.sched_getaffinity(0))
+    load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
+    shown = f"{name[1] if name else 'unknown'} ({', '.join(seen)})"
+    return f"{shown}, {cores} cores, load {load}"
+
+
+def compare_networks(
+    arguments: argparse.Namespace, temporary: Path, sides: Sequence[Side]
+) -> Iterator[str]:
+    """Sections of the page, one for each size and type."""
+    folder = temporary / "weights"
+    folder.mkdir()
+    # AlphaFold 3 is told of a folder that holds nothing else.
+    checkpoint = folder / arguments.checkpoint.name
+    checkpoint.symlink_to(arguments.checkpoint.resolve())
+    for num_tokens in arguments.tokens:
+        job = make_job(num_tokens)
+        path = write_features(job, num_tokens, temporary / f"{num_tokens}.npz")
+        with np.load(path) as arrays:
+            features = dict(arrays)
+        for dtype in arguments.dtypes:
+            task = {
+                "checkpoint": str(checkpoint),
+                "features": [str(path)],
+                "dtype": dtype,
+                "num_recycles": NUM_RECYCLES,
+                "num_steps": arguments.steps,
+                "num_samples": NUM_SAMPLES,
+                "seed": SEED,
+            }
+            pairs = take_turns(sides, task, arguments.pairs)
+            last = pairs[-1]
+            jax = ", ".join(f"{name}: JAX {run.jax}" for name, run in last.items())
+            yield from (
+                f"## {dtype}, {features['seq_length']} tokens padded to {num_tokens}",
+                "",
+                *summary(pairs),
+                "",
+                agreement(last[ALPHAFOLD3], last[FOLDMILL], features),
+                "",
+                f"All of {len(pairs)} pairs; {jax}:",
+                "",
+                *raw_numbers(pairs),
+                "",
+            )
+
+
+def compare_demos(
+    arguments: argparse.Namespace, temporary: Path, sides: Sequence[Side]
+) -> Iterator[str]:
+    """The section on the demo: all its jobs, in one process of each clone."""
+    jobs = demo_jobs()
+    paths = [
+        str(write_features(job, DEMO_TOKENS, temporary / f"demo{i}.npz"))
+        for i, job in enumerate(jobs)
+    ]
+    task = {
+        "checkpoint": str(ROOT / "config/demo/model/trained.bin.zst"),
+        "features": paths,
+        "dtype": "float32",
+        "num_recycles": None,
+        "num_steps": None,
+        "num_samples": None,
+        "seed": SEED,
+    }
+    pairs = take_turns(sides, task, arguments.pairs)
+    commits = [
+        subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=side.source,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for side in sides
+    ]
+    yield from (
+        f"## The demo's {len(jobs)} predictions, {commits[0]} and {commits[1]}",
+        "",
+        *summary(pairs, _DEMO_QUANTITIES),
+        "",
+        f"All of {len(pairs)} pairs:",
+        "",
+        *raw_numbers(pairs, _DEMO_QUANTITIES),
+        "",
+    )
+
+
+def header(arguments: argparse.Namespace) -> list[str]:
+    """What was measured, and how."""
+    return [
+        "# The network on a CPU, beside AlphaFold 3's",
+        "",
+        f"`python -m benchmarks.bench_model` on {machine()}. AlphaFold 3 v3.0.4 as"
+        " published, with the attention that it has for CPUs (`xla`), and Foldmill;"
+        f" JAX {version('jax')} here. Weights of full size, pseudo-random or not, from"
+        f" a file in the official format. {NUM_RECYCLES} recycle,"
+        f" {arguments.steps} steps, {NUM_SAMPLES} samples. Barnase and barstar with"
+        f" {MSA_ROWS:,} made-up rows of"
+        f" alignment, of which the network draws 1,024, padded to 16,384 by both, and"
+        f" {len(TEMPLATE_STARTS)} templates. Each process computes one network, on all"
+        " cores, and they take turns. Times are wall times unless it says processor."
+        " The numbers shown first are medians, and the median of the pairs' ratios.",
+        "",
+    ]
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.bench_model",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--alphafold3", type=Path, help="a clone of AlphaFold 3")
+    add("--alphafold3-python", type=Path, default=Path(sys.executable))
+    add("--checkpoint", type=Path, required=True)
+    add("--before", type=Path, help="another clone of Foldmill, for the demo")
+    add("--pairs", type=int, default=3)
+    add("--steps", type=int, default=NUM_STEPS)
+    add("--tokens", type=int, nargs="+")
+    choices = ("float32", "bfloat16")
+    add("--dtypes", nargs="+", choices=choices, default=choices)
+    add("--profile", action="store_true")
+    add("--out", type=Path)
+    arguments = parser.parse_args(argv)
+    if not (arguments.profile or arguments.alphafold3 or arguments.before):
+        parser.error("--alphafold3, --before or --profile is needed")
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures and writes the page."""
+    arguments = parse_arguments(argv)
+    if not arguments.checkpoint.exists():
+        print(f"making {arguments.checkpoint}", file=sys.stderr)
+        write_reference_checkpoint(arguments.checkpoint)
+    standard = PROFILED_TOKENS if arguments.profile else [256]
+    arguments.tokens = arguments.tokens or standard
+    if arguments.profile:
+        return write_profiles(arguments)
+    here = Side(FOLDMILL, "foldmill", Path(sys.executable), ROOT)
+    page = header(arguments)
+    with tempfile.TemporaryDirectory() as temporary:
+        if arguments.alphafold3:
+            # The interpreter of an environment is a link that must not be followed.
+            python = arguments.alphafold3_python.absolute()
+            source = arguments.alphafold3.resolve() / "src"
+            theirs = Side(ALPHAFOLD3, "alphafold3", python, source)
+            page += compare_networks(arguments, Path(temporary), [theirs, here])
+        if arguments.before:
+            before = replace(here, name=BEFORE, source=arguments.before.resolve())
+            page += compare_demos(arguments, Path(temporary), [before, here])
+    return write_page(arguments.out or RESULTS / "model_cpu.md", page)
+
+
+def write_profiles(arguments: argparse.Namespace) -> int:
+    """Writes the page on where the time goes."""
+    page = model_profile.page(machine())
+    with tempfile.TemporaryDirectory() as temporary:
+        features = {
+            n: write_features(make_job(n), n, Path(temporary, f"{n}.npz"))
+            for n in arguments.tokens
+        }
+        page += model_profile.profiles(arguments.checkpoint, features, arguments.dtypes)
+    return write_page(arguments.out or RESULTS / "model_cpu_profile.md", page)
+
+
+def write_page(path: Path, lines: Sequence[str]) -> int:
+    """Writes and prints a page of results."""
+    text = "\n".join(lines).rstrip() + "\n"
+    path.write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
