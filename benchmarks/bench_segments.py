@@ -28,7 +28,7 @@ from pyhmmer.easel import DigitalSequence, TextSequence
 from pyhmmer.plan7 import Background, Builder, OptimizedProfile
 
 from af3_core.search.hmmer import ALPHABETS
-from af3_core.search.prefilter import make_filter
+from af3_core.search.prefilter import group_filters, make_filter
 from benchmarks.gpu_compile import cards
 from kernels import Device, segments_naive
 from kernels.segments import HIGHEST, PackedSequences, Profiles, pack_sequences
@@ -203,7 +203,7 @@ def compare(
             hmmer_scores(model, sequences),
         )
         left_out = np.ones(len(sequences), bool)
-        left_out[chosen.select(packed)] = False
+        left_out[group_filters([chosen]).select(packed)[0]] = False
         wrongly = [passes(model, sequences[i]) for i in np.flatnonzero(left_out)]
         counts += [
             np.isfinite(theirs).sum(),

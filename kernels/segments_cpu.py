@@ -1,115 +1,36 @@
 """`best_segments` on the host's processor, by machine code that LLVM makes for it.
 
-64 diagonals at a time, each in one lane of a vector, a saturating subtraction and a
-maximum per residue. Both instructions want the same unit of the processor, so
-`segment_bounds` takes the maximum at every other residue only: what it misses is at
-most the score of one residue. Needs no JAX.
+The columns of one or several profiles lie in 64 lanes, as many next to one another in
+each: stripe k is the k-th column of every lane. A residue moves every diagonal on by
+one column, so from each stripe to the next, which are vectors that stay in registers;
+only the last stripe's values go on in the next lane. That is a saturating subtraction
+and a maximum for 64 cells, and every load is aligned. Needs no JAX.
 """
 
 import ctypes
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
-from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
-from jaxtyping import Int8, UInt8
+from jaxtyping import Int8, UInt8, UInt64
+from llvmlite import ir
 from numpy import ndarray
 
-from kernels.segments import HIGHEST, PackedSequences, Profiles, check_classes
+from kernels.segments import PackedSequences, Profiles, check_classes
 
 if TYPE_CHECKING:
     from kernels.spec import SegmentsSpec
 
 _LANES = 64
-_PAD = _LANES - 1
+_STRIPES, _MOST_STRIPES = 16, 24
+"""Of a group of profiles, whose rows of 20 residues then fit a first cache of 32 KiB;
+and of one that is longer, which with all else are as many registers as there are."""
 _FORBIDDEN = 127
-
-# LLVM's own text, because what is easier to read is slower or does not come along.
-# In one run on an EPYC with AVX-512, with profiles of 120 to 900 columns: C with that
-# processor's intrinsics takes 0.93 to 1.01 of its time, but wants a compiler where the
-# package is installed, and a source for every kind of vector; numba takes 6.5 times as
-# long, for it keeps the lanes in memory.
-#
-# Lane i of a group that begins at offset `first` holds the diagonal on which residue j
-# of the sequence meets column j - first - 63 + i of the profile; so one step along the
-# sequence is one contiguous load from the costs of the residue there.
-_ASSEMBLY = Template("""
-declare <64 x i8> @llvm.ssub.sat.v64i8(<64 x i8>, <64 x i8>)
-declare <64 x i8> @llvm.smax.v64i8(<64 x i8>, <64 x i8>)
-declare i8 @llvm.vector.reduce.smax.v64i8(<64 x i8>)
-declare i64 @llvm.smin.i64(i64, i64)
-declare i64 @llvm.smax.i64(i64, i64)
-
-define void @$name(
-    ptr noalias %costs, i64 %stride, i64 %columns, ptr noalias %residues,
-    ptr noalias %starts, i64 %count, ptr noalias %scores) {
-entry:
-  %span = add i64 %columns, 63
-  %leftmost = sub i64 1, %columns
-  %any = icmp sgt i64 %count, 0
-  br i1 %any, label %sequence, label %return
-sequence:
-  %s = phi i64 [0, %entry], [%s.next, %write]
-  %start.at = getelementptr i64, ptr %starts, i64 %s
-  %stop.at = getelementptr i64, ptr %start.at, i64 1
-  %start = load i64, ptr %start.at
-  %stop = load i64, ptr %stop.at
-  %length = sub i64 %stop, %start
-  %letters = getelementptr i8, ptr %residues, i64 %start
-  %has.residues = icmp sgt i64 %length, 0
-  br i1 %has.residues, label %group, label %write
-group:
-  %first = phi i64 [%leftmost, %sequence], [%first.next, %group.end]
-  %best = phi <64 x i8> [splat (i8 -128), %sequence], [%best.step, %group.end]
-  %from = call i64 @llvm.smax.i64(i64 %first, i64 0)
-  %end = add i64 %first, %span
-  %to = call i64 @llvm.smin.i64(i64 %end, i64 %length)
-  %shift = sub i64 0, %first
-  %shifted = getelementptr i8, ptr %costs, i64 %shift
-  br label %step
-step:
-  %j = phi i64 [%from, %group], [%j.next, %step]
-  %value.0 = phi <64 x i8> [splat (i8 -128), %group], [%value.$pace, %step]
-  %best.now = phi <64 x i8> [%best, %group], [%best.step, %step]
-  $residues
-  %best.step = call <64 x i8> @llvm.smax.v64i8(
-      <64 x i8> %best.now, <64 x i8> %value.$pace)
-  %j.next = add i64 %j, $pace
-  %more = icmp slt i64 %j.next, %to
-  br i1 %more, label %step, label %group.end
-group.end:
-  %first.next = add i64 %first, 64
-  %again = icmp slt i64 %first.next, %length
-  br i1 %again, label %group, label %reduce
-reduce:
-  %highest = call i8 @llvm.vector.reduce.smax.v64i8(<64 x i8> %best.step)
-  %unsigned = xor i8 %highest, -128
-  br label %write
-write:
-  %score = phi i8 [0, %sequence], [%unsigned, %reduce]
-  %score.at = getelementptr i8, ptr %scores, i64 %s
-  store i8 %score, ptr %score.at
-  %s.next = add i64 %s, 1
-  %next = icmp slt i64 %s.next, %count
-  br i1 %next, label %sequence, label %return
-return:
-  ret void
-}
-""")
-
-_RESIDUE = Template("""
-  %j.$k = add i64 %j, $k
-  %letter.at.$k = getelementptr i8, ptr %letters, i64 %j.$k
-  %letter.$k = load i8, ptr %letter.at.$k
-  %class.$k = zext i8 %letter.$k to i64
-  %row.offset.$k = mul i64 %class.$k, %stride
-  %row.$k = getelementptr i8, ptr %shifted, i64 %row.offset.$k
-  %cost.at.$k = getelementptr i8, ptr %row.$k, i64 %j.$k
-  %cost.$k = load <64 x i8>, ptr %cost.at.$k, align 1
-  %value.$next = call <64 x i8> @llvm.ssub.sat.v64i8(
-      <64 x i8> %value.$k, <64 x i8> %cost.$k)
-""")
+_LOWEST = -128  # a byte that stands for the score 0
 
 
 def unsupported(spec: "SegmentsSpec") -> str | None:
@@ -121,7 +42,10 @@ def run(
     profiles: Profiles, targets: PackedSequences, *, spec: "SegmentsSpec"
 ) -> UInt8[ndarray, "q s"]:
     """The best segment of each query with each target."""
-    return np.stack([segment_scores(costs, targets) for costs in profiles])
+    scores = np.empty((len(profiles), len(targets.lengths)), np.uint8)
+    for rows in group_profiles([costs.shape[1] for costs in profiles]):
+        scores[rows] = stripe([profiles[row] for row in rows]).scores(targets)
+    return scores
 
 
 def segment_scores(
@@ -136,53 +60,267 @@ def segment_scores(
         costs: what a residue of each class costs in each column; negative is a score.
         sequences: residue classes must be below `classes`.
     """
-    return _run(1, costs, sequences)
+    return stripe([costs]).scores(sequences)[0]
 
 
-def segment_bounds(
-    costs: Int8[ndarray, "classes m"], sequences: PackedSequences
-) -> UInt8[ndarray, "s"]:
-    """Bounds from above on `segment_scores`, in three quarters of its time.
+def group_profiles(lengths: Sequence[int]) -> list[list[int]]:
+    """Which profiles to lay side by side: full lanes, and a table that stays cached.
 
-    With the highest score of one residue, they are at most twice that too high.
+    Args:
+        lengths: columns of each.
+
+    Returns:
+        Their indices, group by group; the first that has room takes the next.
     """
-    highest = max(0, -int(costs.min(initial=0)))
-    scores = _run(2, costs, sequences).astype(np.int64)
-    return np.minimum(scores + highest, HIGHEST).astype(np.uint8)
+    groups: list[list[int]] = []
+    room: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        lanes = _divide_up(lengths[index], _STRIPES)
+        found = next((g for g, left in enumerate(room) if left >= lanes), None)
+        if found is None:
+            found = len(groups)
+            groups.append([])
+            room.append(_LANES)
+        groups[found].append(index)
+        room[found] -= lanes
+    return groups
 
 
-def _run(
-    pace: int, costs: Int8[ndarray, "classes m"], sequences: PackedSequences
-) -> UInt8[ndarray, "s"]:
-    """Runs the kernel that takes the maximum after every `pace` residues."""
-    check_classes(len(costs), sequences)
-    pads = ((0, 0), (_PAD, _LANES))
-    padded = np.pad(costs, pads, constant_values=np.int8(_FORBIDDEN))
-    # The last stride may reach beyond the last sequence: there is a spare residue.
-    residues = np.ascontiguousarray(sequences.residues)
-    starts = np.ascontiguousarray(sequences.starts)
-    scores = np.empty(len(starts) - 1, np.uint8)
-    _compiled(pace)(
-        padded.ctypes.data,
-        padded.shape[1],
-        costs.shape[1],
-        residues.ctypes.data,
-        starts.ctypes.data,
-        len(scores),
-        scores.ctypes.data,
+class _Part(NamedTuple):
+    """Columns that one pass over the sequences takes."""
+
+    table: Int8[ndarray, "classes stripes 64"]
+    continues: int
+    """Bits of the lanes whose columns follow those of the lane before."""
+
+
+@dataclass(frozen=True)
+class Striped:
+    """One or several profiles side by side in lanes; made by `stripe`."""
+
+    parts: tuple[_Part, ...]
+    """More than one only if a profile is too long: it goes on in the next."""
+    lanes: UInt64[ndarray, "q"]
+    """Bits of the lanes of each profile."""
+
+    def scores(self, sequences: PackedSequences) -> UInt8[ndarray, "q s"]:
+        """The best segment of each profile with each sequence."""
+        check_classes(len(self.parts[0].table), sequences)
+        residues = np.ascontiguousarray(sequences.residues)
+        starts = np.ascontiguousarray(sequences.starts)
+        shape = len(self.lanes), len(starts) - 1
+        scores = np.zeros(shape, np.uint8)
+        # What comes out of a part's last lane at each residue. It is stored by whole
+        # vectors, all but the first lane of which the next ones overwrite.
+        linked = len(self.parts) > 1
+        size = len(residues) + _LANES if linked else 0
+        incoming, outgoing = np.full((2, size), _LOWEST, np.int8)
+        for table, continues in self.parts:
+            found = np.empty(shape, np.uint8)
+            _compiled(table.shape[1], linked)(
+                table.ctypes.data,
+                continues,
+                residues.ctypes.data,
+                starts.ctypes.data,
+                shape[1],
+                self.lanes.ctypes.data,
+                shape[0],
+                found.ctypes.data,
+                incoming.ctypes.data,
+                outgoing.ctypes.data,
+            )
+            np.maximum(scores, found, out=scores)
+            incoming, outgoing = outgoing, incoming
+        return scores
+
+
+def stripe(profiles: Profiles) -> Striped:
+    """Lays profiles side by side, with as few stripes as they need.
+
+    Raises:
+        ValueError: more than one that together need more lanes than there are.
+    """
+    lengths = [costs.shape[1] for costs in profiles]
+    if len(profiles) == 1 and lengths[0] > _LANES * _MOST_STRIPES:
+        (costs,) = profiles
+        count = _divide_up(lengths[0], _LANES * _STRIPES)
+        # Whole parts: the next one's first column has to follow the last lane's.
+        stripes = _divide_up(lengths[0], _LANES * count)
+        width = stripes * _LANES
+        cut = [costs[:, at : at + width] for at in range(0, lengths[0], width)]
+        return Striped(
+            tuple(_Part(_table([part], stripes), (1 << _LANES) - 2) for part in cut),
+            np.array([(1 << _LANES) - 1], np.uint64),
+        )
+    stripes = next(
+        (
+            count
+            for count in range(1, _MOST_STRIPES + 1)
+            if sum(_divide_up(length, count) for length in lengths) <= _LANES
+        ),
+        None,
     )
-    return scores
+    if stripes is None:
+        raise ValueError(f"no room for profiles of {lengths} columns")
+    widths = [max(1, _divide_up(length, stripes)) for length in lengths]
+    begins = [sum(widths[:row]) for row in range(len(widths))]
+    lanes = [((1 << w) - 1) << b for w, b in zip(widths, begins, strict=True)]
+    continues = (1 << _LANES) - 1 - sum(1 << begin for begin in begins)
+    part = _Part(_table(profiles, stripes), continues)
+    return Striped((part,), np.array(lanes, np.uint64))
+
+
+def _divide_up(number: int, by: int) -> int:
+    return -(-number // by)
+
+
+def _table(profiles: Profiles, stripes: int) -> Int8[ndarray, "classes stripes 64"]:
+    """Costs by class, stripe and lane; each profile begins with a new lane."""
+    classes = len(profiles[0])
+    size = classes * stripes * _LANES
+    memory = np.empty(size + _LANES, np.int8)
+    first = -memory.ctypes.data % _LANES
+    table = memory[first : first + size].reshape(classes, stripes, _LANES)
+    table[:] = _FORBIDDEN
+    lane = 0
+    for costs in profiles:
+        width = max(1, _divide_up(costs.shape[1], stripes))
+        padded = np.full((classes, width * stripes), _FORBIDDEN, np.int8)
+        padded[:, : costs.shape[1]] = costs
+        lanes = padded.reshape(classes, width, stripes)
+        table[:, :, lane : lane + width] = lanes.transpose(0, 2, 1)
+        lane += width
+    return table
+
+
+# LLVM's instructions, written by llvmlite's builder: what else is easy to read is
+# slower or does not come along. In one run on an EPYC with AVX-512, C with that
+# processor's intrinsics took 0.99 to 1.02 of its time, but wants a compiler where the
+# package is installed, and a source for every kind of vector and number of stripes;
+# numba took 6 times as long for 1,000 columns and 10 times for 400, for it keeps the
+# lanes in memory.
+_BYTE, _INTEGER, _POINTER = ir.IntType(8), ir.IntType(64), ir.PointerType()
+_VECTOR = ir.VectorType(_BYTE, _LANES)
+_CHOICE = ir.VectorType(ir.IntType(1), _LANES)
+_PLACES = ir.VectorType(ir.IntType(32), _LANES)
+_NOTHING = ir.Constant(_VECTOR, [_LOWEST] * _LANES)
+_ARGUMENTS = {
+    "table": _POINTER,
+    "continues": _INTEGER,
+    "residues": _POINTER,
+    "starts": _POINTER,
+    "num_sequences": _INTEGER,
+    "lanes": _POINTER,
+    "num_profiles": _INTEGER,
+    "scores": _POINTER,
+    "incoming": _POINTER,
+    "outgoing": _POINTER,
+}
+_C_TYPES = {_POINTER: ctypes.c_void_p, _INTEGER: ctypes.c_uint64}
+
+
+class _Kernel:
+    """Writes the kernel for so many stripes."""
+
+    def __init__(self, stripes: int, *, linked: bool) -> None:
+        self.stripes, self.linked = stripes, linked
+        self.module = ir.Module()
+        signature = ir.FunctionType(ir.VoidType(), list(_ARGUMENTS.values()))
+        self.function = ir.Function(self.module, signature, "segments")
+        self.arguments = dict(zip(_ARGUMENTS, self.function.args, strict=True))
+        pair = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR])
+        reduction = ir.FunctionType(_BYTE, [_VECTOR])
+        name = f"v{_LANES}i8"
+        self.subtract = ir.Function(self.module, pair, f"llvm.ssub.sat.{name}")
+        self.maximum = ir.Function(self.module, pair, f"llvm.smax.{name}")
+        self.highest = ir.Function(
+            self.module, reduction, f"llvm.vector.reduce.smax.{name}"
+        )
+        self.builder = ir.IRBuilder(self.function.append_basic_block())
+        # Variables, which LLVM turns into registers.
+        self.values = [self.builder.alloca(_VECTOR) for _ in range(stripes)]
+        # Two, or each maximum would wait for the one before.
+        self.best = [self.builder.alloca(_VECTOR) for _ in range(2)]
+        self.write()
+
+    def write(self) -> None:
+        """For every sequence: all residues, then the best of each profile's lanes."""
+        builder, given = self.builder, self.arguments
+        nothing, one = ir.Constant(_INTEGER, 0), ir.Constant(_INTEGER, 1)
+        with self.loop(nothing, given["num_sequences"]) as sequence:
+            for variable in (*self.values, *self.best):
+                builder.store(_NOTHING, variable)
+            start = self.load(given["starts"], sequence, _INTEGER)
+            stop = self.load(given["starts"], builder.add(sequence, one), _INTEGER)
+            with self.loop(start, stop) as place:
+                self.take_residue(place)
+            best = builder.call(self.maximum, [builder.load(b) for b in self.best])
+            with self.loop(nothing, given["num_profiles"]) as profile:
+                lanes = self.load(given["lanes"], profile, _INTEGER)
+                own = builder.select(builder.bitcast(lanes, _CHOICE), best, _NOTHING)
+                highest = builder.call(self.highest, [own])
+                row = builder.mul(profile, given["num_sequences"])
+                score = self.at(given["scores"], builder.add(row, sequence), _BYTE)
+                shifted = builder.sub(highest, ir.Constant(_BYTE, _LOWEST))
+                builder.store(shifted, score)
+        builder.ret_void()
+
+    def take_residue(self, place: ir.Value) -> None:
+        """Every diagonal goes on by a column."""
+        builder, given = self.builder, self.arguments
+        residue = builder.zext(self.load(given["residues"], place, _BYTE), _INTEGER)
+        first = builder.mul(residue, ir.Constant(_INTEGER, self.stripes))
+        last = builder.load(self.values[-1])
+        turn = ir.Constant(_PLACES, [(lane - 1) % _LANES for lane in range(_LANES)])
+        turned = builder.shuffle_vector(last, last, turn)
+        begins = _NOTHING
+        if self.linked:
+            builder.store(turned, self.at(given["outgoing"], place, _BYTE), align=1)
+            come = self.at(given["incoming"], place, _BYTE)
+            begins = builder.load(come, typ=_VECTOR, align=1)
+        continues = builder.bitcast(given["continues"], _CHOICE)
+        befores = [builder.select(continues, turned, begins)]
+        befores += [builder.load(value) for value in self.values[:-1]]
+        for stripe, before in enumerate(befores):
+            index = builder.add(first, ir.Constant(_INTEGER, stripe))
+            costs = self.load(given["table"], index, _VECTOR)
+            value = builder.call(self.subtract, [before, costs])
+            builder.store(value, self.values[stripe])
+            best = self.best[stripe % len(self.best)]
+            highest = builder.call(self.maximum, [builder.load(best), value])
+            builder.store(highest, best)
+
+    def at(self, pointer: ir.Value, index: Any, kind: ir.Type) -> ir.Value:
+        """The address of an element."""
+        return self.builder.gep(pointer, [index], source_etype=kind)
+
+    def load(self, pointer: ir.Value, index: Any, kind: ir.Type) -> ir.Value:
+        """An element of an array."""
+        return self.builder.load(self.at(pointer, index, kind), typ=kind)
+
+    @contextmanager
+    def loop(self, start: ir.Value, stop: ir.Value) -> Iterator[ir.Value]:
+        """Writes what is in the `with` block as the body of a loop."""
+        builder = self.builder
+        entry = builder.block
+        head, body, end = (self.function.append_basic_block() for _ in range(3))
+        builder.branch(head)
+        builder.position_at_end(head)
+        index = builder.phi(_INTEGER)
+        index.add_incoming(start, entry)
+        builder.cbranch(builder.icmp_signed("<", index, stop), body, end)
+        builder.position_at_end(body)
+        yield index
+        index.add_incoming(builder.add(index, ir.Constant(_INTEGER, 1)), builder.block)
+        builder.branch(head)
+        builder.position_at_end(end)
 
 
 @cache
-def _compiled(pace: int) -> "ctypes._FuncPointer":
-    name = f"segment_scores_{pace}"
-    steps = "".join(_RESIDUE.substitute(k=k, next=k + 1) for k in range(pace))
+def _compiled(stripes: int, linked: bool) -> "ctypes._FuncPointer":
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(
-        _ASSEMBLY.substitute(name=name, pace=pace, residues=steps)
-    )
+    module = llvm.parse_assembly(str(_Kernel(stripes, linked=linked).module))
     module.verify()
     # LLVM shuns the widest vectors on processors that slow down for them; this
     # kernel is little else, and gains.
@@ -190,13 +328,16 @@ def _compiled(pace: int) -> "ctypes._FuncPointer":
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=features.removeprefix(","), opt=3
     )
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_loop_rotate_pass()
+    options = llvm.create_pipeline_tuning_options()
+    passes.run(module, llvm.create_pass_builder(machine, options))
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
-    signature = ctypes.CFUNCTYPE(
-        None,
-        *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64),
-        *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p),
+    types = (_C_TYPES[kind] for kind in _ARGUMENTS.values())
+    function: Any = ctypes.CFUNCTYPE(None, *types)(
+        engine.get_function_address("segments")
     )
-    function: Any = signature(engine.get_function_address(name))
     function.engine = engine  # keeps the code in memory as long as the function
     return function

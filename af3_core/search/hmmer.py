@@ -8,7 +8,7 @@ nhmmer process per query, hit for hit.
 import io
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -33,9 +33,16 @@ from pyhmmer.plan7 import Hit as HmmerHit
 
 from af3_core.search.denormals import flush_denormals
 from af3_core.search.hits import BestHits, Hit, Region
-from af3_core.search.prefilter import SegmentFilter, make_filter, select_together
+from af3_core.search.prefilter import (
+    FilterGroup,
+    SegmentFilter,
+    group_filters,
+    make_filter,
+    select_together,
+)
 from af3_core.search.settings import SearchSettings, rna_filters
 from af3_core.search.targets import AMINO, Indices, Targets
+from kernels.segments_cpu import group_profiles
 
 if TYPE_CHECKING:
     from kernels import SegmentsBackend
@@ -65,13 +72,49 @@ class _Search:
     first_filter: SegmentFilter | None = None
 
     def scan(self, targets: Targets, chosen: Indices | None = None) -> None:
-        """Searches those that are chosen, or that its own filter chooses."""
-        if chosen is None and self.first_filter is not None:
-            chosen = self.first_filter.select(targets.packed)
+        """Searches those that are chosen, or all."""
         sequences = targets.take(chosen)
         self.pipeline.clear()
         found = self.pipeline.search_hmm(self.model, sequences)
         self.best.add(self.read(hit) for hit in found if hit.reported)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Queries that are filtered together, or one that is filtered before or never."""
+
+    query_ids: Sequence[str]
+    copies: Sequence[Sequence[_Search]]
+    """Of each query, as often as several threads are to share a part of a database."""
+    filters: FilterGroup | None
+    survivors: Survivors | None = None
+
+    def scans(
+        self, targets: Targets, pieces: Sequence[Targets], first: int
+    ) -> Iterator[Callable[[], None]]:
+        """What there is to do of targets, which begin at this place: one thing for
+        each copy, which is done when it is for the targets before."""
+        if self.survivors is not None:
+            chosen = targets.find(_within(self.survivors, first, len(targets)))
+            for part, (search,) in enumerate(self.copies):
+                yield partial(search.scan, targets, chosen[part :: len(self.copies)])
+            return
+        for searches, piece in zip(self.copies, pieces, strict=True):
+            yield partial(self._scan, searches, piece)
+
+    def _scan(self, searches: Sequence[_Search], targets: Targets) -> None:
+        chosen: Sequence[Indices | None] = [None] * len(searches)
+        if self.filters is not None:
+            chosen = self.filters.select(targets.packed)
+        for search, indices in zip(searches, chosen, strict=True):
+            search.scan(targets, indices)
+
+    def found(self) -> Iterator[tuple[str, BestHits]]:
+        """The best hits of each query."""
+        for query_id, searches in zip(
+            self.query_ids, zip(*self.copies, strict=True), strict=True
+        ):
+            yield query_id, _join(searches)
 
 
 def search_stream(
@@ -100,33 +143,19 @@ def search_stream(
     Returns:
         The best hits of each query; see `hits.select_rows`.
     """
-    copies = max(1, math.ceil(_TASKS_PER_THREAD * threads / max(1, len(queries))))
-    if threads == 1:
-        copies = 1
     # The longest first, so that no thread is left with one of them at the end.
     order = sorted(queries, key=lambda query_id: -len(queries[query_id]))
+    make = partial(_MAKERS[kind], settings=settings, z=z)
     with ThreadPoolExecutor(threads, initializer=flush_denormals) as pool:
-
-        def prepare(query_id: str) -> list[_Search]:
-            return _MAKERS[kind](queries[query_id], settings, z, copies)
-
-        searches = dict(zip(order, pool.map(prepare, order), strict=True))
+        makers = list(pool.map(make, (queries[query_id] for query_id in order)))
+        groups = _group(dict(zip(order, makers, strict=True)), survivors or {}, threads)
+        copies = len(groups[0].copies) if groups else 1
         earlier: list[Future[None]] = []
         running: list[Future[None]] = []
         first = 0
         for targets in blocks:  # is read while the ones before are searched
             pieces = targets.split(copies)
-            scans: list[Callable[[], None]] = []
-            for query_id, of_query in searches.items():
-                known = (survivors or {}).get(query_id)
-                if known is None:
-                    scans += map(partial, [s.scan for s in of_query], pieces)
-                    continue
-                chosen = targets.find(_within(known, first, len(targets)))
-                scans += [
-                    partial(search.scan, targets, chosen[part::copies])
-                    for part, search in enumerate(of_query)
-                ]
+            scans = [s for g in groups for s in g.scans(targets, pieces, first)]
             first += len(targets)
             _wait(earlier)
             earlier = running
@@ -136,7 +165,41 @@ def search_stream(
             ]
         _wait(earlier)
         _wait(running)
-    return {query_id: _join(searches[query_id]) for query_id in queries}
+    found = {query_id: best for group in groups for query_id, best in group.found()}
+    return {query_id: found[query_id] for query_id in queries}
+
+
+def _group(
+    makers: Mapping[str, "_Maker"], known: Mapping[str, Survivors], threads: int
+) -> list[_Group]:
+    """Puts queries together whose filters the processor computes together."""
+    first = {query_id: make() for query_id, make in makers.items()}
+    filters = {
+        query_id: search.first_filter
+        for query_id, search in first.items()
+        if search.first_filter is not None and query_id not in known
+    }
+    names, each = list(filters), list(filters.values())
+    rows = group_profiles([one.costs.shape[1] for one in each])
+    members = [[query_id] for query_id in first if query_id not in filters]
+    members += [[names[row] for row in group] for group in rows]
+    copies = 1
+    if threads > 1:
+        copies = math.ceil(_TASKS_PER_THREAD * threads / max(1, len(members)))
+    return [
+        _Group(
+            query_ids,
+            [
+                [first[q] if not copy else makers[q]() for q in query_ids]
+                for copy in range(copies)
+            ],
+            group_filters([filters[q] for q in query_ids])
+            if query_ids[0] in filters
+            else None,
+            known.get(query_ids[0]),
+        )
+        for query_ids in members
+    ]
 
 
 def _within(places: Survivors, first: int, count: int) -> Survivors:
@@ -226,11 +289,13 @@ def _join(searches: Sequence[_Search]) -> BestHits:
     return first
 
 
-def _protein_searches(
-    sequence: str, settings: SearchSettings, z: float, copies: int
-) -> list[_Search]:
+_Maker = Callable[[], _Search]
+"""Makes one more for the same query, so that another thread can search with it."""
+
+
+def _protein_searches(sequence: str, settings: SearchSettings, z: float) -> _Maker:
     model = _protein_model(sequence)
-    return [_search_proteins(model.copy(), settings, z) for _ in range(copies)]
+    return lambda: _search_proteins(model.copy(), settings, z)
 
 
 def _protein_model(sequence: str) -> OptimizedProfile:
@@ -256,13 +321,11 @@ def read_profile(text: io.BytesIO, alphabet: Alphabet) -> HMM:
     return profile
 
 
-def _profile_searches(
-    text: str, settings: SearchSettings, z: float, copies: int
-) -> list[_Search]:
+def _profile_searches(text: str, settings: SearchSettings, z: float) -> _Maker:
     alphabet = ALPHABETS["profile"]
     read = read_profile(io.BytesIO(text.encode()), alphabet)
     model = read.to_profile(Background(alphabet), L=_LENGTH_HINT).to_optimized()
-    return [_search_proteins(model.copy(), settings, z) for _ in range(copies)]
+    return lambda: _search_proteins(model.copy(), settings, z)
 
 
 def _search_proteins(
@@ -312,14 +375,12 @@ def _aligned_row(alignment: Alignment) -> str:
     return f"{before}{alignment.target_sequence}{after}"
 
 
-def _rna_searches(
-    sequence: str, settings: SearchSettings, z: float, copies: int
-) -> list[_Search]:
+def _rna_searches(sequence: str, settings: SearchSettings, z: float) -> _Maker:
     alphabet = ALPHABETS["rna"]
     digital = TextSequence(name="query", sequence=sequence).digitize(alphabet)
     model, _, _ = Builder(alphabet).build(digital, Background(alphabet))
     filters = rna_filters(settings, len(sequence))
-    return [_search_rna(model.copy(), settings, z, filters) for _ in range(copies)]
+    return lambda: _search_rna(model.copy(), settings, z, filters)
 
 
 def _search_rna(

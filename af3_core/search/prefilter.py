@@ -11,12 +11,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int8, Int16, Int64
+from jaxtyping import Bool, Float64, Int8, Int16, Int64, UInt8
 from numpy import ndarray
 from pyhmmer.plan7 import OptimizedProfile
 
 from kernels.segments import HIGHEST, PackedSequences
-from kernels.segments_cpu import segment_bounds, segment_scores
+from kernels.segments_cpu import Striped, stripe
 
 if TYPE_CHECKING:
     from kernels import SegmentsBackend
@@ -40,14 +40,6 @@ class SegmentFilter:
     slope: float
     """… and its slope, lambda."""
     max_p_value: float
-
-    def select(self, sequences: PackedSequences) -> Int64[ndarray, "kept"]:
-        """Indices of the sequences that HMMER has to look at."""
-        lowest = self.lowest_passing(sequences)
-        bounds = segment_bounds(self.costs, sequences)
-        candidates = np.flatnonzero(bounds >= lowest)
-        scores = segment_scores(self.costs, sequences.take(candidates))
-        return candidates[scores >= lowest[candidates]]
 
     def lowest_passing(self, sequences: PackedSequences) -> Int16[ndarray, "s"]:
         """For each sequence, the lowest score that HMMER may let through.
@@ -99,17 +91,42 @@ class SegmentFilter:
         return -np.expm1(-np.exp(np.minimum(exponent, 700.0)))
 
 
+@dataclass(frozen=True)
+class FilterGroup:
+    """Filters of some queries, which the processor computes together."""
+
+    filters: tuple[SegmentFilter, ...]
+    striped: Striped
+
+    def select(self, sequences: PackedSequences) -> list[Int64[ndarray, "_"]]:
+        """For each query, indices of the sequences that HMMER has to look at."""
+        return _passing(self.filters, sequences, self.striped.scores(sequences))
+
+
+def group_filters(filters: Sequence[SegmentFilter]) -> FilterGroup:
+    """Filters that are to be computed together; see `segments_cpu.group_profiles`."""
+    return FilterGroup(tuple(filters), stripe([one.costs for one in filters]))
+
+
 def select_together(
     filters: Sequence[SegmentFilter],
     sequences: PackedSequences,
     backend: "SegmentsBackend",
 ) -> list[Int64[ndarray, "_"]]:
-    """What `select` gives for each filter, by one call of `best_segments`."""
+    """What `FilterGroup.select` gives, by one call of `best_segments`."""
     # Imported here: it brings JAX, which a search by the processor does without.
     from kernels import best_segments
 
     costs = [one.costs for one in filters]
     scores = np.asarray(best_segments(costs, sequences, backend=backend))
+    return _passing(filters, sequences, scores)
+
+
+def _passing(
+    filters: Sequence[SegmentFilter],
+    sequences: PackedSequences,
+    scores: UInt8[ndarray, "q s"],
+) -> list[Int64[ndarray, "_"]]:
     return [
         np.flatnonzero(row >= one.lowest_passing(sequences))
         for row, one in zip(scores, filters, strict=True)

@@ -6,7 +6,7 @@ import pytest
 
 from kernels import Device, SegmentsSpec, best_segments, explain, lowering_for
 from kernels.segments import PackedSequences, Profiles, pack_sequences
-from kernels.segments_cpu import segment_bounds, segment_scores
+from kernels.segments_cpu import group_profiles, segment_scores, stripe
 from kernels.segments_naive import segment_scores as segment_scores_naive
 from kernels.segments_triton import (
     LAYOUTS,
@@ -66,14 +66,50 @@ def test_the_kernel_agrees_with_the_definition(columns: int) -> None:
     assert segment_scores(costs, sequences).tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("columns", [1, 2, 63, 64, 65, 130])
-def test_bounds_are_above_the_scores_by_at_most_two_residues(columns: int) -> None:
+@pytest.mark.parametrize("columns", [1_536, 1_537, 2_100])
+def test_a_profile_too_long_for_the_lanes_goes_on_in_a_second_pass(
+    columns: int,
+) -> None:
+    """Its only segments begin before the middle and end behind it."""
     rng = np.random.default_rng(columns)
-    costs = rng.integers(-9, 25, (29, columns)).astype(np.int8)
-    sequences = random_sequences(rng, [0, 1, 2, 3, 62, 63, 64, 65, 128, 201])
-    scores = segment_scores_naive(costs, sequences).astype(int)
-    bounds = segment_bounds(costs, sequences).astype(int)
-    assert (scores <= bounds).all() and (bounds <= scores + 18).all()
+    costs = rng.integers(3, 25, (29, columns)).astype(np.int8)
+    sequence = rng.integers(0, 29, 500).astype(np.uint8)
+    first = columns // 2 - 200
+    costs[sequence[50:450], first + np.arange(400)] = rng.integers(-2, 2, 400)
+    sequences = pack_sequences([sequence[:300], sequence, sequence[60:]])
+    expected = segment_scores_naive(costs, sequences)
+    assert segment_scores(costs, sequences).tolist() == expected.tolist()
+    assert expected.max() > 50
+
+
+@pytest.mark.parametrize(
+    "columns", [[1] * 64, [63, 64, 65], [700, 200, 64, 3], [130, 1, 500]]
+)
+def test_profiles_side_by_side_score_as_each_alone(columns: list[int]) -> None:
+    """Saturated ones too, which are next to others."""
+    rng = np.random.default_rng(len(columns))
+    profiles = [rng.integers(-9, 25, (29, m)).astype(np.int8) for m in columns]
+    profiles[0][:] = -100
+    sequences = random_sequences(rng, AWKWARD)
+    found = stripe(profiles).scores(sequences)
+    assert found.tolist() == naive(profiles, sequences).tolist()
+
+
+def test_groups_hold_every_profile_once_and_fill_the_lanes() -> None:
+    rng = np.random.default_rng(0)
+    lengths = [*rng.integers(1, 900, 60).tolist(), 5_000, 1_024]
+    groups = group_profiles(lengths)
+    assert sorted(row for rows in groups for row in rows) == list(range(62))
+    filled = [sum(lengths[row] for row in rows) for rows in groups]
+    assert sorted(filled)[-2:] == [1_024, 5_000]
+    assert np.mean(sorted(filled)[:-1]) > 900
+    for rows in groups:
+        stripe([np.zeros((2, lengths[row]), np.int8) for row in rows])
+
+
+def test_profiles_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="no room for profiles"):
+        stripe([np.zeros((2, 900), np.int8)] * 2)
 
 
 def test_some_sequences_score_as_they_do_among_all() -> None:

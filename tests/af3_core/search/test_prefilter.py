@@ -5,7 +5,7 @@ from pyhmmer.easel import SequenceFile, TextSequence
 from pyhmmer.plan7 import Background, Builder, Pipeline
 
 from af3_core.search.hmmer import ALPHABETS
-from af3_core.search.prefilter import make_filter, select_together
+from af3_core.search.prefilter import group_filters, make_filter, select_together
 from kernels.segments import pack_sequences
 from tests.hmmer_programs import read_fasta
 
@@ -24,7 +24,8 @@ def test_everything_that_passes_hmmers_first_filter_is_kept() -> None:
         background = Background(AMINO)
         sequence = TextSequence(name=name, sequence=query).digitize(AMINO)
         _, _, profile = Builder(AMINO).build(sequence, background)
-        kept = set(make_filter(profile, 5e-4).select(packed).tolist())
+        (indices,) = group_filters([make_filter(profile, 5e-4)]).select(packed)
+        kept = set(indices.tolist())
         pipeline = Pipeline(
             *(AMINO, background),
             **{"F1": 5e-4, "F2": 1.0, "F3": 1.0, "bias_filter": False},
@@ -70,6 +71,8 @@ def test_one_call_for_all_queries_keeps_what_each_filter_keeps() -> None:
         _, _, profile = Builder(AMINO).build(sequence, Background(AMINO))
         filters.append(make_filter(profile, 5e-4))
     together = select_together(filters, packed, "cpu")
-    for one, kept in zip(filters, together, strict=True):
-        assert kept.tolist() == one.select(packed).tolist()
-        assert len(kept)
+    side_by_side = group_filters(filters).select(packed)
+    for row, one in enumerate(filters):
+        (alone,) = group_filters([one]).select(packed)
+        assert alone.tolist() == together[row].tolist() == side_by_side[row].tolist()
+        assert len(alone)
