@@ -6,6 +6,7 @@ unit. Lists of numbers are NumPy arrays in a row, so that a matrix of a million 
 is one object; so they are, flat and in C order, in the file.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -22,6 +23,32 @@ from typing import (
 
 import pyarrow as pa
 from numpy import ndarray
+
+
+class _NoPandas:
+    """Says to an import that there is no pandas here."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
+
+
+def _spare_pandas() -> None:
+    """Lets PyArrow find no pandas when it looks whether a value is one of pandas'.
+
+    It looks once, at its first array, and would import pandas for it: half a second of
+    every command and step. When it is asked for pandas' types, it looks again.
+    """
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, _NoPandas)
+        try:
+            pa.array([None])
+        finally:
+            sys.meta_path.remove(_NoPandas)
+
+
+_spare_pandas()
 
 Text = Annotated[str, pa.string()]
 LargeText = Annotated[str, pa.large_string()]

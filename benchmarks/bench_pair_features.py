@@ -29,7 +29,7 @@ from workflow.databases.manifest import read_manifest
 from workflow.featurise import ROOM, make_features
 from workflow.searching.evidence import add_evidence
 from workflow.searching.hit_tables import hits_table
-from workflow.searching.sequences import hits_key
+from workflow.searching.search_keys import hits_key
 from workflow.settings import Settings, check_settings
 from workflow.store.entries import Store
 from workflow.tables import write_table

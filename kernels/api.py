@@ -6,9 +6,10 @@ from jaxtyping import Array, Bool, Float, UInt8
 from numpy import ndarray
 
 from kernels.devices import current_device
-from kernels.dispatch import FusedBackend, Preference, SegmentsBackend, dispatch
+from kernels.dispatch import dispatch
 from kernels.norms import Norm
 from kernels.operands import Mask, Operands, StackedBias, gather_operands
+from kernels.preferences import FusedBackend, Preference, SegmentsBackend
 from kernels.segments import PackedSequences, Profiles, check_profiles
 from kernels.spec import (
     Order,

@@ -11,8 +11,6 @@ import importlib.util
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import jax
-
 
 class Device(NamedTuple):
     """A kind of accelerator, present or not, and what is installed to drive it."""
@@ -103,6 +101,9 @@ def current_device() -> Device:
     target = _TARGET.get()
     if target is not None:
         return target
+    # Kinds of device can be told apart without JAX; only this asks for the one here.
+    import jax
+
     packages = tuple(
         name
         for name in Device._field_defaults["packages"]

@@ -9,7 +9,7 @@ import contextvars
 import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from kernels import (
     attention_cudnn,
@@ -37,12 +37,6 @@ from kernels.spec import (
     TriangleSpec,
 )
 
-Backend = Literal["auto", "naive", "xla", "cudnn", "triton"]
-FusedBackend = Literal["auto", "naive", "xla", "triton"]
-"""Of the operations that cuDNN does not have."""
-SegmentsBackend = Literal["auto", "naive", "cpu", "triton"]
-Preference = Backend | tuple[Backend, ...]
-"""A backend, or several of which the first that does not refuse is taken."""
 Spec = AttentionSpec | ProjectionSpec | TransitionSpec | TriangleSpec | SegmentsSpec
 
 _RECORD: contextvars.ContextVar[dict[Spec, str] | None] = contextvars.ContextVar(

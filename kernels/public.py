@@ -15,10 +15,6 @@ from kernels.dispatch import (
     SEGMENTS_BACKENDS,
     TRANSITION_BACKENDS,
     TRIANGLE_BACKENDS,
-    Backend,
-    FusedBackend,
-    Preference,
-    SegmentsBackend,
     Spec,
     backends_used,
     choose_backend,
@@ -31,6 +27,12 @@ from kernels.environment import GPU_ENVIRONMENT, gpu_environment
 from kernels.hazards import Hazard, hazards_of, require_safe
 from kernels.norms import Norm
 from kernels.operands import Mask, StackedBias
+from kernels.preferences import (
+    Backend,
+    FusedBackend,
+    Preference,
+    SegmentsBackend,
+)
 from kernels.segments import PackedSequences, pack_sequences
 from kernels.spec import (
     AttentionSpec,

@@ -27,6 +27,7 @@ from workflow.databases.files import make_manifest
 from workflow.databases.manifest import SEARCHED, Database, read_manifest, with_role
 from workflow.databases.shards import shard_database
 from workflow.needs import ChainNeeds, chain_needs
+from workflow.searching.search_keys import TemplateDatabases, TemplateQuery
 from workflow.searching.sequences import (
     Filter,
     filter_batch,
@@ -34,12 +35,7 @@ from workflow.searching.sequences import (
     search_batch,
     unpaired_msa,
 )
-from workflow.searching.template_search import (
-    TemplateDatabases,
-    TemplateQuery,
-    read_templates,
-    search_templates,
-)
+from workflow.searching.template_search import read_templates, search_templates
 from workflow.store.entries import Store
 
 Chain = dict[str, object]

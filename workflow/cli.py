@@ -79,21 +79,29 @@ class _Opened:
     """Snakemake's own, as they were given."""
 
 
-def _of_campaign(work: Callable[[_Opened], None]) -> Callable[..., None]:
-    """A command with the options that say which campaign is meant and how it runs."""
+def _of_campaign(
+    *, with_weights: bool
+) -> Callable[[Callable[[_Opened], None]], Callable[..., None]]:
+    """Gives a command the options that say which campaign is meant and how it runs.
 
-    def command(
-        context: typer.Context,
-        directory: Directory = _HERE,
-        configfile: Config = None,
-        profile: Profile = None,
-    ) -> None:
-        campaign, config = _open(directory, configfile)
-        _require_no_mistake(campaign, config, profile)
-        work(_Opened(campaign, config, profile, context.args))
+    `with_weights`: whether it needs weights that are whole, which takes seconds to see.
+    """
 
-    command.__name__, command.__doc__ = work.__name__, work.__doc__
-    return command
+    def of_campaign(work: Callable[[_Opened], None]) -> Callable[..., None]:
+        def command(
+            context: typer.Context,
+            directory: Directory = _HERE,
+            configfile: Config = None,
+            profile: Profile = None,
+        ) -> None:
+            campaign, config = _open(directory, configfile)
+            _require_no_mistake(campaign, config, profile, with_weights=with_weights)
+            work(_Opened(campaign, config, profile, context.args))
+
+        command.__name__, command.__doc__ = work.__name__, work.__doc__
+        return command
+
+    return of_campaign
 
 
 _PASSING = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -281,12 +289,13 @@ def check(
 
 
 @app.command(epilog=examples("foldmill plan --directory /scratch/mine", status=_CHECKS))
-@_of_campaign
+@_of_campaign(with_weights=False)
 def plan(opened: _Opened) -> None:
     """Say what a run will take: hours, memory, jobs, disk.
 
     Also which inputs are refused, and why. Nothing is started or written. `foldmill
-    run -n` shows the jobs themselves.
+    run -n` shows the jobs themselves; whether the weights are whole, `foldmill check`
+    says.
     """
     from workflow.settings import read_settings
     from workflow.summary import print_plan
@@ -305,7 +314,7 @@ def plan(opened: _Opened) -> None:
         status=_RUNS,
     ),
 )
-@_of_campaign
+@_of_campaign(with_weights=True)
 def run(opened: _Opened) -> None:
     """Run the campaign, or go on with it.
 
@@ -320,7 +329,7 @@ def run(opened: _Opened) -> None:
     context_settings=_PASSING,
     epilog=examples("foldmill retry --directory /scratch/mine", status=_RUNS),
 )
-@_of_campaign
+@_of_campaign(with_weights=True)
 def retry(opened: _Opened) -> None:
     """Run, and try again what failed, unless by its own input.
 
@@ -720,6 +729,7 @@ def _find_problems(
     config: Path,
     profile: str | None,
     *,
+    with_weights: bool = True,
     with_inputs: bool = False,
 ) -> "list[Problem]":
     """Mistakes of the configuration; where there is none, of all that it names."""
@@ -731,14 +741,20 @@ def _find_problems(
         return [problem_of(mistake) for mistake in mistakes]
     place = None if profile is None else Path(find_profile(profile, campaign.root))
     settings = read_settings(config)
-    return find_problems(settings, campaign.root, place, with_inputs=with_inputs)
+    return find_problems(
+        settings,
+        campaign.root,
+        place,
+        with_weights=with_weights,
+        with_inputs=with_inputs,
+    )
 
 
 def _require_no_mistake(
-    campaign: "Campaign", config: Path, profile: str | None
+    campaign: "Campaign", config: Path, profile: str | None, *, with_weights: bool
 ) -> None:
     """Tells all mistakes; ends the command where one of them stops the campaign."""
-    problems = _find_problems(campaign, config, profile)
+    problems = _find_problems(campaign, config, profile, with_weights=with_weights)
     for problem in problems:
         typer.echo(f"{'wrong' if problem.stops else 'careful'}: {problem}", err=True)
     if any(problem.stops for problem in problems):

@@ -11,10 +11,10 @@ from workflow.batches import Contents
 from workflow.databases.manifest import SEARCHED, Database
 from workflow.digests import Files
 from workflow.results.references import find_reference, list_references
-from workflow.searching.sequences import hits_key
-from workflow.searching.template_search import (
+from workflow.searching.search_keys import (
     TemplateDatabases,
     TemplateQuery,
+    hits_key,
     templates_key,
 )
 from workflow.settings import Search, Settings, digest_of

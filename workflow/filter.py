@@ -21,10 +21,10 @@ from workflow.inference.devices import (
     visible_devices,
 )
 from workflow.keys import read_keys
+from workflow.searching.search_keys import hits_key
 from workflow.searching.sequences import (
     Filter,
     filter_batch,
-    hits_key,
     is_filtered,
     staging_folder,
 )

@@ -67,7 +67,7 @@ from workflow.planning.batching import (
 from workflow.planning.buckets import CostModel
 from workflow.planning.costs import campaign_timings, find_costs
 from workflow.planning.forecast import Forecast, forecast, forecast_path
-from workflow.results.screen import chain_rows
+from workflow.results.screen_chains import chain_rows
 from workflow.settings import Settings, check_settings, digest_of
 from workflow.sources import (
     list_inputs,

@@ -20,8 +20,7 @@ from pathlib import Path
 import yaml
 
 from af3_core.job import InputError
-from af3_core.model.checkpoint import check_checkpoint
-from af3_core.model.checkpoint_files import find_parts
+from af3_core.model.checkpoint_files import find_parts, read_config
 from af3_core.model.config import ModelConfig
 from kernels.devices import Device, why_no_dtype
 from kernels.hazards import hazards_of
@@ -73,6 +72,7 @@ def find_problems(
     folder: Path,
     profile: Path | None = None,
     *,
+    with_weights: bool = True,
     with_inputs: bool = False,
 ) -> list[Problem]:
     """All that is wrong with a campaign, most basic things first.
@@ -81,10 +81,12 @@ def find_problems(
         settings: of the campaign, their paths relative to `folder`.
         folder: of the campaign.
         profile: the folder of the Snakemake profile it will run with.
+        with_weights: whether the weights are read to their end. That takes seconds;
+            without, that a checkpoint is there is enough.
         with_inputs: whether every input is read, too. That takes seconds for thousands
             of jobs, and a run says the same when it plans.
     """
-    at = Places(settings, folder, profile)
+    at = Places(settings, folder, profile, with_weights)
     checks: Sequence[Callable[[], Iterator[Problem]]] = (
         lambda: _check_inputs(at),
         lambda: _check_weights(at),
@@ -121,6 +123,8 @@ class Places:
     settings: Settings
     folder: Path
     profile: Path | None = None
+    with_weights: bool = True
+    """Whether the checkpoint is read to its end."""
 
     def path(self, path: Path) -> Path:
         """A path of the settings, from here."""
@@ -128,12 +132,19 @@ class Places:
 
     @cached_property
     def network(self) -> ModelConfig:
-        """The configuration of the checkpoint, which is there and whole.
+        """The configuration of the checkpoint, which is there and, if asked, whole.
 
         Raises:
             InputError: it is not.
         """
-        return check_checkpoint(self.path(self.settings.model.checkpoint))
+        path = self.path(self.settings.model.checkpoint)
+        if self.with_weights:
+            # Brings JAX along, which takes as long as all the rest.
+            from af3_core.model.checkpoint import check_checkpoint
+
+            return check_checkpoint(path)
+        find_parts(path)
+        return read_config(path)
 
     @property
     def is_of_full_size(self) -> bool:
@@ -186,7 +197,7 @@ def _check_inputs(at: Places) -> Iterator[Problem]:
 
 
 def _check_weights(at: Places) -> Iterator[Problem]:
-    """Whether the checkpoint is there, readable and whole."""
+    """Whether the checkpoint is there, readable and, if asked, whole."""
     path = at.path(at.settings.model.checkpoint)
     try:
         for part in find_parts(path):

@@ -14,12 +14,8 @@ from workflow.databases.manifest import find_database
 from workflow.engine.guard import log
 from workflow.engine.items import Task, Together, work_together
 from workflow.keys import read_keys
-from workflow.searching.sequences import (
-    hits_key,
-    is_filtered,
-    search_batch,
-    staging_folder,
-)
+from workflow.searching.search_keys import hits_key
+from workflow.searching.sequences import is_filtered, search_batch, staging_folder
 from workflow.step import (
     parse_step,
     read_sequences,

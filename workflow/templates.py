@@ -23,11 +23,8 @@ from workflow.searching.evidence import (
     template_databases,
     template_query,
 )
-from workflow.searching.template_search import (
-    TemplateQuery,
-    search_templates,
-    templates_key,
-)
+from workflow.searching.search_keys import TemplateQuery, templates_key
+from workflow.searching.template_search import search_templates
 from workflow.settings import digest_of
 from workflow.step import (
     job_of,

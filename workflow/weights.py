@@ -25,12 +25,8 @@ from rich.progress import (
 )
 
 from af3_core.job import InputError
-from af3_core.model.checkpoint import (
-    published_shapes,
-    read_card,
-    read_records,
-)
-from af3_core.model.checkpoint_files import config_path, find_parts
+from af3_core.model.checkpoint import published_shapes, read_records
+from af3_core.model.checkpoint_files import config_path, find_parts, read_card
 from af3_core.model.config import ModelConfig, config_to_dict
 from af3_core.model.imports import import_openfold3
 from af3_core.model.renames import IDENTIFIER

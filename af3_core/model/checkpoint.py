@@ -7,10 +7,8 @@ the dimensions as int32, and the values in C order.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import io
-import json
 import math
 import struct
 from collections.abc import Iterator, Mapping
@@ -21,16 +19,18 @@ from typing import IO, Any, Literal, NamedTuple, cast
 import jax
 import ml_dtypes
 import numpy as np
-import pydantic
 import zstandard
 
 from af3_core.job import InputError
 from af3_core.model.checkpoint_files import (
     FORMAT,
-    config_path,
+    Card,
     find_parts,
+    read_card,
+    read_config,
+    write_card,
 )
-from af3_core.model.config import ModelConfig, config_from_dict, config_to_dict
+from af3_core.model.config import ModelConfig
 from af3_core.model.parameters import Shapes, parameter_shapes
 from af3_core.model.renames import IDENTIFIER, RENAMES, UNUSED
 from af3_core.structures.mmcif_origin import RELEASES, WeightsOrigin, WeightsRelease
@@ -151,54 +151,6 @@ def check_checkpoint(path: Path) -> ModelConfig:
     found.pop(IDENTIFIER, None)
     _rename(found, parameter_shapes(config), parts)
     return config
-
-
-@dataclass(frozen=True)
-class Card:
-    """What stands beside a checkpoint: its network and, if imported, its release."""
-
-    config: ModelConfig = ModelConfig()
-    release: WeightsRelease | None = None
-    digest: str = ""
-    """SHA-256 of the records; empty where it was not noted."""
-
-
-_WEIGHTS = "weights"
-"""Key beside the fields of ModelConfig."""
-_RELEASE = pydantic.TypeAdapter(WeightsRelease)
-
-
-def read_card(path: Path) -> Card:
-    """What is stored beside a checkpoint; the published network if nothing is.
-
-    Raises:
-        InputError: it is not JSON, not a `ModelConfig`, or names no release.
-    """
-    file = config_path(path)
-    if not file.exists():
-        return Card()
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        weights = values.pop(_WEIGHTS, None)
-        config = config_from_dict(values)
-        if weights is None:
-            return Card(config)
-        digest = str(weights.pop("digest", ""))
-        return Card(config, _RELEASE.validate_python(weights), digest)
-    except (ValueError, AttributeError) as error:
-        allowed = "JSON with the fields of ModelConfig, and those of a release"
-        raise InputError(str(file), "model configuration", str(error), allowed) from (
-            error
-        )
-
-
-def read_config(path: Path) -> ModelConfig:
-    """The configuration stored beside a checkpoint, else the published one.
-
-    Raises:
-        InputError: it is not JSON or not a `ModelConfig`.
-    """
-    return read_card(path).config
 
 
 def read_records(
@@ -451,12 +403,3 @@ def write_random_checkpoint(path: Path, config: ModelConfig, seed: int) -> None:
 
     write_card(path, Card(config))
     write_records(path, records())
-
-
-def write_card(path: Path, card: Card) -> None:
-    """Writes what stands beside a checkpoint."""
-    values = config_to_dict(card.config)
-    if card.release is not None:
-        values[_WEIGHTS] = {**dataclasses.asdict(card.release), "digest": card.digest}
-    text = json.dumps(values, indent=2) + "\n"
-    config_path(path).write_text(text, encoding="utf-8")

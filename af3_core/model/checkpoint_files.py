@@ -3,10 +3,17 @@
 Apart from `checkpoint`, which brings JAX along: whoever plans only names the files.
 """
 
+import dataclasses
+import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
+import pydantic
+
 from af3_core.job import InputError
+from af3_core.model.config import ModelConfig, config_from_dict, config_to_dict
+from af3_core.structures.mmcif_origin import WeightsRelease
 
 FORMAT = "a checkpoint in AlphaFold 3's format, such as af3.bin.zst"
 
@@ -64,3 +71,60 @@ def config_path(path: Path) -> Path:
     split = _split_name(path.name)
     stem = re.sub(r"\.bin(\.zst)?$", "", split[0]) if split else path.name
     return path.with_name(f"{stem}.config.json")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What stands beside a checkpoint: its network and, if imported, its release."""
+
+    config: ModelConfig = ModelConfig()
+    release: WeightsRelease | None = None
+    digest: str = ""
+    """SHA-256 of the records; empty where it was not noted."""
+
+
+_WEIGHTS = "weights"
+"""Key beside the fields of ModelConfig."""
+_RELEASE = pydantic.TypeAdapter(WeightsRelease)
+
+
+def read_card(path: Path) -> Card:
+    """What is stored beside a checkpoint; the published network if nothing is.
+
+    Raises:
+        InputError: it is not JSON, not a `ModelConfig`, or names no release.
+    """
+    file = config_path(path)
+    if not file.exists():
+        return Card()
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        weights = values.pop(_WEIGHTS, None)
+        config = config_from_dict(values)
+        if weights is None:
+            return Card(config)
+        digest = str(weights.pop("digest", ""))
+        return Card(config, _RELEASE.validate_python(weights), digest)
+    except (ValueError, AttributeError) as error:
+        allowed = "JSON with the fields of ModelConfig, and those of a release"
+        raise InputError(str(file), "model configuration", str(error), allowed) from (
+            error
+        )
+
+
+def read_config(path: Path) -> ModelConfig:
+    """The configuration stored beside a checkpoint, else the published one.
+
+    Raises:
+        InputError: it is not JSON or not a `ModelConfig`.
+    """
+    return read_card(path).config
+
+
+def write_card(path: Path, card: Card) -> None:
+    """Writes what stands beside a checkpoint."""
+    values = config_to_dict(card.config)
+    if card.release is not None:
+        values[_WEIGHTS] = {**dataclasses.asdict(card.release), "digest": card.digest}
+    text = json.dumps(values, indent=2) + "\n"
+    config_path(path).write_text(text, encoding="utf-8")

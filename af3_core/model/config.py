@@ -3,6 +3,7 @@
 A checkpoint fits exactly one set of channels and blocks, so its `ModelConfig` is
 stored beside it. `Runtime` may change from machine to machine without changing what
 the numbers mean. Defaults of `ModelConfig` are the published values of AlphaFold 3.
+Nothing here imports JAX: a plan reads what a network is, and computes nothing.
 """
 
 import dataclasses
@@ -10,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
 import pydantic
 
 from af3_core.features.buckets import AF3_BUCKETS
-from kernels import Preference, current_device
+from kernels.devices import current_device
+from kernels.preferences import Preference
 
 _FORBID_EXTRA = pydantic.ConfigDict(extra="forbid")
 
@@ -228,6 +231,10 @@ class ModelConfig:
     conventions: Conventions = Conventions()
 
 
+_DTYPES = {
+    "float32": np.dtype(np.float32),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
 PAIR_CHUNKS = {"cpu": 2**12}
 """Pairs of tokens projected at once: on a CPU what stays in its caches (128 channels
 in float32 are 2 MB)."""
@@ -261,9 +268,9 @@ class Runtime:
     return_confidence_logits: bool = False
 
     @property
-    def float_dtype(self) -> jnp.dtype:
-        """`dtype` as JAX knows it."""
-        return jnp.dtype(self.dtype)
+    def float_dtype(self) -> np.dtype:
+        """`dtype` as NumPy and JAX know it."""
+        return _DTYPES[self.dtype]
 
     def rows_at_once(self, num_tokens: int, share: int = 1) -> int:
         """Rows of the pair representation in a chunk, on the current device.

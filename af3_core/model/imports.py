@@ -10,12 +10,8 @@ import numpy as np
 from numpy import ndarray
 
 from af3_core.job import InputError
-from af3_core.model.checkpoint import (
-    Card,
-    Record,
-    write_card,
-    write_records,
-)
+from af3_core.model.checkpoint import Record, write_records
+from af3_core.model.checkpoint_files import Card, write_card
 from af3_core.model.config import ModelConfig
 from af3_core.model.openfold3 import (
     OPENFOLD3,

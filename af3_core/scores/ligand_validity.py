@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
-from posebusters import PoseBusters
 from rdkit import Chem, rdBase
 from scipy.spatial import KDTree
 
@@ -96,7 +95,10 @@ def _check(
 
 
 @cache
-def _busters(config: str) -> PoseBusters:
+def _busters(config: str) -> Any:
+    # Brings pandas along, which jobs without ligands need not wait for.
+    from posebusters import PoseBusters
+
     busters = PoseBusters(config=config)
     for module in busters.config["modules"]:
         if module["function"] == "energy_ratio":

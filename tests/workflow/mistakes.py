@@ -184,8 +184,8 @@ MISTAKES = (
     Mistake("A folder without inputs", ("run",), _empty_inputs),
     Mistake("No weights", ("plan",), _set("model", checkpoint="af3.bin.zst")),
     Mistake("A folder without weights", ("plan",), _empty_folder),
-    Mistake("Weights cut short", ("plan",), _truncated),
-    Mistake("Weights of another network", ("plan",), _other_network),
+    Mistake("Weights cut short", ("check",), _truncated),
+    Mistake("Weights of another network", ("check",), _other_network),
     Mistake("No table of databases", ("plan",), _set("search", databases="db.tsv")),
     Mistake("A database that is gone", ("run",), _database_gone),
     Mistake("A database that has changed", ("run",), _database_changed),
@@ -337,8 +337,9 @@ def page(told: list[Told]) -> str:
     parts = [
         "# Troubleshooting",
         "What a campaign says before anything is computed, by mistake. `foldmill check`"
-        " tells all of them at once; `plan` and `run` look first, too. What goes wrong"
-        " later has rows with causes and remedies: [Failures](failures.md).",
+        " tells all of them at once; `plan` and `run` look first, too, `plan` but for"
+        " whether the weights are whole. What goes wrong later has rows with causes and"
+        " remedies: [Failures](failures.md).",
     ]
     for mistake, answer in zip(MISTAKES, told, strict=True):
         said = "\n".join(answer.lines)

@@ -1,15 +1,12 @@
 """The answer of a screen: one row per pair, over all jobs in which it meets."""
 
-from collections.abc import Iterable
-
 import duckdb
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 from numpy import ndarray
 
-from af3_core.contracts import SCREEN, SCREEN_CHAINS, ScreenChainRow
-from af3_core.job import Job
+from af3_core.contracts import SCREEN, SCREEN_CHAINS
 from af3_core.scores.background import FEWEST_PAIRS, calibrate
 
 CORRECTED = ("iptm", "ipsae", "ilis")
@@ -94,31 +91,6 @@ _FIRST = ", ".join(
     f"arg_max({name}, (coalesce(ipsae, iptm), iptm, job_id)) AS {name}"
     for name in _OF_THE_BEST_JOB
 )
-
-
-def chain_rows(jobs: Iterable[tuple[str, Job]]) -> list[ScreenChainRow]:
-    """Which partner every chain is of, for jobs (by id) that belong to a screen."""
-    return [
-        ScreenChainRow(
-            job_id=job_id,
-            chain_id=chain.chain_id,
-            screen=job.place.screen,
-            kind=job.place.kind,
-            partner=chain.partner,
-            copy=chain.copy,
-            role=chain.role,
-            num_tokens=chain.num_tokens,
-            ligand=chain.ligand,
-            first_campaign=first.campaign if first else None,
-            first_by=first.by if first else None,
-            first_score=first.score if first else None,
-            first_rank=first.rank if first else None,
-        )
-        for job_id, job in jobs
-        if job.place is not None
-        for first in [job.place.first]
-        for chain in job.place.chains
-    ]
 
 
 def screen_table(chains: pa.Table, scores: pa.Table, interfaces: pa.Table) -> pa.Table:

@@ -12,18 +12,15 @@ from af3_core.recent import Recent
 from workflow.databases.manifest import Database, Role, read_manifest, with_role
 from workflow.needs import ChainNeeds, chain_needs
 from workflow.searching.hit_tables import filters_in
-from workflow.searching.sequences import (
+from workflow.searching.search_keys import (
     HMMER,
-    engine_name,
-    hits_key,
-    paired_msa,
-    unpaired_msa,
-)
-from workflow.searching.template_search import (
     TemplateDatabases,
     TemplateQuery,
-    read_templates,
+    engine_name,
+    hits_key,
 )
+from workflow.searching.sequences import paired_msa, unpaired_msa
+from workflow.searching.template_search import read_templates
 from workflow.settings import Search, Settings
 from workflow.store.entries import Store
 

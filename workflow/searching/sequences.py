@@ -14,13 +14,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from af3_core.contracts import MSA_HITS, SHARD_HITS, SURVIVORS
+from af3_core.contracts import SHARD_HITS, SURVIVORS
 from af3_core.job import InputError
 from af3_core.msa import Msa, deduplicate, merge
 from af3_core.search.alignment import protein_alignment, rna_alignment
@@ -45,7 +44,8 @@ from workflow.searching.hit_tables import (
     survivors_table,
     with_filters,
 )
-from workflow.searching.mmseqs import mmseqs_version, search_mmseqs
+from workflow.searching.mmseqs import search_mmseqs
+from workflow.searching.search_keys import HMMER, engine_name, hits_key
 from workflow.store.entries import (
     Guards,
     Key,
@@ -60,29 +60,8 @@ from workflow.tables import replacing
 if TYPE_CHECKING:
     from kernels import SegmentsBackend
 
-HMMER = f"HMMER 3.4, pyhmmer {version('pyhmmer')}"
 _OF_THE_SEARCH = "cpu"
 """What the search itself filters by."""
-
-
-def engine_name(database: Database) -> str:
-    """The program that searches a database, with its version."""
-    return mmseqs_version() if database.tool == "mmseqs" else HMMER
-
-
-def hits_key(sequence: str, database: Database, profile: str) -> Key:
-    """The store's key of one sequence searched against one database."""
-    return make_key(
-        MSA_HITS,
-        kind=database.kind,
-        sequence=sequence,
-        tool=database.tool,
-        engine=engine_name(database),
-        flags=database.settings(profile).flags,
-        profile=profile,
-        database=database.digest,
-        z=database.z,
-    )
 
 
 def search_batch(

@@ -5,16 +5,13 @@ sequences together; the hits of each are filtered against the template structure
 """
 
 import datetime
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from af3_core.contracts import TEMPLATES, TemplateRow
 from af3_core.job import Template
-from af3_core.msa import Msa, format_a3m
 from af3_core.search.hits import select_rows
 from af3_core.search.hmmer import ALPHABETS, search_stream
 from af3_core.search.profile import build_profile
@@ -26,58 +23,21 @@ from af3_core.search.templates import (
     read_hit,
 )
 from workflow.databases.files import VERIFIED, read_targets, require_unchanged
-from workflow.databases.manifest import Database
 from workflow.databases.template_store import Structures, chain_text, open_structures
 from workflow.needs import sequence_id
-from workflow.searching.sequences import HMMER
+from workflow.searching.search_keys import (
+    HMMER,
+    TemplateDatabases,
+    TemplateQuery,
+    templates_key,
+)
 from workflow.store.entries import (
     Guards,
-    Key,
     MissingEntry,
     Store,
     fill_store,
-    make_key,
     unguarded,
 )
-
-
-@dataclass(frozen=True)
-class TemplateQuery:
-    """A protein and the alignment its templates are searched with."""
-
-    sequence: str
-    msa: Msa
-
-
-@dataclass(frozen=True)
-class TemplateDatabases:
-    """The PDB's sequences and structures."""
-
-    sequences: Database
-    structures: Database
-
-    @property
-    def digest(self) -> str:
-        """Names the contents of both."""
-        return f"{self.sequences.digest} {self.structures.digest}"
-
-
-def templates_key(
-    query: TemplateQuery, databases: TemplateDatabases, max_date: datetime.date
-) -> Key:
-    """The store's key of one query's templates."""
-    return make_key(
-        TEMPLATES,
-        sequence=query.sequence,
-        alignment=hashlib.sha256(format_a3m(query.msa).encode()).hexdigest(),
-        engine=HMMER,
-        flags=TEMPLATE_SEARCH.flags,
-        sequences=databases.sequences.digest,
-        z=databases.sequences.z,
-        structures=databases.structures.digest,
-        max_date=max_date.isoformat(),
-        filter=repr(TemplateFilter(max_date=max_date)),
-    )
 
 
 def search_templates(

@@ -10,8 +10,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from af3_core.job import InputError
-from af3_core.model.checkpoint import load_checkpoint, read_card
-from af3_core.model.checkpoint_files import config_path
+from af3_core.model.checkpoint import load_checkpoint
+from af3_core.model.checkpoint_files import config_path, read_card
 from af3_core.model.imports import import_openfold3
 from af3_core.model.openfold3 import (
     CONVENTIONS,

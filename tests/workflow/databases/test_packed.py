@@ -31,7 +31,8 @@ from workflow.databases.shards import (
     shard_database,
     verify_database,
 )
-from workflow.searching.sequences import hits_key, search_batch
+from workflow.searching.search_keys import hits_key
+from workflow.searching.sequences import search_batch
 from workflow.store.entries import Store
 
 ODD = (

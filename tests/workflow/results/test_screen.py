@@ -11,7 +11,8 @@ from af3_core.columns import Contract
 from af3_core.contracts import INTERFACES, SCORES, SCREEN, SCREEN_CHAINS
 from af3_core.inputs.screen_best import best_first
 from af3_core.job import Job, Ligand, Polymer, ScreenChain, ScreenPlace
-from workflow.results.screen import chain_rows, screen_table
+from workflow.results.screen import screen_table
+from workflow.results.screen_chains import chain_rows
 
 PARTNERS = [f"P{n:02}" for n in range(12)]
 

@@ -7,7 +7,7 @@ from af3_core.search.hits import Row
 from workflow.databases.files import VERIFIED, make_database
 from workflow.databases.manifest import Database, read_manifest
 from workflow.searching.hit_tables import read_hits_table
-from workflow.searching.sequences import hits_key
+from workflow.searching.search_keys import hits_key
 from workflow.store.entries import Store
 
 DATA = Path(__file__).parents[2] / "data"

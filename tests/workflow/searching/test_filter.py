@@ -24,10 +24,10 @@ from workflow.databases.files import database_of
 from workflow.databases.manifest import Database
 from workflow.databases.shards import shard_database
 from workflow.filter import find_filter
+from workflow.searching.search_keys import hits_key
 from workflow.searching.sequences import (
     Filter,
     filter_batch,
-    hits_key,
     is_filtered,
     search_batch,
     survivors_key,

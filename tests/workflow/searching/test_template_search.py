@@ -8,12 +8,8 @@ from tests.workflow.searching.search_examples import DATABASES, VILLIN
 from workflow.databases.files import make_structures
 from workflow.databases.shards import shard_database
 from workflow.databases.template_store import pack_structures
-from workflow.searching.template_search import (
-    TemplateDatabases,
-    TemplateQuery,
-    read_templates,
-    search_templates,
-)
+from workflow.searching.search_keys import TemplateDatabases, TemplateQuery
+from workflow.searching.template_search import read_templates, search_templates
 from workflow.store.entries import Store
 
 FROM_FOLDER = TemplateDatabases(DATABASES["pdb_seqres"], DATABASES["pdb_mmcif"])
