@@ -32,10 +32,10 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -97,14 +97,14 @@ class Run:
         return self.calls[-1][1]
 
     @property
-    def all_compiled(self) -> float:
-        """Wall time of all items in one process, compilation and weights included."""
-        return self.load[0] + sum(wall for wall, _ in self.calls[:-1])
+    def from_start(self) -> np.ndarray:
+        """Wall and processor time of weights, compilation and all items."""
+        return np.sum([self.load, *self.calls[:-1]], axis=0)
 
     @property
-    def all_repeated(self) -> float:
-        """Wall time of all items, had the network been compiled before."""
-        return sum(wall for wall, _ in self.calls[1:])
+    def compiled(self) -> np.ndarray:
+        """Likewise of all items, had the network been compiled before."""
+        return np.sum(self.calls[1:], axis=0)
 
 
 @dataclass(frozen=True)
@@ -255,8 +255,10 @@ _QUANTITIES: Mapping[str, Callable[[Run], float]] = {
     "peak memory, GB": lambda run: run.peak / 1e9,
 }
 _DEMO_QUANTITIES: Mapping[str, Callable[[Run], float]] = {
-    "with weights and compilation, s": lambda run: run.all_compiled,
-    "compiled before, s": lambda run: run.all_repeated,
+    "with weights and compilation, s": lambda run: run.from_start[0],
+    "with weights and compilation, processor, s": lambda run: run.from_start[1],
+    "compiled before, s": lambda run: run.compiled[0],
+    "compiled before, processor, s": lambda run: run.compiled[1],
     "peak memory, GB": lambda run: run.peak / 1e9,
 }
 
@@ -350,16 +352,16 @@ def compare_networks(
             last = pairs[-1]
             jax = ", ".join(f"{name}: JAX {run.jax}" for name, run in last.items())
             yield from (
+                "",
                 f"## {dtype}, {features['seq_length']} tokens padded to {num_tokens}",
                 "",
                 *summary(pairs),
                 "",
                 agreement(last[ALPHAFOLD3], last[FOLDMILL], features),
                 "",
-                f"All of {len(pairs)} pairs; {jax}:",
+                f"All pairs ({len(pairs)}); {jax}:",
                 "",
                 *raw_numbers(pairs),
-                "",
             )
 
 
@@ -383,24 +385,20 @@ def compare_demos(
     }
     pairs = take_turns(sides, task, arguments.pairs)
     commits = [
-        subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=side.source,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        subprocess.check_output(
+            ["git", "describe", "--always", "--dirty"], cwd=side.source, text=True
+        ).strip()
         for side in sides
     ]
     yield from (
+        "",
         f"## The demo's {len(jobs)} predictions, {commits[0]} and {commits[1]}",
         "",
         *summary(pairs, _DEMO_QUANTITIES),
         "",
-        f"All of {len(pairs)} pairs:",
+        f"All pairs ({len(pairs)}):",
         "",
         *raw_numbers(pairs, _DEMO_QUANTITIES),
-        "",
     )
 
 
@@ -419,7 +417,6 @@ def header(arguments: argparse.Namespace) -> list[str]:
         f" {len(TEMPLATE_STARTS)} templates. Each process computes one network, on all"
         " cores, and they take turns. Times are wall times unless it says processor."
         " The numbers shown first are medians, and the median of the pairs' ratios.",
-        "",
     ]
 
 
@@ -459,38 +456,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.profile:
         return write_profiles(arguments)
     here = Side(FOLDMILL, "foldmill", Path(sys.executable), ROOT)
-    page = header(arguments)
+    page: list[Iterable[str]] = [header(arguments)]
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.alphafold3:
             # The interpreter of an environment is a link that must not be followed.
             python = arguments.alphafold3_python.absolute()
             source = arguments.alphafold3.resolve() / "src"
             theirs = Side(ALPHAFOLD3, "alphafold3", python, source)
-            page += compare_networks(arguments, Path(temporary), [theirs, here])
+            page.append(compare_networks(arguments, Path(temporary), [theirs, here]))
         if arguments.before:
             before = replace(here, name=BEFORE, source=arguments.before.resolve())
-            page += compare_demos(arguments, Path(temporary), [before, here])
-    return write_page(arguments.out or RESULTS / "model_cpu.md", page)
+            page.append(compare_demos(arguments, Path(temporary), [before, here]))
+        write_page(arguments.out or RESULTS / "model_cpu.md", page)
+    return 0
 
 
 def write_profiles(arguments: argparse.Namespace) -> int:
     """Writes the page on where the time goes."""
-    page = model_profile.page(machine())
     with tempfile.TemporaryDirectory() as temporary:
         features = {
             n: write_features(make_job(n), n, Path(temporary, f"{n}.npz"))
             for n in arguments.tokens
         }
-        page += model_profile.profiles(arguments.checkpoint, features, arguments.dtypes)
-    return write_page(arguments.out or RESULTS / "model_cpu_profile.md", page)
-
-
-def write_page(path: Path, lines: Sequence[str]) -> int:
-    """Writes and prints a page of results."""
-    text = "\n".join(lines).rstrip() + "\n"
-    path.write_text(text, encoding="utf-8")
-    print(text)
+        sections = [
+            model_profile.page(machine()),
+            model_profile.profiles(arguments.checkpoint, features, arguments.dtypes),
+        ]
+        write_page(arguments.out or RESULTS / "model_cpu_profile.md", sections)
     return 0
+
+
+def write_page(path: Path, sections: Iterable[Iterable[str]]) -> None:
+    """Writes and prints a page of results, each section as soon as it is there."""
+    with path.open("w", encoding="utf-8") as file:
+        for line in chain.from_iterable(sections):
+            print(line, file=file, flush=True)
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -117,13 +117,26 @@ class Program:
 
     def part(self, name: str) -> str:
         """The part of the network that an instruction belongs to: of a fusion, the one
-        that most of its operations belong to."""
-        names = Counter(i.op_name for i in self.inside(name) if "/" in i.op_name)
-        parts: Counter[str] = Counter()
-        for op_name, count in names.items():
-            fits = (part for part, text in _PARTS if re.search(text, op_name))
-            parts[next(fits, _REST)] += count
-        return parts.most_common(1)[0][0] if parts else _REST
+        that most of its operations belong to; of what XLA gives no name, as of many
+        copies, the one of most instructions beside it."""
+        for group in (self.inside(name), self.beside(name)):
+            names = {i.op_name for i in group if "/" in i.op_name}
+            if names:
+                return Counter(map(part_of, sorted(names))).most_common(1)[0][0]
+        return _REST
+
+    def beside(self, name: str) -> list[Instruction]:
+        """All instructions of the computation that an instruction stands in."""
+        return next(
+            [self.instructions[other] for other in others]
+            for others in self.computations.values()
+            if name in others
+        )
+
+
+def part_of(op_name: str) -> str:
+    """The part of the network that an operation belongs to."""
+    return next((part for part, text in _PARTS if re.search(text, op_name)), _REST)
 
 
 def read_program(text: str) -> Program:
@@ -314,15 +327,14 @@ def profiles(
             with spawn.Pool(1) as pool:
                 found = pool.apply(profile, (task,))
             yield from (
+                "",
                 f"## {num_tokens} tokens, {dtype}",
                 "",
                 f"{found.wall:.1f} s, in which the processor was busy for"
                 f" {found.busy:.1f} s.",
                 "",
                 *tables(found),
-                "",
             )
-            print(f"{num_tokens} tokens, {dtype}: {found.wall:.1f} s", flush=True)
 
 
 def page(machine: str) -> list[str]:
@@ -337,5 +349,4 @@ def page(machine: str) -> list[str]:
         " several threads share counts once. Of a fusion, the kind is product if it has"
         " one, copy if it only moves or converts numbers; its part is that of most of"
         f" its operations. The last column: {_PASSES} passes and {_STEPS} steps.",
-        "",
     ]
