@@ -505,7 +505,7 @@ def page(rows: Sequence[dict]) -> str:
         f" {PUBLISHED_RESIDUES:.1e} residues",
         "",
         "`python -m workflow.planning.search_costs`. Computed, from what one core of a"
-        f" shared machine did with 12 queries on 200,070 digitised sequences:"
+        f" shared machine did with 16 queries on 200,070 digitised sequences:"
         f" {CORE_CELLS:.1e} cells a second in the filter, which leaves {SURVIVORS:.2%}"
         f" to HMMER; {1e6 * SURVIVOR_SECONDS:.0f} µs for one that HMMER then drops,"
         f" {1e3 * HIT_SECONDS:.0f} ms for a hit, of which"

@@ -4,7 +4,8 @@ The columns of one or several profiles lie in 64 lanes, as many next to one anot
 each: stripe k is the k-th column of every lane. A residue moves every diagonal on by
 one column, so from each stripe to the next, which are vectors that stay in registers;
 only the last stripe's values go on in the next lane. That is a saturating subtraction
-and a maximum for 64 cells, and every load is aligned. Needs no JAX.
+and a maximum for 64 cells, and every load is aligned. A bound from above needs half of
+the maxima. Needs no JAX.
 """
 
 import ctypes
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
-from jaxtyping import Int8, UInt8, UInt64
+from jaxtyping import Int8, Int64, UInt8, UInt64
 from llvmlite import ir
 from numpy import ndarray
 
-from kernels.segments import PackedSequences, Profiles, check_classes
+from kernels.segments import HIGHEST, PackedSequences, Profiles, check_classes
 
 if TYPE_CHECKING:
     from kernels.spec import SegmentsSpec
@@ -102,13 +103,20 @@ class Striped:
     """More than one only if a profile is too long: it goes on in the next."""
     lanes: UInt64[ndarray, "q"]
     """Bits of the lanes of each profile."""
+    highest_cost: int | None
+    """Higher ones were lowered to it, for bounds instead of scores."""
 
-    def scores(self, sequences: PackedSequences) -> UInt8[ndarray, "q s"]:
-        """The best segment of each profile with each sequence."""
+    def scores(
+        self, sequences: PackedSequences, chosen: Int64[ndarray, "s"] | None = None
+    ) -> UInt8[ndarray, "q s"]:
+        """The best segment of each profile with each sequence, or with those chosen;
+        or bounds on it from above."""
         check_classes(len(self.parts[0].table), sequences)
         residues = np.ascontiguousarray(sequences.residues)
         starts = np.ascontiguousarray(sequences.starts)
-        shape = len(self.lanes), len(starts) - 1
+        if chosen is None:
+            chosen = np.arange(len(starts) - 1)
+        shape = len(self.lanes), len(chosen)
         scores = np.zeros(shape, np.uint8)
         # What comes out of a part's last lane at each residue. It is stored by whole
         # vectors, all but the first lane of which the next ones overwrite.
@@ -117,11 +125,12 @@ class Striped:
         incoming, outgoing = np.full((2, size), _LOWEST, np.int8)
         for table, continues in self.parts:
             found = np.empty(shape, np.uint8)
-            _compiled(table.shape[1], linked)(
+            _compiled(table.shape[1], linked, self.highest_cost is not None)(
                 table.ctypes.data,
                 continues,
                 residues.ctypes.data,
                 starts.ctypes.data,
+                chosen.ctypes.data,
                 shape[1],
                 self.lanes.ctypes.data,
                 shape[0],
@@ -131,11 +140,20 @@ class Striped:
             )
             np.maximum(scores, found, out=scores)
             incoming, outgoing = outgoing, incoming
-        return scores
+        if self.highest_cost is None:
+            return scores
+        # Where a segment's end was not looked at, the next residue's column was.
+        slack = np.uint8(self.highest_cost)
+        return np.minimum(scores, np.uint8(HIGHEST) - slack) + slack
 
 
-def stripe(profiles: Profiles) -> Striped:
+def stripe(profiles: Profiles, highest_cost: int | None = None) -> Striped:
     """Lays profiles side by side, with as few stripes as they need.
+
+    Args:
+        profiles: of the same classes.
+        highest_cost: for bounds on the scores, in nine tenths of the time, which are
+            too high by at most this and by what costs beyond it would have taken off.
 
     Raises:
         ValueError: more than one that together need more lanes than there are.
@@ -148,9 +166,11 @@ def stripe(profiles: Profiles) -> Striped:
         stripes = _divide_up(lengths[0], _LANES * count)
         width = stripes * _LANES
         cut = [costs[:, at : at + width] for at in range(0, lengths[0], width)]
+        tables = (_table([part], stripes, highest_cost) for part in cut)
         return Striped(
-            tuple(_Part(_table([part], stripes), (1 << _LANES) - 2) for part in cut),
+            tuple(_Part(table, (1 << _LANES) - 2) for table in tables),
             np.array([(1 << _LANES) - 1], np.uint64),
+            highest_cost,
         )
     stripes = next(
         (
@@ -166,15 +186,17 @@ def stripe(profiles: Profiles) -> Striped:
     begins = [sum(widths[:row]) for row in range(len(widths))]
     lanes = [((1 << w) - 1) << b for w, b in zip(widths, begins, strict=True)]
     continues = (1 << _LANES) - 1 - sum(1 << begin for begin in begins)
-    part = _Part(_table(profiles, stripes), continues)
-    return Striped((part,), np.array(lanes, np.uint64))
+    part = _Part(_table(profiles, stripes, highest_cost), continues)
+    return Striped((part,), np.array(lanes, np.uint64), highest_cost)
 
 
 def _divide_up(number: int, by: int) -> int:
     return -(-number // by)
 
 
-def _table(profiles: Profiles, stripes: int) -> Int8[ndarray, "classes stripes 64"]:
+def _table(
+    profiles: Profiles, stripes: int, highest_cost: int | None
+) -> Int8[ndarray, "classes stripes 64"]:
     """Costs by class, stripe and lane; each profile begins with a new lane."""
     classes = len(profiles[0])
     size = classes * stripes * _LANES
@@ -190,6 +212,8 @@ def _table(profiles: Profiles, stripes: int) -> Int8[ndarray, "classes stripes 6
         lanes = padded.reshape(classes, width, stripes)
         table[:, :, lane : lane + width] = lanes.transpose(0, 2, 1)
         lane += width
+    if highest_cost is not None:
+        np.minimum(table, np.int8(highest_cost), out=table)
     return table
 
 
@@ -209,7 +233,8 @@ _ARGUMENTS = {
     "continues": _INTEGER,
     "residues": _POINTER,
     "starts": _POINTER,
-    "num_sequences": _INTEGER,
+    "chosen": _POINTER,
+    "num_chosen": _INTEGER,
     "lanes": _POINTER,
     "num_profiles": _INTEGER,
     "scores": _POINTER,
@@ -222,8 +247,11 @@ _C_TYPES = {_POINTER: ctypes.c_void_p, _INTEGER: ctypes.c_uint64}
 class _Kernel:
     """Writes the kernel for so many stripes."""
 
-    def __init__(self, stripes: int, *, linked: bool) -> None:
+    def __init__(self, stripes: int, *, linked: bool, bounds: bool) -> None:
         self.stripes, self.linked = stripes, linked
+        # The last one always is: the values go on in another lane, or not at all.
+        step = 2 if bounds else 1
+        self.looked_at = range((stripes - 1) % step, stripes, step)
         self.module = ir.Module()
         signature = ir.FunctionType(ir.VoidType(), list(_ARGUMENTS.values()))
         self.function = ir.Function(self.module, signature, "segments")
@@ -244,23 +272,27 @@ class _Kernel:
         self.write()
 
     def write(self) -> None:
-        """For every sequence: all residues, then the best of each profile's lanes."""
+        """For each sequence: all residues, then the best of each profile's lanes."""
         builder, given = self.builder, self.arguments
         nothing, one = ir.Constant(_INTEGER, 0), ir.Constant(_INTEGER, 1)
-        with self.loop(nothing, given["num_sequences"]) as sequence:
+        with self.loop(nothing, given["num_chosen"]) as index:
             for variable in (*self.values, *self.best):
                 builder.store(_NOTHING, variable)
+            sequence = self.load(given["chosen"], index, _INTEGER)
             start = self.load(given["starts"], sequence, _INTEGER)
             stop = self.load(given["starts"], builder.add(sequence, one), _INTEGER)
             with self.loop(start, stop) as place:
                 self.take_residue(place)
+            # Segments that end with the sequence have no next residue.
+            for stripe in set(range(self.stripes)) - set(self.looked_at):
+                self.look_at(stripe)
             best = builder.call(self.maximum, [builder.load(b) for b in self.best])
             with self.loop(nothing, given["num_profiles"]) as profile:
                 lanes = self.load(given["lanes"], profile, _INTEGER)
                 own = builder.select(builder.bitcast(lanes, _CHOICE), best, _NOTHING)
                 highest = builder.call(self.highest, [own])
-                row = builder.mul(profile, given["num_sequences"])
-                score = self.at(given["scores"], builder.add(row, sequence), _BYTE)
+                row = builder.mul(profile, given["num_chosen"])
+                score = self.at(given["scores"], builder.add(row, index), _BYTE)
                 shifted = builder.sub(highest, ir.Constant(_BYTE, _LOWEST))
                 builder.store(shifted, score)
         builder.ret_void()
@@ -286,9 +318,14 @@ class _Kernel:
             costs = self.load(given["table"], index, _VECTOR)
             value = builder.call(self.subtract, [before, costs])
             builder.store(value, self.values[stripe])
-            best = self.best[stripe % len(self.best)]
-            highest = builder.call(self.maximum, [builder.load(best), value])
-            builder.store(highest, best)
+        for stripe in self.looked_at:
+            self.look_at(stripe)
+
+    def look_at(self, stripe: int) -> None:
+        """The best so far, if a stripe has a better one."""
+        builder, best = self.builder, self.best[stripe // 2 % len(self.best)]
+        values = [builder.load(best), builder.load(self.values[stripe])]
+        builder.store(builder.call(self.maximum, values), best)
 
     def at(self, pointer: ir.Value, index: Any, kind: ir.Type) -> ir.Value:
         """The address of an element."""
@@ -317,10 +354,11 @@ class _Kernel:
 
 
 @cache
-def _compiled(stripes: int, linked: bool) -> "ctypes._FuncPointer":
+def _compiled(stripes: int, linked: bool, bounds: bool) -> "ctypes._FuncPointer":
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(str(_Kernel(stripes, linked=linked).module))
+    kernel = _Kernel(stripes, linked=linked, bounds=bounds)
+    module = llvm.parse_assembly(str(kernel.module))
     module.verify()
     # LLVM shuns the widest vectors on processors that slow down for them; this
     # kernel is little else, and gains.

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _STRIPES = 16
 _MISSING_PRECISION = 3.0  # nats; stands for the N, C and J loops in HMMER's scores
 _USUAL_LENGTHS = 2048
+_HIGHEST_COST = 6
+"""Of a pair of common residues by BLOSUM62, in thirds of a bit. Bounds that are so much
+too high leave a hundredth of the sequences, where the scores leave half as many."""
+_BOUNDS_UP_TO = 0.01
+"""P-values above which so many pass that a bound spares too little."""
 _MARGIN = 1.001  # on P-values, for rounding in HMMER's single precision
 
 
@@ -97,15 +102,30 @@ class FilterGroup:
 
     filters: tuple[SegmentFilter, ...]
     striped: Striped
+    bounds: Striped | None
+    """Of what passes these the scores are computed."""
 
     def select(self, sequences: PackedSequences) -> list[Int64[ndarray, "_"]]:
         """For each query, indices of the sequences that HMMER has to look at."""
-        return _passing(self.filters, sequences, self.striped.scores(sequences))
+        lowest = [one.lowest_passing(sequences) for one in self.filters]
+        if self.bounds is None:
+            return _passing(self.striped.scores(sequences), lowest)
+        bounds = self.bounds.scores(sequences)
+        passing = np.zeros(len(sequences.lengths), bool)
+        for row, low in zip(bounds, lowest, strict=True):
+            passing |= row >= low
+        chosen = np.flatnonzero(passing)
+        scores = self.striped.scores(sequences, chosen)
+        kept = _passing(scores, [low[chosen] for low in lowest])
+        return [chosen[indices] for indices in kept]
 
 
 def group_filters(filters: Sequence[SegmentFilter]) -> FilterGroup:
     """Filters that are to be computed together; see `segments_cpu.group_profiles`."""
-    return FilterGroup(tuple(filters), stripe([one.costs for one in filters]))
+    costs = [one.costs for one in filters]
+    has_bounds = max(one.max_p_value for one in filters) <= _BOUNDS_UP_TO
+    bounds = stripe(costs, _HIGHEST_COST) if has_bounds else None
+    return FilterGroup(tuple(filters), stripe(costs), bounds)
 
 
 def select_together(
@@ -119,18 +139,13 @@ def select_together(
 
     costs = [one.costs for one in filters]
     scores = np.asarray(best_segments(costs, sequences, backend=backend))
-    return _passing(filters, sequences, scores)
+    return _passing(scores, [one.lowest_passing(sequences) for one in filters])
 
 
 def _passing(
-    filters: Sequence[SegmentFilter],
-    sequences: PackedSequences,
-    scores: UInt8[ndarray, "q s"],
+    scores: UInt8[ndarray, "q s"], lowest: Sequence[Int16[ndarray, "s"]]
 ) -> list[Int64[ndarray, "_"]]:
-    return [
-        np.flatnonzero(row >= one.lowest_passing(sequences))
-        for row, one in zip(scores, filters, strict=True)
-    ]
+    return [np.flatnonzero(row >= low) for row, low in zip(scores, lowest, strict=True)]
 
 
 def make_filter(profile: OptimizedProfile, max_p_value: float) -> SegmentFilter:

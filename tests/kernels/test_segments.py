@@ -95,6 +95,36 @@ def test_profiles_side_by_side_score_as_each_alone(columns: list[int]) -> None:
     assert found.tolist() == naive(profiles, sequences).tolist()
 
 
+@pytest.mark.parametrize(
+    "columns", [[1], [2], [64], [65], [129], [40, 65, 30], [1_600]]
+)
+def test_bounds_are_above_the_scores_and_near_them(columns: list[int]) -> None:
+    rng = np.random.default_rng(columns[0])
+    profiles = [rng.integers(-9, 30, (29, m)).astype(np.int8) for m in columns]
+    sequences = random_sequences(rng, [0, 1, 2, 3, 62, 63, 64, 65, 128, 201])
+    bounds = stripe(profiles, 6).scores(sequences).astype(int)
+    lowered = [np.minimum(costs, 6).astype(np.int8) for costs in profiles]
+    assert (bounds >= naive(profiles, sequences)).all()
+    assert (bounds <= naive(lowered, sequences).astype(int) + 6).all()
+    profiles[0][:] = -100
+    saturated = np.minimum(100 * min(columns[0], 201), 255)
+    assert stripe(profiles, 6).scores(sequences)[0, -1] == min(saturated + 6, 255)
+
+
+def test_a_segment_is_seen_wherever_it_ends() -> None:
+    """All ends of sequence, profile and lane, with the highest cost behind it."""
+    for columns in (5, 64, 70, 130, 200):
+        for end in range(1, columns + 1):
+            costs = np.full((2, columns), 6, np.int8)
+            costs[0, max(0, end - 3) : end] = -50
+            alone = np.zeros(min(end, 3), np.uint8)
+            followed = np.array([*alone, 1, 1], np.uint8)
+            sequences = pack_sequences([alone, followed])
+            expected = segment_scores_naive(costs, sequences)
+            bounds = stripe([costs], 6).scores(sequences)[0]
+            assert (bounds >= expected).all()
+
+
 def test_groups_hold_every_profile_once_and_fill_the_lanes() -> None:
     rng = np.random.default_rng(0)
     lengths = [*rng.integers(1, 900, 60).tolist(), 5_000, 1_024]
@@ -119,6 +149,7 @@ def test_some_sequences_score_as_they_do_among_all() -> None:
     some = np.array([2, 1])
     expected = segment_scores(costs, sequences)[some].tolist()
     assert segment_scores(costs, sequences.take(some)).tolist() == expected
+    assert stripe([costs]).scores(sequences, some)[0].tolist() == expected
 
 
 def test_scores_saturate_instead_of_overflowing() -> None:

@@ -17,14 +17,14 @@ CARD = "NVIDIA H100 80GB HBM3"
 CARD_CELLS = 1.13e13
 """Query residues × database residues that one card filters in a second, with the
 padding of a query of 400 residues; computed."""
-CORE_CELLS = 8.0e10
+CORE_CELLS = 1.6e11
 """Likewise one core, on a digitised database. This and the next three: CPU seconds on a
-shared machine, 12 queries and 200,070 sequences."""
+shared machine, 16 queries and 200,070 sequences."""
 SURVIVORS = 0.0022
 """Share of the sequences that the filter leaves to HMMER …"""
 SURVIVOR_SECONDS = 6e-5
 """… and what HMMER needs to drop one, for a query of 400 residues."""
-HIT_SECONDS = 2e-3
+HIT_SECONDS = 4e-3
 """What HMMER needs to align a hit with a query of 400 residues."""
 HITS = 2e-5
 """Share of the sequences that are hits: 20,000 of a protein in the published databases,
