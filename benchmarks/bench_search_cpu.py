@@ -5,6 +5,7 @@
         [--repeats 1] [--mmseqs 128] [--folder FOLDER] [--out FILE.md]
     python -m benchmarks.bench_search_cpu rna QUERIES.fasta DATABASE.fasta …
     python -m benchmarks.bench_search_cpu templates QUERIES.fasta DATABASE.fasta …
+    python -m benchmarks.bench_search_cpu profile QUERIES.fasta DATABASE.fasta …
 
 `proteins` takes the largest of the counts from the queries at even steps of their order
 by length, and the smaller counts from those in the same way, so all have the lengths
@@ -17,7 +18,8 @@ that is before the first query only, since the next ones find what it has read.
 MMseqs2, whose hits are others, searches in its own format, made before.
 
 `rna` is nhmmer's search and `templates` hmmsearch's, whose profiles are made of what
-each query finds in the same database.
+each query finds in the same database. `profile` says where our CPU seconds of a batch
+of proteins go, and how many pairs pass each of HMMER's filters.
 
 With `--times 100` the database is enlarged by 99 copies of itself, the residues of each
 sequence shuffled. Counting and digitising, done once, is in no figure. Debian's package
@@ -31,17 +33,25 @@ import resource
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from pyhmmer.easel import DigitalSequenceBlock, TextSequence
+from pyhmmer.plan7 import Background, Builder, Pipeline
 
 from af3_core.msa import Msa
 from af3_core.search.alignment import protein_alignment
+from af3_core.search.denormals import flush_denormals
 from af3_core.search.hits import select_rows
 from af3_core.search.hmmer import ALPHABETS, search_stream
+from af3_core.search.prefilter import group_filters, make_filter
 from af3_core.search.profile import build_profile
 from af3_core.search.settings import TEMPLATE_SEARCH, SearchSettings, settings_for
+from af3_core.search.targets import AMINO
 from benchmarks.bench_search import (
     RESULTS,
     SETTINGS,
@@ -55,6 +65,7 @@ from benchmarks.bench_search import (
     read_shard,
     report,
 )
+from kernels.segments_cpu import group_profiles
 from tests.hmmer_programs import read_fasta, read_stockholm
 from workflow.databases.files import count_file, database_of, read_targets
 from workflow.databases.manifest import Shard
@@ -83,17 +94,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("proteins", "rna", "templates"):
+    for name in COMMANDS:
         one = commands.add_parser(name)
         one.add_argument("queries", type=Path)
         one.add_argument("database", type=Path)
         is_first = name == "proteins"
-        counts = [1, 4, 16, 128] if is_first else [1, 4]
+        counts = {"proteins": [1, 4, 16, 128], "profile": [16]}.get(name, [1, 4])
         one.add_argument("--counts", type=int, nargs="+", default=counts)
         one.add_argument("--times", type=int, default=100 if is_first else 1)
         one.add_argument("--threads", type=int, nargs="+", default=[1, 2])
         one.add_argument("--folder", type=Path, help="of databases made")
-        page = "search_cpu.md" if is_first else f"search_cpu_{name}.md"
+        page = "search_cpu.md" if is_first else f"search_{name}.md"
         one.add_argument("--out", type=Path, default=RESULTS / page)
         if is_first:
             one.add_argument("--measured", type=int, default=16)
@@ -412,7 +423,113 @@ def measure_programs(
     return cost, found
 
 
-COMMANDS = {"proteins": run_proteins, "rna": run_others, "templates": run_others}
+def run_profile(arguments: argparse.Namespace, scratch: Path) -> Iterator[str]:
+    """CPU seconds of one thread, by what they are spent on."""
+    arguments.fasta = False
+    _, shard = prepare(arguments, arguments.times, arguments.folder or scratch)
+    pool = [sequence for _, sequence in read_fasta(arguments.queries)]
+    batches = choose_queries(pool, arguments.counts)
+    yield from describe_inputs(shard, pool, batches, arguments.times)
+    flush_denormals()
+    for batch in batches:
+        seconds, pairs = profile(batch, shard)
+        cells = sum(map(len, batch)) * shard.residues
+        in_all = sum(seconds.values())
+        yield "| of a batch's CPU seconds | s | share | ms a query |"
+        yield "| --- | --: | --: | --: |"
+        for name, value in seconds.items():
+            each = 1e3 * value / len(batch)
+            yield f"| {name} | {value:.2f} | {value / in_all:.0%} | {each:.1f} |"
+        yield ""
+        speed = cells / seconds[FILTERING] / 1e9
+        yield f"The filter does {speed:.0f}·10⁹ cells a second."
+        yield ""
+        yield "| pairs | | of all |"
+        yield "| --- | --: | --: |"
+        for name, value in pairs.items():
+            share = value / (len(batch) * shard.sequences)
+            yield f"| {name} | {value:,} | {share:.4%} |"
+        yield ""
+
+
+FILTERING = "our filter"
+
+
+def profile(
+    batch: Sequence[str], shard: Shard
+) -> tuple[dict[str, float], dict[str, int]]:
+    """Seconds by step, and pairs that are left behind each filter."""
+    seconds: Counter[str] = Counter()
+    pairs: Counter[str] = Counter()
+
+    @contextmanager
+    def timed(step: str) -> Iterator[None]:
+        began = time.thread_time()
+        yield
+        seconds[step] += time.thread_time() - began
+
+    background = Background(AMINO)
+    with timed("models of the queries"):
+        texts = (TextSequence(name="query", sequence=one) for one in batch)
+        builder = Builder(AMINO)
+        models = [builder.build(one.digitize(AMINO), background)[2] for one in texts]
+    f1, f2, f3 = SETTINGS.filters
+    pipeline = Pipeline(
+        AMINO,
+        background,
+        **{"Z": float(shard.sequences), "domZ": 1},
+        **{"E": SETTINGS.e_value, "incE": SETTINGS.e_value},
+        **{"F1": f1, "F2": f2, "F3": f3},
+    )
+    filters = [make_filter(one, f1) for one in models]
+    rows = group_profiles([one.costs.shape[1] for one in filters])
+    groups = [(group, group_filters([filters[row] for row in group])) for group in rows]
+    targets = read_targets(shard, AMINO)
+    while True:
+        with timed("reading, checking"):
+            block = next(targets, None)
+        if block is None:
+            break
+        for group, together in groups:
+            with timed(FILTERING):
+                kept = together.select(block.packed)
+            for row, indices in zip(group, kept, strict=True):
+                with timed("handing over to HMMER"):
+                    left = block.take(indices)
+                pipeline.clear()
+                with timed("HMMER, of hits"):
+                    found = pipeline.search_hmm(models[row], left)
+                state: Any = found.__getstate__()
+                names = {hit.name for hit in found if hit.reported}
+                dropped = [one for one in left if one.name not in names]
+                pipeline.clear()
+                before = seconds["HMMER, of what it drops"]
+                with timed("HMMER, of what it drops"):
+                    pipeline.search_hmm(
+                        models[row], DigitalSequenceBlock(AMINO, dropped)
+                    )
+                # The first search was of both.
+                seconds["HMMER, of hits"] += before - seconds["HMMER, of what it drops"]
+                pairs["left by our filter"] += len(left)
+                for name, key in PASSED.items():
+                    pairs[name] += state["pipeline"][key]
+                pairs["hits"] += len(names)
+    return dict(seconds), dict(pairs)
+
+
+PASSED = {
+    "passed HMMER's MSV filter": "n_past_msv",
+    "its bias filter": "n_past_bias",
+    "its Viterbi filter": "n_past_vit",
+    "its Forward filter": "n_past_fwd",
+}
+
+COMMANDS = {
+    "proteins": run_proteins,
+    "rna": run_others,
+    "templates": run_others,
+    "profile": run_profile,
+}
 
 if __name__ == "__main__":
     raise SystemExit(main())

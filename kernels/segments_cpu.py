@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kernels.spec import SegmentsSpec
 
 _LANES = 64
-_STRIPES, _MOST_STRIPES = 16, 24
+_STRIPES, _MOST_STRIPES = 16, 27
 """Of a group of profiles, whose rows of 20 residues then fit a first cache of 32 KiB;
 and of one that is longer, which with all else are as many registers as there are."""
 _FORBIDDEN = 127
@@ -118,10 +118,9 @@ class Striped:
             chosen = np.arange(len(starts) - 1)
         shape = len(self.lanes), len(chosen)
         scores = np.zeros(shape, np.uint8)
-        # What comes out of a part's last lane at each residue. It is stored by whole
-        # vectors, all but the first lane of which the next ones overwrite.
+        # What comes out of a part's last lane at each residue.
         linked = len(self.parts) > 1
-        size = len(residues) + _LANES if linked else 0
+        size = len(residues) if linked else 0
         incoming, outgoing = np.full((2, size), _LOWEST, np.int8)
         for table, continues in self.parts:
             found = np.empty(shape, np.uint8)
@@ -307,9 +306,12 @@ class _Kernel:
         turned = builder.shuffle_vector(last, last, turn)
         begins = _NOTHING
         if self.linked:
-            builder.store(turned, self.at(given["outgoing"], place, _BYTE), align=1)
-            come = self.at(given["incoming"], place, _BYTE)
-            begins = builder.load(come, typ=_VECTOR, align=1)
+            first_lane = ir.Constant(ir.IntType(32), 0)
+            last_value = builder.extract_element(turned, first_lane)
+            builder.store(last_value, self.at(given["outgoing"], place, _BYTE))
+            came = self.load(given["incoming"], place, _BYTE)
+            begins = builder.insert_element(_NOTHING, came, first_lane)
+            begins = builder.shuffle_vector(begins, begins, ir.Constant(_PLACES, None))
         continues = builder.bitcast(given["continues"], _CHOICE)
         befores = [builder.select(continues, turned, begins)]
         befores += [builder.load(value) for value in self.values[:-1]]

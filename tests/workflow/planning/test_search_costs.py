@@ -53,7 +53,7 @@ def test_a_plan_says_both_ways_where_they_take_hours() -> None:
     large = search_cost(400, 2.7e11, 1.07e9, passes=1)
     lines = describe(replace(cost, of_proteins=large))
     start = next(i for i, line in enumerate(lines) if "1.1e+14 cells" in line)
-    assert "by processors: 0.4 core hours" in lines[start + 1]
+    assert "by processors: 0.2 core hours" in lines[start + 1]
     assert "270.0 GB read, 0.0 hours at 3 GB/s" in lines[start + 1]
     assert "search.filter: triton" in lines[start + 2]
     assert "H100" in lines[start + 2] and "540.0 GB" in lines[start + 2]
