@@ -190,7 +190,8 @@ def triangle_multiplication(
     """pair + its triangle update by products of edges. AF3 SI Algorithms 12 and 13.
 
     Edges where `mask` is False count as zero in the products; their own update is
-    computed like any other. Matrix products take the dtype of pair, layer norms are
+    computed like any other, or not at all where the mask has no edge of a token from
+    there on (padding). Matrix products take the dtype of pair, layer norms are
     float32. `rows_at_once` bounds memory: the update is made for so many rows
     (outgoing edges) or columns (incoming ones) at a time, in place of the pair, beside
     which half of the projected edges are alive and a chunk of all else (default: all).

@@ -7,9 +7,12 @@ Specifications per Compute Capability"; L2 of the smallest card we expect to mee
 
 import contextlib
 import contextvars
+import functools
 import importlib.util
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Vectors = Literal["avx2", "avx512", "avx512 with bfloat16"]
 
 
 class Device(NamedTuple):
@@ -21,6 +24,8 @@ class Device(NamedTuple):
     """CUDA only: (8, 0) for A100, (9, 0) for H100, (12, 0) for RTX 50."""
     packages: tuple[str, ...] = ("triton", "jax_triton")
     """Which of the optional Python packages are installed."""
+    vectors: Vectors | None = None
+    """CPU only: its longest vectors, as far as our kernels know them."""
 
     @property
     def capability(self) -> tuple[int, int]:
@@ -34,10 +39,9 @@ class Device(NamedTuple):
         return f"{major}.{minor}"
 
     def __str__(self) -> str:
-        capability = self.compute_capability
-        return (
-            f"{self.platform} {self.capability_name}" if capability else self.platform
-        )
+        if self.compute_capability:
+            return f"{self.platform} {self.capability_name}"
+        return f"{self.platform} with {self.vectors}" if self.vectors else self.platform
 
 
 class Card(NamedTuple):
@@ -96,6 +100,17 @@ def lowering_for(device: Device) -> Iterator[None]:
         _TARGET.reset(token)
 
 
+@functools.cache
+def host_vectors() -> Vectors | None:
+    """Of the processor that this runs on."""
+    import llvmlite.binding as llvm
+
+    has = llvm.get_host_cpu_features()
+    if has.get("avx512f") and has.get("avx512bw"):
+        return "avx512 with bfloat16" if has.get("avx512bf16") else "avx512"
+    return "avx2" if has.get("avx2") and has.get("fma") else None
+
+
 def current_device() -> Device:
     """The device JAX computes on by default, or the target of `lowering_for`."""
     target = _TARGET.get()
@@ -110,6 +125,8 @@ def current_device() -> Device:
         if importlib.util.find_spec(name) is not None
     )
     platform = jax.default_backend()
+    if platform == "cpu":
+        return Device(platform, packages=packages, vectors=host_vectors())
     if platform != "gpu":
         return Device(platform, packages=packages)
     device = jax.devices()[0]

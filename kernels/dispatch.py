@@ -12,19 +12,23 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from kernels import (
+    attention_cpu,
     attention_cudnn,
     attention_naive,
     attention_triton,
     attention_xla,
+    projection_cpu,
     projection_naive,
     projection_triton,
     projection_xla,
     segments_cpu,
     segments_naive,
     segments_triton,
+    transition_cpu,
     transition_naive,
     transition_triton,
     transition_xla,
+    triangle_cpu,
     triangle_naive,
     triangle_triton,
     triangle_xla,
@@ -58,21 +62,25 @@ class Implementation(NamedTuple):
 BACKENDS: dict[str, Implementation] = {
     "triton": Implementation(attention_triton.unsupported, attention_triton.run),
     "cudnn": Implementation(attention_cudnn.unsupported, attention_cudnn.run),
+    "cpu": Implementation(attention_cpu.unsupported, attention_cpu.run),
     "xla": Implementation(attention_xla.unsupported, attention_xla.run),
     "naive": Implementation(attention_naive.unsupported, attention_naive.run),
 }
 TRANSITION_BACKENDS: dict[str, Implementation] = {
     "triton": Implementation(transition_triton.unsupported, transition_triton.run),
+    "cpu": Implementation(transition_cpu.unsupported, transition_cpu.run),
     "xla": Implementation(transition_xla.unsupported, transition_xla.run),
     "naive": Implementation(transition_naive.unsupported, transition_naive.run),
 }
 TRIANGLE_BACKENDS: dict[str, Implementation] = {
     "triton": Implementation(triangle_triton.unsupported, triangle_triton.run),
+    "cpu": Implementation(triangle_cpu.unsupported, triangle_cpu.run),
     "xla": Implementation(triangle_xla.unsupported, triangle_xla.run),
     "naive": Implementation(triangle_naive.unsupported, triangle_naive.run),
 }
 PROJECTION_BACKENDS: dict[str, Implementation] = {
     "triton": Implementation(projection_triton.unsupported, projection_triton.run),
+    "cpu": Implementation(projection_cpu.unsupported, projection_cpu.run),
     "xla": Implementation(projection_xla.unsupported, projection_xla.run),
     "naive": Implementation(projection_naive.unsupported, projection_naive.run),
 }

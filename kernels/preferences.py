@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-Backend = Literal["auto", "naive", "xla", "cudnn", "triton"]
-FusedBackend = Literal["auto", "naive", "xla", "triton"]
+Backend = Literal["auto", "naive", "xla", "cpu", "cudnn", "triton"]
+FusedBackend = Literal["auto", "naive", "xla", "cpu", "triton"]
 """Of the operations that cuDNN does not have."""
 SegmentsBackend = Literal["auto", "naive", "cpu", "triton"]
 Preference = Backend | tuple[Backend, ...]

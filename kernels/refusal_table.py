@@ -1,5 +1,6 @@
 """Writes the table of refusals into README.md: `python -m kernels.refusal_table`."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from kernels.dispatch import choose_backend, explain
 from kernels.hazards import HAZARDS
 from kernels.launch import NEWEST_CAPABILITY, UNASSEMBLED
 from kernels.spec import AttentionSpec, SegmentsSpec
+from kernels.vector_code import PROCESSORS
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- refusals: begin -->", "<!-- refusals: end -->"
@@ -53,7 +55,10 @@ def table() -> str:
 
 
 def _devices() -> Iterator[tuple[str, AttentionSpec]]:
-    for platform in ("cpu", "tpu", "rocm", "mps"):
+    for vectors in (*PROCESSORS, None):
+        device = Device("cpu", vectors=vectors)
+        yield str(device), _TRIANGLE._replace(device=device)
+    for platform in ("tpu", "rocm", "mps"):
         yield platform, _TRIANGLE._replace(device=Device(platform))
     for capability, card in CARDS.items():
         device = Device("cuda", capability)
@@ -75,8 +80,10 @@ def _device_rows() -> Iterator[str]:
 def _source(device: Device) -> str:
     """What says so."""
     capability = device.compute_capability
+    if device.vectors is not None:
+        return "run here: `tests/kernels/test_host_code.py`"
     if capability is None:
-        return "what the two are written for; `xla` is JAX's own"
+        return "what the others are written for; `xla` is JAX's own"
     if not device.packages:
         return "what is installed"
     if capability < (8, 0):
@@ -100,7 +107,9 @@ def _hazard_rows() -> Iterator[str]:
 
 
 def _reasons(spec: AttentionSpec | SegmentsSpec) -> str:
-    return "; ".join(f"{n}: {why}" for n, why in explain(spec).items() if why) or "–"
+    """Of the backends that would have been taken first."""
+    refusals = itertools.takewhile(lambda row: row[1], explain(spec).items())
+    return "; ".join(f"{name}: {why}" for name, why in refusals) or "–"
 
 
 def _requests() -> Iterator[tuple[str, AttentionSpec]]:

@@ -98,7 +98,7 @@ class Predict(_Block):
     ] = (1,)
     num_seeds: Positive | None = None
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    attention: Literal["auto", "naive", "xla", "cudnn", "triton"] = "auto"
+    attention: Literal["auto", "naive", "xla", "cpu", "cudnn", "triton"] = "auto"
     buckets: tuple[Positive, ...] | None = None
     max_tokens: Positive = 5120
     batch_minutes: Positive = 60

@@ -4,8 +4,9 @@
 static shape given by the bucket, so one compiled model serves all jobs of a bucket.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import jax
 import numpy as np
@@ -180,6 +181,10 @@ class Batch:
     """Tokens for which a backbone frame can be built."""
 
 
+FEW_WINDOWS = 3 / 8
+"""Holds proteins, of which a token has 7.8 atoms on average, in a full bucket."""
+
+
 def pad(
     features: Features,
     positions: Float[ndarray, "n x 3"],
@@ -225,6 +230,54 @@ def pad(
         residue_center_index=_fill(features.centre_slot, (num_tokens,)),
         frames_mask=_fill(features.frames_mask, (num_tokens,)),
     )
+
+
+def trim_windows(batch: Batch, num_windows: int) -> Batch:
+    """Leaves out windows at the end, which hold no atom. What remains is unchanged.
+
+    Raises:
+        ValueError: an atom lies in a window that would go.
+    """
+    windows = batch.windows
+    num_atoms = int(batch.predicted_atom_mask.sum())
+    if num_atoms > num_windows * QUERIES_PER_WINDOW:
+        raise ValueError(f"{num_atoms} atoms do not fit into {num_windows} windows")
+
+    def cut(gather: Gather) -> Gather:
+        return Gather(gather.index[:num_windows], gather.mask[:num_windows])
+
+    limit = num_windows * QUERIES_PER_WINDOW
+    keys = cut(windows.queries_to_keys)
+    back = windows.queries_to_token_atoms
+    return replace(
+        batch,
+        windows=replace(
+            windows,
+            token_atoms_to_queries=cut(windows.token_atoms_to_queries),
+            tokens_to_queries=cut(windows.tokens_to_queries),
+            tokens_to_keys=cut(windows.tokens_to_keys),
+            queries_to_keys=Gather(
+                np.minimum(keys.index, limit - 1), keys.mask & (keys.index < limit)
+            ),
+            queries_to_token_atoms=Gather(np.minimum(back.index, limit - 1), back.mask),
+        ),
+    )
+
+
+def spare_windows(batch: Batch) -> Batch:
+    """Leaves out windows that hold no atom, where so many can go that it is worth it.
+
+    A protein has 8 atoms a token, and windows for 24: what follows from the atoms
+    alone is computed for a third of them. There are only two sizes, the whole and
+    `FEW_WINDOWS` of it, because each is a program of its own.
+    """
+    num_windows = len(batch.windows.queries_to_keys.index)
+    few = math.ceil(FEW_WINDOWS * num_windows)
+    num_atoms = int(batch.predicted_atom_mask.sum())
+    # Windows of fewer atoms than keys reach beyond them, into padding, as published.
+    if not KEYS_PER_WINDOW <= num_atoms <= few * QUERIES_PER_WINDOW:
+        return batch
+    return trim_windows(batch, few)
 
 
 def _fill(array: ndarray, shape: Sequence[int]) -> ndarray:

@@ -52,6 +52,10 @@ def embed_rows(
     return jnp.concatenate([classes, extra], axis=-1)
 
 
+MIN_OUTER_ROWS = 8
+"""Fewer rows of products would not pay for the alignment that each chunk reads."""
+
+
 class OuterProductMean(hk.Module):
     """SI Algorithm 9.
 
@@ -90,12 +94,12 @@ class OuterProductMean(hk.Module):
         ) -> Float[Array, "r n cz"]:
             # One pair of tokens has outer² products of channels: contracted at once
             # with the output weights (line 4), chunk by chunk.
-            products = jnp.einsum("isc,sjd->icdj", left, right)  # line 3
-            update = jnp.einsum("icdj,cdo->ijo", products, weights) + bias[None, None]
+            products = jnp.einsum("isc,sjd->icjd", left, right)  # line 3
+            update = jnp.einsum("icjd,cdo->ijo", products, weights) + bias[None, None]
             count = jnp.einsum("is,sj->ij", row_weight, weight)[..., None]
             return rows + update / (0.001 + count).astype(dtype)
 
-        chunk = self.runtime.rows_at_once(len(pair), share=16)
+        chunk = max(self.runtime.rows_at_once(len(pair), share=16), MIN_OUTER_ROWS)
         return update_rows(multiply, chunk, pair, jnp.swapaxes(left, 0, 1), weight.T)
 
 

@@ -1,6 +1,6 @@
 """Training examples: the model's batch, and where experiment found the atoms."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -12,8 +12,8 @@ from af3_core.model.batch import (
     NUM_ATOM_SLOTS,
     QUERIES_PER_WINDOW,
     Batch,
-    Gather,
     pad,
+    trim_windows,
 )
 from af3_core.scores.chain_matching import match_polymers
 from af3_core.structures.structure import Structure, structure_of
@@ -250,35 +250,3 @@ def _nearest_frame(
         token * NUM_ATOM_SLOTS,
         int(second) * NUM_ATOM_SLOTS,
     ]
-
-
-def trim_windows(batch: Batch, num_windows: int) -> Batch:
-    """Leaves out windows at the end, which hold no atom. What remains is unchanged.
-
-    Raises:
-        ValueError: an atom lies in a window that would go.
-    """
-    windows = batch.windows
-    num_atoms = int(batch.predicted_atom_mask.sum())
-    if num_atoms > num_windows * QUERIES_PER_WINDOW:
-        raise ValueError(f"{num_atoms} atoms do not fit into {num_windows} windows")
-
-    def cut(gather: Gather) -> Gather:
-        return Gather(gather.index[:num_windows], gather.mask[:num_windows])
-
-    limit = num_windows * QUERIES_PER_WINDOW
-    keys = cut(windows.queries_to_keys)
-    back = windows.queries_to_token_atoms
-    return replace(
-        batch,
-        windows=replace(
-            windows,
-            token_atoms_to_queries=cut(windows.token_atoms_to_queries),
-            tokens_to_queries=cut(windows.tokens_to_queries),
-            tokens_to_keys=cut(windows.tokens_to_keys),
-            queries_to_keys=Gather(
-                np.minimum(keys.index, limit - 1), keys.mask & (keys.index < limit)
-            ),
-            queries_to_token_atoms=Gather(np.minimum(back.index, limit - 1), back.mask),
-        ),
-    )

@@ -46,6 +46,9 @@ def on(device: Device, spec: AttentionSpec = TRIANGLE) -> AttentionSpec:
     ("spec", "chosen"),
     (
         (on(Device("cpu")), "xla"),
+        (on(Device("cpu", vectors="avx2")), "xla"),
+        (on(Device("cpu", vectors="avx512")), "xla"),
+        (on(Device("cpu", vectors="avx512 with bfloat16")), "cpu"),
         (on(Device("tpu")), "xla"),
         (on(Device("rocm")), "xla"),
         (on(Device("cuda", (7, 0))), "xla"),
@@ -127,7 +130,9 @@ def test_smaller_tiles_are_taken_where_larger_ones_do_not_fit(monkeypatch) -> No
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="allowed: auto, triton, cudnn, xla, naive"):
+    with pytest.raises(
+        ValueError, match="allowed: auto, triton, cudnn, cpu, xla, naive"
+    ):
         choose_backend(TRIANGLE, "flash")
 
 
@@ -154,7 +159,7 @@ def test_a_choice_is_logged_once_for_each_shape(caplog) -> None:
 
 def test_choices_are_recorded_for_provenance() -> None:
     with record_choices() as choices:
-        attention(**qkv())
+        attention(**qkv(), backend=("cudnn", "xla"))
         attention(**qkv(batch=(3,)), backend="naive")
     assert [spec.batch for spec in choices] == [(2,), (3,)]
     assert list(choices.values()) == ["xla", "naive"]

@@ -16,7 +16,7 @@ from af3_core.contracts import PREDICTIONS, PredictionRow
 from af3_core.features.buckets import bucket_for
 from af3_core.features.values import Features
 from af3_core.job import InputError
-from af3_core.model.batch import MAX_MSA_ROWS, Batch, pad
+from af3_core.model.batch import MAX_MSA_ROWS, Batch, pad, spare_windows
 from af3_core.model.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -145,7 +145,7 @@ class Worker:
         msa_rows = self._padded_rows(features)
         batch = pad(features, positions, bucket, msa_rows=msa_rows)
         # Stored features are the same for all networks: this one reads them its way.
-        batch = follow(batch, self.config.conventions)
+        batch = spare_windows(follow(batch, self.config.conventions))
         return Loaded(features, batch, bucket)
 
     def _padded_rows(self, features: Features) -> int:

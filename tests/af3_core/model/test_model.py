@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from af3_core.model.batch import Batch
+from af3_core.model.batch import Batch, spare_windows
 from af3_core.model.config import Runtime
 from af3_core.model.model import (
     Prediction,
@@ -15,6 +15,8 @@ from af3_core.model.model import (
     compile_predict_group,
     split_keys,
 )
+from kernels import Device, backends_used, lowering_for, record_choices
+from kernels.devices import host_vectors
 from tests.af3_core.model.tiny import FLOAT32, TINY, random_params, small_batch
 
 KEY = jax.random.PRNGKey(1)
@@ -86,6 +88,49 @@ def test_padding_does_not_change_confidence() -> None:
 def test_computing_it_otherwise_does_not_change_the_structure() -> None:
     np.testing.assert_allclose(
         real_positions(predicted(OTHERWISE)), real_positions(predicted()), atol=1e-3
+    )
+
+
+def test_kernels_for_processors_compute_the_same_structure() -> None:
+    """Of a network whose layers are as wide as vectors are long."""
+    config = replace(
+        TINY,
+        single_channels=32,
+        pair_channels=32,
+        atom_channels=32,
+        templates=replace(TINY.templates, num_channels=32),
+        msa=replace(TINY.msa, num_channels=32, transition_factor=4),
+        diffusion=replace(
+            TINY.diffusion,
+            transformer=replace(TINY.diffusion.transformer, num_channels=32),
+        ),
+    )
+    runtime = replace(BASE, attention_backend="auto")
+
+    def predicted_on(device: Device) -> np.ndarray:
+        with lowering_for(device), record_choices() as choices:
+            run = compile_predict(config, runtime)
+            prediction = run(random_params(config), small_batch(), KEY, DRAWN_TOKENS)
+        used.append(backends_used(choices))
+        return real_positions(prediction)
+
+    if host_vectors() is None:
+        pytest.skip("has neither AVX2 nor AVX-512")
+    used: list[dict[str, list[str]]] = []
+    ours = predicted_on(Device("cpu", vectors=host_vectors()))
+    np.testing.assert_allclose(ours, predicted_on(Device("cpu")), atol=1e-3)
+    assert all("cpu" in names for names in used[0].values()), used[0]
+    assert all(names == ["xla"] for names in used[1].values())
+
+
+def test_windows_without_atoms_change_nothing() -> None:
+    batch = small_batch()
+    spared = spare_windows(batch)
+    assert len(spared.windows.queries_to_keys.index) == 9
+    assert len(batch.windows.queries_to_keys.index) == 24
+    ours = compiled(BASE)(random_params(), spared, KEY, DRAWN_TOKENS)
+    np.testing.assert_allclose(
+        real_positions(ours), real_positions(predicted()), atol=1e-3
     )
 
 

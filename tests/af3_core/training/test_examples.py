@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from af3_core.model.batch import Batch
+from af3_core.model.batch import Batch, trim_windows
 from af3_core.model.model import apply, embed_inputs
 from af3_core.model.parameters import parameter_shapes
-from af3_core.training.examples import label, trim_windows
+from af3_core.training.examples import label
 from tests.af3_core.model.stages import random_like
 from tests.af3_core.model.tiny import FLOAT32, TINY
 from tests.af3_core.training.known import (

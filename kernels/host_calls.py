@@ -1,0 +1,200 @@
+"""Calls from XLA's programs for a CPU into machine code of ours, on all its cores."""
+
+import ctypes
+import hashlib
+import itertools
+import math
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+Task = Callable[[int, int, int], None]
+"""Computes units [first, last) of a call with the scratch memory of worker n."""
+Handler = Callable[[list[int], list[int]], None]
+"""Gets the addresses of operands and results."""
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("dtype", ctypes.c_int),
+        ("data", ctypes.c_void_p),
+    )
+
+
+class _Buffers(ctypes.Structure):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("size", ctypes.c_int64),
+        ("kinds", ctypes.c_void_p),
+        ("buffers", ctypes.POINTER(ctypes.POINTER(_Buffer))),
+    )
+
+
+class _Extension(ctypes.Structure):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("kind", ctypes.c_int),
+        ("next", ctypes.c_void_p),
+    )
+
+
+class _Version(ctypes.Structure):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("major", ctypes.c_int),
+        ("minor", ctypes.c_int),
+    )
+
+
+class _Metadata(ctypes.Structure):
+    _fields_ = (("struct_size", ctypes.c_size_t), ("version", _Version))
+
+
+class _MetadataExtension(ctypes.Structure):
+    _fields_ = (("base", _Extension), ("metadata", ctypes.POINTER(_Metadata)))
+
+
+class _ErrorArguments(ctypes.Structure):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("message", ctypes.c_char_p),
+        ("code", ctypes.c_int),
+    )
+
+
+_CREATE_ERROR = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_ErrorArguments))
+
+
+class _Api(ctypes.Structure):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("version", _Version),
+        ("internal", ctypes.c_void_p),
+        ("create_error", _CREATE_ERROR),
+    )
+
+
+class _Frame(ctypes.Structure):
+    """A call as XLA describes it: xla/ffi/api/c_api.h, version 0."""
+
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("extension", ctypes.POINTER(_Extension)),
+        ("api", ctypes.POINTER(_Api)),
+        ("context", ctypes.c_void_p),
+        ("stage", ctypes.c_int),
+        ("operands", _Buffers),
+        ("results", _Buffers),
+    )
+
+
+_ENTRY = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Frame))
+_METADATA_KIND, _INTERNAL_ERROR = 1, 13
+_LOCK = threading.Lock()
+_REGISTERED: dict[str, Any] = {}
+
+
+def target_name(operation: str, facts: object) -> str:
+    """What programs call it, the same in every process.
+
+    `facts` are all that tells one call of the operation from another, the processor
+    for which it is made among them.
+    """
+    digest = hashlib.sha256(repr(facts).encode()).hexdigest()
+    return f"foldmill_{operation}_{digest[:16]}"
+
+
+def with_derivative_of(
+    plain: Callable[..., Array], ours: Callable[..., Array]
+) -> Callable[..., Array]:
+    """`ours`, which computes what `plain` does; JAX differentiates `plain`."""
+    function = jax.custom_jvp(ours)
+
+    @function.defjvp
+    def derivative(primals: Any, tangents: Any) -> Any:
+        return jax.jvp(plain, primals, tangents)
+
+    del derivative
+    return function
+
+
+def register(name: str, handler: Handler) -> None:
+    """Makes `handler` what programs that call `name` run; once for each name."""
+    with _LOCK:
+        if name in _REGISTERED:
+            return
+
+        @_ENTRY
+        def entry(frame: Any) -> int | None:
+            call = frame.contents
+            if call.extension and call.extension.contents.kind == _METADATA_KIND:
+                wanted = ctypes.cast(
+                    call.extension, ctypes.POINTER(_MetadataExtension)
+                ).contents.metadata.contents
+                version = call.api.contents.version
+                wanted.version.major = version.major
+                wanted.version.minor = version.minor
+                return None
+            try:
+                handler(_addresses(call.operands), _addresses(call.results))
+            except Exception as error:  # noqa: BLE001 - handed to XLA, which raises it
+                message = f"{name}: {type(error).__name__}: {error}".encode()
+                size = ctypes.sizeof(_ErrorArguments)
+                arguments = _ErrorArguments(size, None, message, _INTERNAL_ERROR)
+                return call.api.contents.create_error(ctypes.byref(arguments))
+            return None
+
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(entry), platform="cpu")
+        _REGISTERED[name] = entry
+
+
+def _addresses(buffers: _Buffers) -> list[int]:
+    return [buffers.buffers[i].contents.data or 0 for i in range(buffers.size)]
+
+
+def array_at(address: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """An operand, or a result, as NumPy sees it."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.frombuffer((ctypes.c_char * size).from_address(address), dtype).reshape(
+        shape
+    )
+
+
+@cache
+def num_workers() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(num_workers(), "kernels")
+
+
+def run_units(task: Task, num_units: int, unit: int) -> None:
+    """Has the cores compute units [0, num_units), `unit` at a time, each its share."""
+    count = min(num_workers(), -(-num_units // unit))
+    starts = itertools.count(0, unit)
+
+    def work(worker: int) -> None:
+        # next() of a count is one step of Python: no two workers get the same.
+        while (first := next(starts)) < num_units:
+            task(first, min(first + unit, num_units), worker)
+
+    others = [_workers().submit(work, worker) for worker in range(1, count)]
+    work(0)
+    for other in others:
+        other.result()

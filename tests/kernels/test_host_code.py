@@ -1,0 +1,295 @@
+"""The operations as machine code for this processor, against their definitions."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kernels import (
+    Device,
+    Mask,
+    Norm,
+    StackedBias,
+    TriangleWeights,
+    attention,
+    explain,
+    gated_transition,
+    host_calls,
+    lowering_for,
+    project,
+    self_attention,
+    triangle_multiplication,
+)
+from kernels.devices import host_vectors
+from kernels.operands import gather_operands
+from kernels.spec import spec_of
+from kernels.vector_code import PROCESSORS, Code, Processor
+from tests.kernels.examples import TOLERANCE, bernoulli, normal
+
+HOST = host_vectors()
+pytestmark = pytest.mark.skipif(
+    HOST is None, reason="this processor's vectors are short"
+)
+
+
+@pytest.fixture(params=["avx2", "avx512", "avx512 with bfloat16"], autouse=True)
+def processor(request: Any) -> Iterator[Processor]:
+    """Kernels are made for each kind of processor that this one can stand in for."""
+    kinds = list(PROCESSORS)
+    if HOST is None or kinds.index(request.param) > kinds.index(HOST):
+        pytest.skip(f"this processor has not {request.param}")
+    with lowering_for(Device("cpu", vectors=request.param)):
+        yield PROCESSORS[request.param]
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def dtype(request: Any, processor: Processor) -> str:
+    """Those that the processor multiplies."""
+    if request.param == "bfloat16" and not processor.has_bfloat16:
+        pytest.skip("is not multiplied by this processor")
+    if request.param == "float32" and processor == PROCESSORS["avx512"]:
+        pytest.skip("is computed as with bfloat16")
+    return request.param
+
+
+def assert_agrees(found: Any, expected: Any, dtype: str) -> None:
+    found, expected = (np.asarray(x, np.float32) for x in (found, expected))
+    scale = max(1.0, float(np.sqrt(np.mean(expected**2)))) if expected.size else 1.0
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype] * scale)
+
+
+@pytest.mark.parametrize(
+    ("rows", "channels", "hidden"), [(1, 32, 64), (70, 32, 64), (130, 48, 96)]
+)
+def test_the_transition_agrees_with_its_definition(
+    dtype: str, rows: int, channels: int, hidden: int
+) -> None:
+    x = normal(rows, channels, dtype=dtype)
+    expand = normal(channels, 2 * hidden, seed=1) / channels**0.5
+    contract = normal(hidden, channels, seed=2) / hidden**0.5
+    norm = Norm(1 + normal(channels, seed=3) / 4, normal(channels, seed=4) / 4)
+    arrays = x, expand.astype(dtype), contract.astype(dtype)
+    found = gated_transition(*arrays, norm=norm, backend="cpu")
+    assert_agrees(found, gated_transition(*arrays, norm=norm, backend="naive"), dtype)
+
+
+@pytest.mark.parametrize("order", ["rows", "columns", "channels"])
+@pytest.mark.parametrize("has_norm", [False, True], ids=["bare", "norm"])
+@pytest.mark.parametrize("has_residual", [False, True], ids=["new", "added"])
+def test_projections_agree_with_their_definition(
+    dtype: str, order: Any, has_norm: bool, has_residual: bool
+) -> None:
+    outputs = 4 if order == "channels" else 48
+    if order == "channels" and has_residual:
+        pytest.skip("is not computed by this kernel")
+    x = normal(2, 9, 11, 32, dtype=dtype)
+    weights = (normal(32, outputs, seed=1) / 32**0.5).astype(dtype)
+    how: dict[str, Any] = {"order": order}
+    if has_norm:
+        how["norm"] = Norm(1 + normal(32, seed=2) / 4, normal(32, seed=3) / 4)
+    if has_residual:
+        shape = project(x, weights, backend="naive", **how).shape
+        how["residual"] = normal(*shape, dtype=dtype, seed=4)
+    found = project(x, weights, backend="cpu", **how)
+    assert_agrees(found, project(x, weights, backend="naive", **how), dtype)
+
+
+@pytest.mark.parametrize("outgoing", [True, False], ids=["outgoing", "incoming"])
+@pytest.mark.parametrize(("tokens", "used"), [(5, 5), (50, 37), (67, 67), (33, 0)])
+def test_triangle_multiplication_agrees_with_its_definition(
+    dtype: str, outgoing: bool, tokens: int, used: int
+) -> None:
+    c, h = 32, 64
+    pair = normal(tokens, tokens, c, dtype=dtype)
+    inside = jnp.arange(tokens) < used
+    mask = bernoulli(tokens, tokens) & inside[:, None] & inside[None]
+    if used:
+        mask = mask.at[used - 1, 0].set(True)
+
+    def matrix(*shape: int, seed: int) -> jax.Array:
+        return (normal(*shape, seed=seed) / c**0.5).astype(dtype)
+
+    weights = TriangleWeights(
+        *(1 + normal(c, seed=1) / 4, normal(c, seed=2) / 4),
+        *(matrix(c, h, 2, seed=3), matrix(c, h, 2, seed=4)),
+        *(1 + normal(h, seed=5) / 4, normal(h, seed=6) / 4),
+        *(matrix(h, c, seed=7), matrix(c, c, seed=8)),
+    )
+    found, expected = (
+        triangle_multiplication(pair, mask, weights, outgoing=outgoing, backend=backend)
+        for backend in ("cpu", "naive")
+    )
+    real = slice(used)
+    assert_agrees(found[real, real], expected[real, real], dtype)
+    # Padding is left as it is.
+    np.testing.assert_array_equal(found[used:], pair[used:])
+    np.testing.assert_array_equal(found[:, used:], pair[:, used:])
+
+
+def attention_arrays(
+    dtype: str, queries: int, keys: int, heads: int, channels: int
+) -> dict[str, jax.Array]:
+    return {
+        name: normal(3, count, heads, channels, dtype=dtype, seed=seed)
+        for seed, (name, count) in enumerate(
+            (("q", queries), ("k", keys), ("v", keys), ("gate", queries))
+        )
+    }
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "channels"), [(1, 1, 16), (17, 33, 48), (40, 128, 32)]
+)
+@pytest.mark.parametrize("bias", [None, (1, 2, 1), (3, 1, 1), (3, 2, 0)])
+def test_attention_agrees_with_its_definition(
+    dtype: str, queries: int, keys: int, channels: int, bias: tuple[int, ...] | None
+) -> None:
+    arrays: dict[str, Any] = attention_arrays(dtype, queries, keys, 2, channels)
+    if bias is not None:
+        *batch, rows = bias
+        shape = (*batch, rows or queries, keys)
+        arrays["bias"] = normal(*shape, dtype=dtype, seed=5)
+    found, expected = (
+        attention(**arrays, backend=backend) for backend in ("cpu", "naive")
+    )
+    assert_agrees(found, expected, dtype)
+
+
+def test_keys_that_are_padding_are_not_read(dtype: str) -> None:
+    arrays = attention_arrays(dtype, 20, 50, 2, 32)
+    keys = bernoulli(3, 50).at[:, 40:].set(False).at[0].set(False)
+    expected = attention(**arrays, mask=Mask(keys=keys), backend="naive")
+    hole = jnp.where(keys[..., None, None], 0, math.nan)
+    spoilt = {
+        name: x + hole.astype(x.dtype) if name in ("k", "v") else x
+        for name, x in arrays.items()
+    }
+    found = attention(**spoilt, mask=Mask(keys=keys), backend="cpu")
+    assert_agrees(found, expected, dtype)
+    assert not np.any(np.asarray(found[0], np.float32)), "no key, no result"
+
+
+def test_a_number_that_is_none_reaches_the_result(dtype: str) -> None:
+    arrays = attention_arrays(dtype, 20, 50, 2, 32)
+    arrays["k"] = arrays["k"].at[1, 3].set(math.nan)
+    found = np.asarray(attention(**arrays, backend="cpu"), np.float32)
+    assert np.isnan(found[1]).all()
+    assert not np.isnan(found[[0, 2]]).any()
+
+
+def test_projections_side_by_side_and_one_bias_of_several(dtype: str) -> None:
+    projected = normal(3, 21, 4, 2, 32, dtype=dtype)
+    biases = normal(4, 2, 21, 21, dtype=dtype, seed=1)
+    found = jax.jit(
+        lambda n: self_attention(projected, bias=StackedBias(biases, n), backend="cpu")
+    )(2)
+    expected = self_attention(projected, bias=biases[2], backend="naive")
+    assert_agrees(found, expected, dtype)
+
+
+def test_what_it_computes_is_differentiated_as_plain_jax() -> None:
+    arrays = attention_arrays("float32", 9, 12, 2, 16)
+
+    def loss(backend: Any) -> Any:
+        return jax.grad(
+            lambda q: attention(**{**arrays, "q": q}, backend=backend).sum()
+        )(arrays["q"])
+
+    np.testing.assert_allclose(loss("cpu"), loss("xla"), atol=1e-6)
+
+
+def test_items_computed_together_are_what_they_are_alone() -> None:
+    several = normal(3, 20, 32)
+    weights = normal(32, 128, seed=1) / 6, normal(64, 32, seed=2) / 8
+    norm = Norm(jnp.ones(32), jnp.zeros(32))
+
+    def update(x: jax.Array) -> jax.Array:
+        return gated_transition(x, *weights, norm=norm, backend="cpu")
+
+    np.testing.assert_array_equal(
+        jax.vmap(update)(several), jnp.stack([update(x) for x in several])
+    )
+
+
+def test_the_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = attention_arrays("float32", 100, 100, 4, 32)
+    several = attention(**arrays, backend="cpu")
+    monkeypatch.setattr(host_calls, "num_workers", lambda: 1)
+    np.testing.assert_array_equal(attention(**arrays, backend="cpu"), several)
+
+
+def test_an_error_inside_a_call_reaches_the_caller() -> None:
+    def fail(operands: list[int], results: list[int]) -> None:
+        raise MemoryError("no room for the product")
+
+    name = host_calls.target_name("failing", ())
+    host_calls.register(name, fail)
+    result = jax.ShapeDtypeStruct((2,), jnp.float32)
+    call = jax.jit(lambda: jax.ffi.ffi_call(name, result)())
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no room for the product"):
+        jax.block_until_ready(call())
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"device": Device("cuda", (9, 0))}, "do not run on cuda"),
+        ({"device": Device("cpu")}, "neither AVX2 nor AVX-512"),
+        ({"dtype": "float16"}, "float32 or bfloat16, not float16"),
+        ({"num_channels": 20}, "must be a multiple of"),
+        ({"is_causal": True}, "the one for keys"),
+        ({"num_key_heads": 1}, "keys of its own"),
+    ],
+)
+def test_what_it_cannot_run_is_refused_in_a_sentence(
+    change: dict[str, Any], complaint: str
+) -> None:
+    arrays = attention_arrays("float32", 9, 12, 2, 32)
+    operands = gather_operands(**arrays, bias=None, mask=None)
+    spec = spec_of(operands, Device("cpu", vectors="avx2"))
+    assert explain(spec)["cpu"] is None
+    assert complaint in (explain(spec._replace(**change))["cpu"] or "")
+
+
+def run_on_vector(processor: Processor, body: Any, x: np.ndarray) -> np.ndarray:
+    """What a function of vectors makes of numbers."""
+    code = Code("of_vectors", "*x *y count", processor)
+
+    def step(i: Any) -> None:
+        y = body(code, code.load(code.at(code.arguments["x"], i, 4)))
+        code.store(y, code.at(code.arguments["y"], i, 4))
+
+    code.loop(0, code.arguments["count"], code.lanes, step)
+    x = np.ascontiguousarray(np.resize(x, -(-len(x) // 16) * 16), np.float32)
+    y = np.zeros_like(x)
+    code.compiled()(x.ctypes.data, y.ctypes.data, len(x))
+    return y
+
+
+def test_powers_of_two_are_right_to_the_last_bits(processor: Processor) -> None:
+    x = np.concatenate([np.linspace(-125, 127, 4096), [0.0, -0.5, 0.5, 1.0]])
+    found = run_on_vector(processor, lambda code, x: code.exp2(x), x)
+    exact = np.exp2(np.resize(x, len(found)).astype(np.float32).astype(np.float64))
+    np.testing.assert_allclose(found, exact, rtol=4e-7)
+    beyond = run_on_vector(
+        processor, lambda code, x: code.exp2(x), np.array([-1e30, -math.inf])
+    )
+    assert not beyond.any()
+    none = run_on_vector(processor, lambda code, x: code.exp2(x), np.array([math.nan]))
+    assert np.isnan(none).all()
+
+
+def test_a_square_of_words_is_turned(processor: Processor) -> None:
+    lanes = processor.lanes
+    code = Code("turn", "*x *y", processor)
+    rows = [code.load(code.at(code.arguments["x"], i * lanes, 4)) for i in range(lanes)]
+    for i, row in enumerate(code.transposed(rows)):
+        code.store(row, code.at(code.arguments["y"], i * lanes, 4))
+    x = np.arange(lanes * lanes, dtype=np.float32).reshape(lanes, lanes)
+    y = np.zeros_like(x)
+    code.compiled()(x.ctypes.data, y.ctypes.data)
+    np.testing.assert_array_equal(y, x.T)
