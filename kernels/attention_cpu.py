@@ -134,11 +134,11 @@ def _call(operands: Operands, *, scale: float, spec: AttentionSpec) -> Array:
         np.float32,
     )
     factors = np.array([scale * LOG2_E], np.float32)
-    kernel = _kernel(kind)
     num_units = num_batches * heads
     share = max(1, min(32, num_units // (4 * num_workers())))
 
     def handler(given: list[int], results: list[int]) -> None:
+        kernel = _kernel(kind)
         q, k, v, gate = (given[i] + offset for i, offset in sources)
         bias = given[bias_at] if bias_at is not None else 0
         if index_at is not None:

@@ -103,10 +103,10 @@ def _call(
     arrays += [residual] if residual is not None else []
     name = target_name("projection", (kind, spec.edges))
     scratch = np.empty((num_workers(), ROWS * (spec.num_channels + 2) + 64), np.float32)
-    kernel = _kernel(kind)
     num_edges = math.prod(batch) * r * s
 
     def handler(operands: list[int], results: list[int]) -> None:
+        kernel = _kernel(kind)
         x, panels, *others = operands
         scale, offset = (others.pop(0) for _ in range(2)) if kind.has_norm else (0, 0)
         residual = others.pop(0) if kind.has_residual else 0

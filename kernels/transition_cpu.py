@@ -91,9 +91,11 @@ def _call(
     name = target_name("transition", (kind, num_rows))
     words = words_of(dtype)
     scratch = np.empty((num_workers(), ROWS * (c + f) // words + 1024), np.float32)
-    kernel = _kernel(kind)
 
     def handler(operands: list[int], results: list[int]) -> None:
+        # Compiled at the first call: most shapes are traced more often than run.
+        kernel = _kernel(kind)
+
         def task(first: int, last: int, worker: int) -> None:
             kernel(*operands, results[0], scratch[worker].ctypes.data, first, last)
 

@@ -99,11 +99,11 @@ def _call(
     side_size = width * padded * padded // words_of(kind.dtype)
     sizes = (side_size, side_size, n * h * padded)
     name = target_name("triangle", (kind, n))
-    fill_left, fill_right, multiply, finish = _kernels(kind)
     scratch = np.empty((num_workers(), ROWS * (c + h + 2 * width) + 64), np.float32)
     panel_size = 2 * width * c // words_of(kind.dtype)
 
     def handler(operands: list[int], results: list[int]) -> None:
+        fill_left, fill_right, multiply, finish = _kernels(kind)
         pair, mask, left, right, scale, offset, *others = operands
         out, left_side, right_side, product = results
         edges = array_at(mask, (n, n), np.bool_)

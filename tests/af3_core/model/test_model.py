@@ -15,6 +15,7 @@ from af3_core.model.model import (
     compile_predict_group,
     split_keys,
 )
+from af3_core.model.parameters import init_parameters, parameter_shapes
 from kernels import Device, backends_used, lowering_for, record_choices
 from kernels.devices import host_vectors
 from tests.af3_core.model.tiny import FLOAT32, TINY, random_params, small_batch
@@ -158,6 +159,18 @@ def test_compiled_and_interpreted_keys_agree() -> None:
     keys = split_keys(KEY, TINY, num_templates=4)
     compiled = jax.jit(lambda key: split_keys(key, TINY, num_templates=4))(KEY)
     np.testing.assert_array_equal(jnp.stack(keys), jnp.stack(compiled))
+
+
+def test_the_shapes_of_parameters_are_those_of_what_training_starts_with() -> None:
+    made = jax.eval_shape(
+        functools.partial(init_parameters, config=TINY), jax.random.PRNGKey(0)
+    )
+    shapes = parameter_shapes(TINY)
+    assert jax.tree.structure(shapes) == jax.tree.structure(made)
+    same = jax.tree.map(
+        lambda x, y: (x.shape, x.dtype) == (y.shape, y.dtype), shapes, made
+    )
+    assert all(jax.tree.leaves(same))
 
 
 def test_the_samplers_key_depends_on_recycles_but_the_trunks_does_not() -> None:
