@@ -4,7 +4,8 @@ import math
 
 import haiku as hk
 import haiku.experimental as hk_experimental
-from jaxtyping import Array, Bool, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
 from af3_core.model.config import Pairformer, Runtime
 from af3_core.model.primitives import (
@@ -20,6 +21,7 @@ from kernels import (
     Norm,
     Order,
     TriangleWeights,
+    current_device,
     project,
     self_attention,
     triangle_multiplication,
@@ -110,8 +112,19 @@ class TriangleAttention(hk.Module):
             weights = output.weights(attended.shape[-1], attended.dtype)
             return project(attended, weights, residual=edges, order=order)  # line 7
 
-        axis = 0 if self.starting else 1
-        return update_rows(attend, chunk, pair, mask.T, axis=axis)
+        axis, used = 0 if self.starting else 1, rows_in_use(mask)
+        return update_rows(attend, chunk, pair, mask.T, axis=axis, used=used)
+
+
+def rows_in_use(mask: PairMask) -> Int[Array, ""] | None:
+    """Rows and columns before the padding; None where all are to be computed.
+
+    An accelerator is not asked: it would wait for the answer in every chunk.
+    """
+    if current_device().platform != "cpu":
+        return None
+    is_used = jnp.any(mask | mask.T, axis=1)
+    return jnp.max(jnp.where(is_used, jnp.arange(1, len(mask) + 1), 0))
 
 
 def project_bias(
@@ -150,7 +163,7 @@ class PairUpdate(hk.Module):
             )(pair, mask)
         transition = Transition(self.transition_factor, name="transition")
         chunk = runtime.rows_at_once(len(pair))
-        return update_rows(transition, chunk, pair)
+        return update_rows(transition, chunk, pair, used=rows_in_use(mask))
 
 
 class SingleAttention(hk.Module):

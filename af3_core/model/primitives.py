@@ -6,7 +6,7 @@ from typing import Any, Literal
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from af3_core.model.batch import Gather
 from kernels import Norm, Order, gated_transition, project
@@ -278,13 +278,18 @@ def map_rows(
 
 
 def update_rows(
-    function: Callable[..., Array], chunk: int, x: Array, *arrays: Any, axis: int = 0
+    function: Callable[..., Array],
+    chunk: int,
+    x: Array,
+    *arrays: Any,
+    axis: int = 0,
+    used: Int[Array, ""] | None = None,
 ) -> Array:
     """`function(x, *arrays)` for `chunk` entries of an axis at a time, in place of `x`.
 
     The result has the shape of `x`, whose memory it takes: beside it, one chunk is
     alive. Rows do not see one another, whatever else `function` has read of `x` it
-    has read before.
+    has read before. Chunks that begin at row `used` or beyond may stay as they are.
     """
     num_rows = x.shape[axis]
     num_chunks = -(-num_rows // chunk)
@@ -295,7 +300,11 @@ def update_rows(
     def step(i: Array, x: Array) -> Array:
         start = jnp.minimum(i * chunk, num_rows - chunk)
         rows, *others = _take((x, *arrays), start, chunk, axis)
-        updated = function(rows, *others)
+        if used is None:
+            updated = function(rows, *others)
+        else:
+            is_used = in_any_item(i * chunk < used)
+            updated = hk.cond(is_used, function, lambda rows, *_: rows, rows, *others)
         if num_rows % chunk:
             # The last chunk is shifted back: rows already updated stay as they are.
             is_new = start + jnp.arange(chunk) >= i * chunk

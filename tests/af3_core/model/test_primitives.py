@@ -1,3 +1,4 @@
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from af3_core.model.primitives import (
     gather,
     map_rows,
     mean_where,
+    update_rows,
 )
 from tests.af3_core.model.stages import random_array, run
 
@@ -70,3 +72,21 @@ def test_linear_maps_onto_several_axes(output_first) -> None:
         )
 
     assert run(linear, jnp.ones((4, 5))).shape == (4, 2, 3)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(("used", "updated"), [(0, 0), (1, 4), (6, 8), (10, 10)])
+def test_chunks_of_padding_stay_as_they_are(axis: int, used: int, updated: int) -> None:
+    x = jnp.arange(60.0).reshape(10, 6) if axis == 0 else jnp.ones((6, 10))
+
+    def update(x: jax.Array, used: jax.Array) -> jax.Array:
+        function = hk.without_apply_rng(
+            hk.transform(
+                lambda x: update_rows(lambda y: y + 1, 4, x, axis=axis, used=used)
+            )
+        )
+        return function.apply({}, x)
+
+    grown = np.moveaxis(np.asarray(jax.jit(update)(x, jnp.int32(used)) - x), axis, 0)
+    np.testing.assert_array_equal(grown[:updated], 1.0)
+    np.testing.assert_array_equal(grown[updated:], 0.0)
