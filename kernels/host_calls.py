@@ -148,10 +148,11 @@ def register(name: str, handler: Handler) -> None:
                 wanted.version.major = version.major
                 wanted.version.minor = version.minor
                 return None
-            try:
+            failure = _Failure()
+            with failure:
                 handler(_addresses(call.operands), _addresses(call.results))
-            except Exception as error:  # noqa: BLE001 - handed to XLA, which raises it
-                message = f"{name}: {type(error).__name__}: {error}".encode()
+            if failure.message is not None:
+                message = f"{name}: {failure.message}".encode()
                 size = ctypes.sizeof(_ErrorArguments)
                 arguments = _ErrorArguments(size, None, message, _INTERNAL_ERROR)
                 return call.api.contents.create_error(ctypes.byref(arguments))
@@ -159,6 +160,25 @@ def register(name: str, handler: Handler) -> None:
 
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(entry), platform="cpu")
         _REGISTERED[name] = entry
+
+
+class _Failure:
+    """What goes wrong inside, for XLA, which raises it where the result is awaited.
+
+    Raised here it would be lost: there is no Python above to take it.
+    """
+
+    message: str | None = None
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: object
+    ) -> bool:
+        if kind is not None:
+            self.message = f"{kind.__name__}: {error}"
+        return True
 
 
 def _addresses(buffers: _Buffers) -> list[int]:
