@@ -66,7 +66,6 @@ def run(
     spec: ProjectionSpec,
 ) -> Float[Array, "..."]:
     """x @ weights in the order that the spec names."""
-
     ours, plain = (partial(f, spec=spec) for f in (_call, projection_xla.run))
     return with_derivative_of(plain, ours)(x, weights, norm, residual)
 

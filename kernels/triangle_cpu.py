@@ -63,7 +63,6 @@ def run(
     spec: TriangleSpec,
 ) -> Float[Array, "n n c"]:
     """pair + update."""
-
     ours, plain = (partial(f, spec=spec) for f in (_call, triangle_xla.run))
     return with_derivative_of(plain, ours)(pair, mask, weights)
 

@@ -316,18 +316,6 @@ class Code:
         else:
             self.b.store(self.rounded(x), address, align=2)
 
-    def store_where(self, lanes: Value, x: Value, address: Value, dtype: Dtype) -> None:
-        bits = _I32 if dtype == "float32" else _I16
-        vector = ir.VectorType(bits, self.lanes)
-        if dtype == "bfloat16":
-            x = self.rounded(x)
-        self._call(
-            f"llvm.masked.store.v{self.lanes}i{bits.width}.p0",
-            ir.VoidType(),
-            *(self.b.bitcast(x, vector), address),
-            *(ir.Constant(_I32, bits.width // 8), lanes),
-        )
-
     def store_scalar(self, x: Value, address: Value, dtype: Dtype) -> None:
         if dtype == "bfloat16":
             x = self.b.bitcast(self.b.fptrunc(x, _BF16), _I16)
