@@ -165,10 +165,13 @@ def encode(sequences: Sequence[str], kind: PolymerKind) -> EncodedMsa:
     totals = np.zeros(num_columns, np.int64)
     column_offsets = np.arange(num_columns) * NUM_RESIDUE_CLASSES
     for chunk in _chunks(sequences):
-        positions, lengths = _match_positions(sequences, chunk, table, num_columns)
-        starts = np.cumsum(lengths) - lengths
-        inserted = np.diff(positions, axis=1, prepend=starts[:, None] - 1) - 1
-        rows[chunk] = table[_as_bytes("".join(sequences[chunk]))][positions]
+        classes = table[_as_bytes("".join(sequences[chunk]))]
+        positions, starts = _match_positions(
+            sequences, chunk, classes, table, num_columns
+        )
+        inserted = np.diff(positions.ravel(), prepend=0).reshape(positions.shape) - 1
+        inserted[:, :1] = positions[:, :1] - starts[:, None]
+        rows[chunk] = classes[positions]
         deletions[chunk] = np.minimum(inserted, 127)
         totals += inserted.sum(axis=0)
         cells = (rows[chunk] + column_offsets).ravel()
@@ -187,24 +190,25 @@ def _chunks(sequences: Sequence[str]) -> Iterator[slice]:
 def _match_positions(
     sequences: Sequence[str],
     chunk: slice,
+    classes: Int8[ndarray, "characters"],
     table: Int8[ndarray, "256"],
     num_columns: int,
 ) -> tuple[Int[ndarray, "rows l"], Int[ndarray, "rows"]]:
-    """Where the columns of each row stand in the joined rows, and the rows' lengths."""
-    classes = table[_as_bytes("".join(sequences[chunk]))]
-    lengths = np.array([len(s) for s in sequences[chunk]])
-    if (classes == _UNKNOWN).any():
+    """Where the columns of each row stand in the joined rows, and where it begins."""
+    ends = np.cumsum([len(s) for s in sequences[chunk]])
+    if classes.size and classes.min() == _UNKNOWN:
         _refuse_characters(sequences, chunk, table)
-    is_match = classes >= 0
-    in_row = np.repeat(np.arange(len(lengths)), lengths)
-    widths = np.bincount(in_row[is_match], minlength=len(lengths))
+    positions = np.flatnonzero(classes >= 0)
+    # Row by row where they begin, which is few numbers to look for among many.
+    widths = np.diff(np.searchsorted(positions, ends), prepend=0)
     if (widths != num_columns).any():
         row = int(np.argmax(widths != num_columns))
         raise ValueError(
             f"row {chunk.start + row + 1} of the alignment has {widths[row]} columns, "
             f"the query has {num_columns}: {_shortened(sequences[chunk][row])}"
         )
-    return np.flatnonzero(is_match).reshape(len(lengths), num_columns), lengths
+    starts = np.append(0, ends[:-1])
+    return positions.reshape(len(ends), num_columns), starts
 
 
 def _refuse_characters(

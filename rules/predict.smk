@@ -10,14 +10,14 @@ rule featurise:
         "logs/featurise/{batch}.tsv"
     conda:
         "../envs/core.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=BATCHES.memory("featurise"),
         runtime=BATCHES.minutes("featurise"),
         attempt=attempt_number,
     shell:
         "python -m workflow.engine.supervise featurise --batch {wildcards.batch} --attempt"
-        " {resources.attempt} --minutes {resources.runtime} 2>> {log}"
+        " {resources.attempt} --minutes {resources.runtime} --threads {threads} 2>> {log}"
 
 
 rule predict:

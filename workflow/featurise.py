@@ -54,15 +54,17 @@ def make_features(
     search: Mapping[str, object],
     options: FeatureOptions = AS_PUBLISHED,
     recent: Recent | None = None,
+    *,
+    threads: int = 1,
 ) -> pa.Table:
     """Features and the conformers of every seed, as rows of the contract.
 
     `search` says what alignments and templates come from; `recent` knows the chains of
-    other jobs.
+    other jobs. Conformers, which take most of the time, are embedded on all threads.
     """
     components = _components(job)
     features = featurise(job, components, options, recent)
-    return _with_conformers(job, features, search, options, recent)
+    return _with_conformers(job, features, search, options, recent, threads)
 
 
 def _components(job: Job) -> Components:
@@ -77,11 +79,12 @@ def _with_conformers(
     search: Mapping[str, object],
     options: FeatureOptions,
     recent: Recent | None,
+    threads: int,
 ) -> pa.Table:
     components, positions = _components(job), {}
     for seed in job.seeds:
         positions[seed], fallbacks = embed_references(
-            features, components, seed, options.conformers, recent
+            features, components, seed, options.conformers, recent, threads=threads
         )
         for fallback in fallbacks:
             log(f"{job.name}, seed {seed}: {fallback}")
@@ -91,10 +94,12 @@ def _with_conformers(
 def main(argv: list[str] | None = None) -> int:
     """Featurises one batch."""
     arguments = parse_step("featurise", __doc__, argv)
-    return run_step(lambda: featurise_batch(Campaign(), arguments.batch))
+    return run_step(
+        lambda: featurise_batch(Campaign(), arguments.batch, arguments.threads)
+    )
 
 
-def featurise_batch(campaign: Campaign, batch: str) -> None:
+def featurise_batch(campaign: Campaign, batch: str, threads: int = 1) -> None:
     """Makes what is missing and writes the batch's outcomes."""
     keys = read_keys(campaign)
     settings = keys.settings
@@ -112,13 +117,15 @@ def featurise_batch(campaign: Campaign, batch: str) -> None:
         if (path := first.find(item)) is not None:
             log(f"{item}: features of {path}")
             facts = read_search_facts(path)
-            return _with_conformers(job, read_features(path), facts, options, recent)
+            features = read_features(path)
+            return _with_conformers(job, features, facts, options, recent, threads)
         complete = with_searches(
             partial(add_evidence, job, settings, recent),
             chain_needs(job),
             settings.search,
         )
-        return make_features(complete, search_facts(job, settings), options, recent)
+        facts = search_facts(job, settings)
+        return make_features(complete, facts, options, recent, threads=threads)
 
     outcomes = work_through(campaign, "featurise", batch, items, make)
     commit_batch(campaign, keys, "featurise", batch, outcomes)

@@ -285,10 +285,13 @@ def _stack(
     for pair, own, column in zip(paired, unpaired, columns, strict=True):
         tokens = slice(stop, stop := stop + len(column))
         below = slice(num_paired, num_paired + len(own.rows))
-        rows[:num_paired, tokens] = pair.rows[:, column]
-        rows[below, tokens] = own.rows[:, column]
-        deletions[:num_paired, tokens] = pair.deletions[:, column]
-        deletions[below, tokens] = own.deletions[:, column]
+        # A slice is copied row by row, an index letter by letter.
+        one_by_one = np.arange(own.rows.shape[1])
+        taken = slice(None) if np.array_equal(column, one_by_one) else column
+        rows[:num_paired, tokens] = pair.rows[:, taken]
+        rows[below, tokens] = own.rows[:, taken]
+        deletions[:num_paired, tokens] = pair.deletions[:, taken]
+        deletions[below, tokens] = own.deletions[:, taken]
     return rows, deletions
 
 

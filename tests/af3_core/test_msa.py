@@ -88,6 +88,10 @@ def test_long_insertions_count_in_full_for_the_mean() -> None:
     assert encoded.deletion_totals.tolist() == [0, 200]
 
 
+def test_an_alignment_without_columns_has_rows() -> None:
+    assert encode(["", "aa"], "protein").deletions.shape == (2, 0)
+
+
 def test_classes_are_counted_by_column() -> None:
     counts = encode(["AC", "AA", "-C"], "protein").class_counts
     assert counts[0, [0, 21]].tolist() == [2, 1]
