@@ -104,6 +104,9 @@ class _Frame(ctypes.Structure):
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Frame))
 _METADATA_KIND, _INTERNAL_ERROR = 1, 13
 _LOCK = threading.Lock()
+_RUNNING = threading.Lock()
+"""XLA may begin calls that do not depend on one another at once, and programs may run
+beside each other; each call has all cores to itself, and a kernel's memory."""
 _REGISTERED: dict[str, Any] = {}
 
 
@@ -149,7 +152,7 @@ def register(name: str, handler: Handler) -> None:
                 wanted.version.minor = version.minor
                 return None
             failure = _Failure()
-            with failure:
+            with failure, _RUNNING:
                 handler(_addresses(call.operands), _addresses(call.results))
             if failure.message is not None:
                 message = f"{name}: {failure.message}".encode()

@@ -20,6 +20,8 @@ from kernels.host_calls import (
 from kernels.norms import Norm
 from kernels.spec import Order, ProjectionSpec
 from kernels.vector_code import (
+    MOST_CHANNELS,
+    ROWS,
     Code,
     Dtype,
     Processor,
@@ -28,10 +30,6 @@ from kernels.vector_code import (
     why_no_code,
     words_of,
 )
-
-ROWS = 64
-"""Edges at once: their channels stay in a core's own cache."""
-MOST_CHANNELS = 512
 
 
 def unsupported(spec: ProjectionSpec) -> str | None:
@@ -158,10 +156,8 @@ def _kernel(kind: _Kind) -> Callable[..., None]:
             edge = code.add(start, row)
             source = code.at(a["x"], code.mul(edge, c), size)
             if kind.has_norm:
-                y = code.normalised(source, c, a["scale"], a["offset"], dtype)
-                for i, vector in enumerate(y):
-                    at = code.add(code.mul(row, c), i * lanes)
-                    code.store(vector, code.at(normed, at, size), dtype)
+                target = code.at(normed, code.mul(row, c), size)
+                code.normalise(source, target, c, a["scale"], a["offset"], dtype)
             if kind.order == "rows":
                 return
             entry, edge = code.div(edge, plane), code.rem(edge, plane)

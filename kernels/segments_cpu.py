@@ -9,7 +9,7 @@ the maxima. Needs no JAX.
 """
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +21,7 @@ from jaxtyping import Int8, Int64, UInt8, UInt64
 from llvmlite import ir
 from numpy import ndarray
 
+from kernels.host_machine import load, parse
 from kernels.segments import HIGHEST, PackedSequences, Profiles, check_classes
 
 if TYPE_CHECKING:
@@ -356,28 +357,13 @@ class _Kernel:
 
 
 @cache
-def _compiled(stripes: int, linked: bool, bounds: bool) -> "ctypes._FuncPointer":
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+def _compiled(stripes: int, linked: bool, bounds: bool) -> Callable[..., None]:
     kernel = _Kernel(stripes, linked=linked, bounds=bounds)
-    module = llvm.parse_assembly(str(kernel.module))
-    module.verify()
-    # LLVM shuns the widest vectors on processors that slow down for them; this
-    # kernel is little else, and gains.
-    features = f"{llvm.get_host_cpu_features().flatten()},-prefer-256-bit"
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features.removeprefix(","), opt=3
-    )
+    module, machine = parse(kernel.module)
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
     passes.add_loop_rotate_pass()
     options = llvm.create_pipeline_tuning_options()
     passes.run(module, llvm.create_pass_builder(machine, options))
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    types = (_C_TYPES[kind] for kind in _ARGUMENTS.values())
-    function: Any = ctypes.CFUNCTYPE(None, *types)(
-        engine.get_function_address("segments")
-    )
-    function.engine = engine  # keeps the code in memory as long as the function
-    return function
+    types = [_C_TYPES[kind] for kind in _ARGUMENTS.values()]
+    return load(module, machine, "segments", types)

@@ -20,6 +20,8 @@ from kernels.host_calls import (
 from kernels.norms import Norm
 from kernels.spec import TransitionSpec
 from kernels.vector_code import (
+    MOST_CHANNELS,
+    ROWS,
     Code,
     Dtype,
     Processor,
@@ -29,24 +31,19 @@ from kernels.vector_code import (
     words_of,
 )
 
-ROWS = 64
-"""At once: their expansion is smaller than a core's own cache."""
-MOST_CHANNELS = 512
-"""Of a row that is normalised in registers and a little memory."""
-
 
 def unsupported(spec: TransitionSpec) -> str | None:
     """Why the kernel cannot run `spec`; None when it can."""
     if (reason := why_no_code(spec.device, spec.dtype)) is not None:
         return reason
-    if not spec.has_norm:
-        return "only the update of a residual stream, with its norm, is one kernel"
     processor = processor_of(spec.device)
     if spec.num_channels % processor.lanes or spec.num_hidden % processor.panel:
         return (
             f"channels must be multiples of {processor.lanes} and hidden ones of"
             f" {processor.panel}, got {spec.num_channels} and {spec.num_hidden}"
         )
+    if spec.num_outputs % processor.lanes:
+        return f"outputs must be a multiple of {processor.lanes}"
     if spec.num_channels > MOST_CHANNELS:
         return f"rows must have at most {MOST_CHANNELS} channels"
     return None
@@ -60,9 +57,7 @@ def run(
     *,
     spec: TransitionSpec,
 ) -> Float[Array, "*batch d"]:
-    """x + the transition of its norm."""
-    assert norm is not None
-
+    """The transition of x; with a norm x + that of its norm."""
     ours, plain = (partial(f, spec=spec) for f in (_call, transition_xla.run))
     return with_derivative_of(plain, ours)(x, expand, contract, norm)
 
@@ -74,10 +69,13 @@ class _Kind(NamedTuple):
     dtype: Dtype
     num_channels: int
     num_hidden: int
+    num_outputs: int
+    has_norm: bool
+    """And adds to x."""
 
 
 def _call(
-    x: Array, expand: Array, contract: Array, norm: Norm, *, spec: TransitionSpec
+    x: Array, expand: Array, contract: Array, norm: Norm | None, *, spec: TransitionSpec
 ) -> Array:
     processor = processor_of(spec.device)
     dtype: Dtype = spec.dtype  # pyright: ignore
@@ -87,7 +85,7 @@ def _call(
         pack_panels(expand[:, part * f : (part + 1) * f], width) for part in (0, 1)
     )
     panels = jnp.stack([gate, value], axis=1)
-    kind = _Kind(processor, dtype, c, f)
+    kind = _Kind(processor, dtype, c, f, spec.num_outputs, spec.has_norm)
     name = target_name("transition", (kind, num_rows))
     words = words_of(dtype)
     scratch = np.empty((num_workers(), ROWS * (c + f) // words + 1024), np.float32)
@@ -95,26 +93,27 @@ def _call(
     def handler(operands: list[int], results: list[int]) -> None:
         # Compiled at the first call: most shapes are traced more often than run.
         kernel = _kernel(kind)
+        given = operands if kind.has_norm else [*operands, 0, 0]
 
         def task(first: int, last: int, worker: int) -> None:
-            kernel(*operands, results[0], scratch[worker].ctypes.data, first, last)
+            kernel(*given, results[0], scratch[worker].ctypes.data, first, last)
 
         run_units(task, num_rows, ROWS * 8)
 
     register(name, handler)
     call = jax.ffi.ffi_call(
         name,
-        jax.ShapeDtypeStruct(x.shape, x.dtype),
+        jax.ShapeDtypeStruct((*x.shape[:-1], spec.num_outputs), x.dtype),
         vmap_method="sequential",
-        input_output_aliases={0: 0},
+        input_output_aliases={0: 0} if kind.has_norm else None,
     )
-    return call(x, panels, pack_panels(contract, width), norm.scale, norm.offset)
+    return call(x, panels, pack_panels(contract, width), *(norm or ()))
 
 
 @cache
 def _kernel(kind: _Kind) -> Callable[..., None]:
     """Rows [first, last) of x."""
-    processor, dtype, c, f = kind
+    processor, dtype, c, f, outputs, has_norm = kind
     # The result may be x itself, which "noalias" would forbid: each element is read
     # before it is written, by the same tile.
     code = Code(
@@ -134,19 +133,21 @@ def _kernel(kind: _Kind) -> Callable[..., None]:
 
         def norm_row(row: object) -> None:
             source = code.at(a["x"], code.mul(code.add(start, row), c), size)
-            y = code.normalised(source, c, a["scale"], a["offset"], dtype)
-            for i, vector in enumerate(y):
-                at = code.add(code.mul(row, c), i * lanes)
-                code.store(vector, code.at(normed, at, size), dtype)
+            target = code.at(normed, code.mul(row, c), size)
+            code.normalise(source, target, c, a["scale"], a["offset"], dtype)
 
-        code.loop(0, count, 1, norm_row)
+        if has_norm:
+            code.loop(0, count, 1, norm_row)
+
+        def left_of(row: object) -> object:
+            if has_norm:
+                return code.at(normed, code.mul(row, c), size)
+            row = code.add(start, code.least(row, code.add(count, -1)))
+            return code.at(a["x"], code.mul(row, c), size)
 
         def expand(p: object) -> None:
             def rows(r: object) -> None:
-                left = [
-                    code.at(normed, code.mul(code.add(r, i), c), size)
-                    for i in range(tile_rows)
-                ]
+                left = [left_of(code.add(r, i)) for i in range(tile_rows)]
                 gate_at = code.at(a["expand"], code.mul(p, 2 * panel), 4)
                 gates = code.product(left, gate_at, c // per_word, 2, dtype)
                 value_at = code.at(gate_at, panel, 4)
@@ -176,19 +177,21 @@ def _kernel(kind: _Kind) -> Callable[..., None]:
                 for i in range(tile_rows):
                     row = code.add(r, i)
                     with code.when(code.less(row, count)):
-                        at = code.mul(code.add(start, row), c)
+                        at = code.mul(code.add(start, row), outputs)
                         for v in range(2):
                             column = code.add(code.mul(p, width), v * lanes)
-                            # Half a panel may lie beyond the channels.
-                            with code.when(code.less(column, c)):
+                            # Half a panel may lie beyond the outputs.
+                            with code.when(code.less(column, outputs)):
                                 place = code.add(at, column)
-                                before = code.load(code.at(a["x"], place, size), dtype)
-                                after = code.fadd(before, sums[i][v])
-                                code.store(after, code.at(a["out"], place, size), dtype)
+                                y = sums[i][v]
+                                if has_norm:
+                                    x_at = code.at(a["x"], place, size)
+                                    y = code.fadd(code.load(x_at, dtype), y)
+                                code.store(y, code.at(a["out"], place, size), dtype)
 
             code.loop(0, count, tile_rows, rows)
 
-        code.loop(0, -(-c // width), 1, contract)
+        code.loop(0, -(-outputs // width), 1, contract)
 
     code.loop(a["first"], a["last"], ROWS, block)
     return code.compiled()

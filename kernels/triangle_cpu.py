@@ -25,6 +25,8 @@ from kernels.host_calls import (
 from kernels.spec import TriangleSpec
 from kernels.triangle import TriangleWeights
 from kernels.vector_code import (
+    MOST_CHANNELS,
+    ROWS,
     Code,
     Dtype,
     Processor,
@@ -33,10 +35,6 @@ from kernels.vector_code import (
     why_no_code,
     words_of,
 )
-
-ROWS = 64
-"""Edges at once: their channels stay in a core's own cache."""
-MOST_CHANNELS = 512
 
 
 def unsupported(spec: TriangleSpec) -> str | None:
@@ -223,10 +221,8 @@ def _fill(kind: _Kind, *, is_left: bool) -> Callable[..., None]:
         def norm_row(row: Any) -> None:
             edge, _ = inside(*edge_of(row))
             source = code.at(a["pair"], code.mul(edge, c), size)
-            y = code.normalised(source, c, a["scale"], a["offset"], dtype)
-            for i, vector in enumerate(y):
-                at = code.add(code.mul(row, c), i * lanes)
-                code.store(vector, code.at(normed, at, size), dtype)
+            target = code.at(normed, code.mul(row, c), size)
+            code.normalise(source, target, c, a["scale"], a["offset"], dtype)
 
         code.loop(0, ROWS, 1, norm_row)
 
@@ -383,10 +379,8 @@ def _finish(kind: _Kind) -> Callable[..., None]:
 
         def norm_row(row: Any) -> None:
             source = code.at(a["pair"], code.mul(edge(row), c), size)
-            y = code.normalised(source, c, a["scale"], a["offset"], dtype)
-            for n, vector in enumerate(y):
-                at = code.add(code.mul(row, c), n * lanes)
-                code.store(vector, code.at(normed, at, size), dtype)
+            target = code.at(normed, code.mul(row, c), size)
+            code.normalise(source, target, c, a["scale"], a["offset"], dtype)
 
         code.loop(0, count, 1, norm_row)
 

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from llvmlite import ir
 
 from kernels.devices import Device, Vectors
+from kernels.host_machine import load, parse
 
 type Dtype = Literal["float32", "bfloat16"]
 
@@ -49,6 +50,12 @@ class _BFloat(ir.Type):
 
 
 _BF16 = _BFloat()
+
+
+ROWS = 64
+"""At once: rows, or edges, whose channels stay in a core's own cache."""
+MOST_CHANNELS = 512
+"""Of a row: more would not stay there."""
 
 
 class Processor(NamedTuple):
@@ -476,15 +483,16 @@ class Code:
             *(z, self.b.bitcast(x, pairs), self.b.bitcast(y, pairs)),
         )
 
-    def normalised(
+    def normalise(
         self,
         source: Value,
+        target: Value,
         num_channels: int,
         scale: Value,
         offset: Value,
         dtype: Dtype,
-    ) -> list[Value]:
-        """The layer norm of one row of channels, in vectors."""
+    ) -> None:
+        """Stores the layer norm of one row of channels."""
         size = 4 if dtype == "float32" else 2
         starts = range(0, num_channels, self.lanes)
         x = [self.load(self.at(source, c, size), dtype) for c in starts]
@@ -503,14 +511,13 @@ class Code:
         variance = self.b.fadd(variance, ir.Constant(_F32, 1e-5))
         factor = self.splat(self.b.fdiv(ir.Constant(_F32, 1.0), self.root(variance)))
         mean = self.splat(mean)
-        return [
-            self.fma(
+        for y, c in zip(x, starts, strict=True):
+            normed = self.fma(
                 self.fmul(self.fsub(y, mean), factor),
                 self.load(self.at(scale, c, 4)),
                 self.load(self.at(offset, c, 4)),
             )
-            for y, c in zip(x, starts, strict=True)
-        ]
+            self.store(normed, self.at(target, c, size), dtype)
 
     def _call(
         self, name: str, result: ir.Type, *args: Value, fastmath: tuple[str, ...] = ()
@@ -522,26 +529,14 @@ class Code:
         return self.b.call(function, args, fastmath=fastmath)
 
     def compiled(self) -> Callable[..., None]:
-        """Machine code; calls of it release Python's lock."""
+        """Machine code."""
         self.b.ret_void()
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        module = llvm.parse_assembly(str(self.module))
-        module.verify()
-        features = f"{llvm.get_host_cpu_features().flatten()},-prefer-256-bit"
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=features.removeprefix(","), opt=3
-        )
+        module, machine = parse(self.module)
         options = llvm.create_pipeline_tuning_options(speed_level=2)
         passes = llvm.create_pass_builder(machine, options)
         passes.getModulePassManager().run(module, passes)
-        engine = llvm.create_mcjit_compiler(module, machine)
-        engine.finalize_object()
-        kinds = [
+        arguments = [
             ctypes.c_void_p if isinstance(kind, ir.PointerType) else ctypes.c_int64
             for kind in self.kinds
         ]
-        address = engine.get_function_address(self.function.name)
-        function: Any = ctypes.CFUNCTYPE(None, *kinds)(address)
-        function.engine = engine  # keeps the code in memory as long as the function
-        return function
+        return load(module, machine, self.function.name, arguments)

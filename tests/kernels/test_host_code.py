@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -65,16 +66,36 @@ def assert_agrees(found: Any, expected: Any, dtype: str) -> None:
 @pytest.mark.parametrize(
     ("rows", "channels", "hidden"), [(1, 32, 64), (70, 32, 64), (130, 48, 96)]
 )
+@pytest.mark.parametrize("has_norm", [False, True], ids=["bare", "norm"])
 def test_the_transition_agrees_with_its_definition(
-    dtype: str, rows: int, channels: int, hidden: int
+    dtype: str, rows: int, channels: int, hidden: int, has_norm: bool
 ) -> None:
     x = normal(rows, channels, dtype=dtype)
+    outputs = channels if has_norm else channels + 16
     expand = normal(channels, 2 * hidden, seed=1) / channels**0.5
-    contract = normal(hidden, channels, seed=2) / hidden**0.5
+    contract = normal(hidden, outputs, seed=2) / hidden**0.5
     norm = Norm(1 + normal(channels, seed=3) / 4, normal(channels, seed=4) / 4)
     arrays = x, expand.astype(dtype), contract.astype(dtype)
-    found = gated_transition(*arrays, norm=norm, backend="cpu")
-    assert_agrees(found, gated_transition(*arrays, norm=norm, backend="naive"), dtype)
+    how = {"norm": norm if has_norm else None}
+    found = gated_transition(*arrays, **how, backend="cpu")
+    assert found.shape == (rows, outputs)
+    assert_agrees(found, gated_transition(*arrays, **how, backend="naive"), dtype)
+
+
+def test_programs_that_run_at_once_do_not_disturb_each_other(
+    processor: Processor,
+) -> None:
+    expand, contract = normal(64, 256, seed=1) / 8, normal(128, 64, seed=2) / 11
+    norm = Norm(1 + normal(64, seed=3) / 4, normal(64, seed=4) / 4)
+    update = jax.jit(
+        lambda x: gated_transition(x, expand, contract, norm=norm, backend="cpu")
+    )
+    inputs = [normal(500, 64, seed=10 + i) for i in range(16)]
+    expected = [np.asarray(update(x)) for x in inputs]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda x: np.asarray(update(x)), inputs * 8))
+    for one, other in zip(found, expected * 8, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("order", ["rows", "columns", "channels"])
