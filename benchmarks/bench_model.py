@@ -18,11 +18,12 @@ and then `--alphafold3-python af3/bin/python`. Any weights in the official forma
 the file is missing, pseudo-random ones of full size are written there (1 GB), which
 take the same time as trained ones.
 
-Every process computes one network and they take turns, nothing beside them: keep the
-machine quiet. Both get the same features and the same seed, and what they predict is
-compared. With `--before`, the demo's predictions are timed too, here and by another
-clone of Foldmill. Results go to benchmarks/results/model_cpu.md; with `--profile`,
-where Foldmill's time goes (benchmarks/model_profile.py) to model_cpu_profile.md.
+Every process holds one network, compiled, and they take turns, nothing beside them:
+keep the machine quiet. Both get the same features and the same seed, and what they
+predict is compared. With `--before`, the demo's predictions are timed too, here and by
+another clone of Foldmill. Results go to benchmarks/results/model_cpu.md; with
+`--profile`, where Foldmill's time goes (benchmarks/model_profile.py) to
+model_cpu_profile.md.
 """
 
 import argparse
@@ -33,12 +34,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain, cycle
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import IO, Any, NoReturn
 
 import numpy as np
 
@@ -50,6 +52,7 @@ from af3_core.model.batch import pad
 from benchmarks import model_profile
 from tests.parity.adapter import features_from_batch
 from tests.parity.recipe import write_reference_checkpoint
+from workflow.planning.buckets import bucket_for, candidate_sizes
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -71,8 +74,10 @@ class Run:
 
     load: tuple[float, float]
     """Wall and processor time, s, as those of the calls."""
+    compile: tuple[float, float]
+    """For all shapes that came."""
     calls: tuple[tuple[float, float], ...]
-    """The first compiles; the last repeats the first."""
+    """One for each item."""
     peak: int
     """Bytes: VmHWM of the process."""
     jax: str
@@ -82,28 +87,16 @@ class Run:
     """Å."""
 
     @property
-    def first(self) -> float:
-        """Wall time of the first call, compilation included."""
-        return self.calls[0][0]
-
-    @property
-    def second(self) -> float:
-        """Wall time of the same once more."""
-        return self.calls[-1][0]
-
-    @property
-    def processor(self) -> float:
-        """Processor time of the second call."""
-        return self.calls[-1][1]
-
-    @property
     def from_start(self) -> np.ndarray:
         """Wall and processor time of weights, compilation and all items."""
-        return np.sum([self.load, *self.calls[:-1]], axis=0)
+        return np.sum([self.load, self.compile, *self.calls[:-1]], axis=0)
 
     @property
     def compiled(self) -> np.ndarray:
-        """Likewise of all items, had the network been compiled before."""
+        """Likewise of all items, had the network been compiled before.
+
+        The last call repeats the first, which makes what is made once.
+        """
         return np.sum(self.calls[1:], axis=0)
 
 
@@ -118,31 +111,83 @@ class Side:
     source: Path
     """Put first where modules are looked for."""
 
-    def run(self, task: Mapping[str, Any]) -> Run:
-        """Runs one task in a process of its own.
-
-        Raises:
-            RuntimeError: it failed; with what it said.
-        """
+    @contextmanager
+    def start(self, task: Mapping[str, Any]) -> Iterator["Process"]:
+        """A process that has loaded the weights."""
         script = Path(__file__).with_name("one_network.py")
         with tempfile.TemporaryDirectory() as temporary:
             task_file, result = Path(temporary, "task.json"), Path(temporary, "r.npz")
             task_file.write_text(json.dumps({**task, "network": self.network}))
-            done = subprocess.run(
-                [self.python, "-P", script, task_file, result],
-                env={**os.environ, "PYTHONPATH": str(self.source)},
-                stderr=subprocess.PIPE,
-                text=True,
-                check=False,
+            with (
+                Path(temporary, "said").open("w+", encoding="utf-8") as said,
+                subprocess.Popen(
+                    [self.python, "-P", script, task_file, result],
+                    env={**os.environ, "PYTHONPATH": str(self.source)},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=said,
+                    text=True,
+                ) as popen,
+            ):
+                try:
+                    process = Process(self.name, popen, result, said)
+                    process.wait()
+                    yield process
+                finally:
+                    popen.kill()
+
+
+@dataclass(frozen=True)
+class Process:
+    """One that holds a network."""
+
+    name: str
+    popen: "subprocess.Popen[str]"
+    result: Path
+    said: IO[str]
+    """What it wrote to standard error."""
+
+    def wait(self) -> None:
+        """Until it has done what it was told.
+
+        Raises:
+            RuntimeError: it failed; with what it said.
+        """
+        if not pipe(self.popen.stdout).readline():
+            self._refuse()
+
+    def call(self, features: Path) -> None:
+        """Computes one item."""
+        print(features, file=pipe(self.popen.stdin), flush=True)
+        self.wait()
+
+    def finish(self) -> Run:
+        """Ends it, and says what it took."""
+        pipe(self.popen.stdin).close()
+        if self.popen.wait():
+            self._refuse()
+        with np.load(self.result) as arrays:
+            costs = json.loads(str(arrays["costs"]))
+            return Run(
+                load=tuple(costs["load"]),
+                compile=tuple(costs["compile"]),
+                calls=tuple(map(tuple, costs["calls"])),
+                peak=costs["peak"],
+                jax=costs["jax"],
+                positions=arrays["positions"],
+                pae=arrays["pae"],
             )
-            if done.returncode:
-                raise RuntimeError(f"{self.name}:\n{done.stderr[-4000:]}")
-            with np.load(result) as arrays:
-                return Run(
-                    **json.loads(str(arrays["costs"])),
-                    positions=arrays["positions"],
-                    pae=arrays["pae"],
-                )
+
+    def _refuse(self) -> NoReturn:
+        self.popen.wait()
+        self.said.seek(0)
+        raise RuntimeError(f"{self.name}:\n{self.said.read()[-4000:]}")
+
+
+def pipe(stream: IO[str] | None) -> IO[str]:
+    """A pipe of a process that was started with one."""
+    assert stream is not None
+    return stream
 
 
 def make_job(num_tokens: int) -> Job:
@@ -232,25 +277,55 @@ def demo_jobs() -> list[Job]:
 
 
 def take_turns(
-    sides: Sequence[Side], task: Mapping[str, Any], pairs: int
+    sides: Sequence[Side], task: Mapping[str, Any], items: Sequence[Path], pairs: int
 ) -> list[dict[str, Run]]:
-    """Every side once, so often."""
+    """Every side so often, each time all items, and the first again, by a new process.
+
+    Raises:
+        RuntimeError: a process failed; with what it said.
+    """
     found = []
     for number in range(pairs):
         found.append({})
         for side in sides:
-            run = side.run(task)
-            found[-1][side.name] = run
-            shown = ", ".join(f"{k} {f(run):.2f}" for k, f in _QUANTITIES.items())
-            print(f"{task['dtype']} {number + 1} {side.name}: {shown}", flush=True)
+            with side.start(task) as process:
+                for item in (*items, items[0]):
+                    process.call(item)
+                found[-1][side.name] = process.finish()
+            print(f"{number + 1} {side.name}", flush=True)
     return found
 
 
+def call_in_turn(
+    sides: Mapping[Side, Path], task: Mapping[str, Any], pairs: int
+) -> list[dict[str, Run]]:
+    """Every side so often with its features; each keeps its network compiled.
+
+    Raises:
+        RuntimeError: a process failed; with what it said.
+    """
+    with ExitStack() as stack:
+        processes = {
+            stack.enter_context(side.start(task)): path for side, path in sides.items()
+        }
+        for number in range(pairs):
+            for process, path in processes.items():
+                process.call(path)
+                print(f"{task['dtype']} {number + 1} {process.name}", flush=True)
+        runs = {process.name: process.finish() for process in processes}
+    return [
+        {name: replace(run, calls=(run.calls[pair],)) for name, run in runs.items()}
+        for pair in range(pairs)
+    ]
+
+
 _QUANTITIES: Mapping[str, Callable[[Run], float]] = {
-    "second call, s": lambda run: run.second,
-    "second call, processor, s": lambda run: run.processor,
-    "cores busy": lambda run: run.processor / run.second,
-    "first call, with compilation, s": lambda run: run.first,
+    "a call, s": lambda run: run.calls[0][0],
+    "processor, s": lambda run: run.calls[0][1],
+    "cores busy": lambda run: run.calls[0][1] / run.calls[0][0],
+}
+PROCESS_QUANTITIES: Mapping[str, Callable[[Run], float]] = {
+    "compilation, s": lambda run: run.compile[0],
     "weights, s": lambda run: run.load[0],
     "peak memory, GB": lambda run: run.peak / 1e9,
 }
@@ -267,14 +342,20 @@ def summary(
     pairs: Sequence[Mapping[str, Run]],
     quantities: Mapping[str, Callable[[Run], float]] = _QUANTITIES,
 ) -> list[str]:
-    """Markdown: medians of both sides, and the median of the pairs' ratios."""
-    first, second = pairs[0]
-    lines = [f"| | {first} | {second} | ratio |", "| --- | --: | --: | --: |"]
+    """Markdown: medians of all sides, and the medians of ratios to the first's."""
+    first, *others = pairs[0]
+    named = "".join(f" {name} | ratio |" for name in others)
+    lines = [f"| | {first} |{named}", "| --- | --: |" + " --: | --: |" * len(others)]
     for name, measure in quantities.items():
         values = [[measure(run) for run in pair.values()] for pair in pairs]
-        theirs, ours = (median(column) for column in zip(*values, strict=True))
-        ratio = median(b / a for a, b in values)
-        lines.append(f"| {name} | {theirs:.2f} | {ours:.2f} | {ratio:.2f} |")
+        theirs, *ours = (median(column) for column in zip(*values, strict=True))
+        ratios = [
+            median(row[i] / row[0] for row in values) for i in range(1, len(others) + 1)
+        ]
+        cells = "".join(
+            f" {y:.2f} | {r:.2f} |" for y, r in zip(ours, ratios, strict=True)
+        )
+        lines.append(f"| {name} | {theirs:.2f} |{cells}")
     return lines
 
 
@@ -298,12 +379,14 @@ def raw_numbers(
 
 def agreement(theirs: Run, ours: Run, features: Mapping[str, np.ndarray]) -> str:
     """How far apart two predictions are, as a sentence."""
-    atoms, tokens = features["pred_dense_atom_mask"], features["seq_mask"]
-    apart = (theirs.positions - ours.positions)[:, atoms]
+    # They may be padded differently.
+    real = slice(int(features["seq_mask"].sum()))
+    atoms = features["pred_dense_atom_mask"][real]
+    apart = (theirs.positions[:, real] - ours.positions[:, real])[:, atoms]
     worst = np.sqrt((apart**2).sum(-1).mean(-1)).max()
-    spread = theirs.positions[:, atoms]
+    spread = theirs.positions[:, real][:, atoms]
     size = np.sqrt(((spread - spread.mean(1, keepdims=True)) ** 2).sum(-1).mean())
-    error = np.abs(theirs.pae - ours.pae)[:, tokens][:, :, tokens].mean()
+    error = np.abs(theirs.pae[:, real, real] - ours.pae[:, real, real]).mean()
     return (
         f"What they predict for the same seed: positions of {atoms.sum():,} atoms"
         f" differ by {worst:.2g} Å RMSD without superposition in the sample that"
@@ -338,17 +421,23 @@ def compare_networks(
         path = write_features(job, num_tokens, temporary / f"{num_tokens}.npz")
         with np.load(path) as arrays:
             features = dict(arrays)
+        given = dict.fromkeys(sides, path)
+        planned = bucket_for(int(features["seq_length"]), candidate_sizes(num_tokens))
+        if planned < num_tokens:
+            ours = replace(sides[-1], name=f"{FOLDMILL}, {planned} places")
+            path = write_features(job, planned, temporary / f"{planned}.npz")
+            given[ours] = path
         for dtype in arguments.dtypes:
             task = {
                 "checkpoint": str(checkpoint),
-                "features": [str(path)],
                 "dtype": dtype,
                 "num_recycles": NUM_RECYCLES,
                 "num_steps": arguments.steps,
                 "num_samples": NUM_SAMPLES,
+                "drawn_tokens": num_tokens,
                 "seed": SEED,
             }
-            pairs = take_turns(sides, task, arguments.pairs)
+            pairs = call_in_turn(given, task, arguments.pairs)
             last = pairs[-1]
             jax = ", ".join(f"{name}: JAX {run.jax}" for name, run in last.items())
             yield from (
@@ -357,7 +446,11 @@ def compare_networks(
                 "",
                 *summary(pairs),
                 "",
-                agreement(last[ALPHAFOLD3], last[FOLDMILL], features),
+                "Of each network's process:",
+                "",
+                *summary([last], PROCESS_QUANTITIES),
+                "",
+                agreement(last[ALPHAFOLD3], list(last.values())[-1], features),
                 "",
                 f"All pairs ({len(pairs)}); {jax}:",
                 "",
@@ -370,20 +463,20 @@ def compare_demos(
 ) -> Iterator[str]:
     """The section on the demo: all its jobs, in one process of each clone."""
     jobs = demo_jobs()
-    paths = [
-        str(write_features(job, DEMO_TOKENS, temporary / f"demo{i}.npz"))
+    items = [
+        write_features(job, DEMO_TOKENS, temporary / f"demo{i}.npz")
         for i, job in enumerate(jobs)
     ]
     task = {
         "checkpoint": str(ROOT / "config/demo/model/trained.bin.zst"),
-        "features": paths,
         "dtype": "float32",
         "num_recycles": None,
         "num_steps": None,
         "num_samples": None,
+        "drawn_tokens": DEMO_TOKENS,
         "seed": SEED,
     }
-    pairs = take_turns(sides, task, arguments.pairs)
+    pairs = take_turns(sides, task, items, arguments.pairs)
     commits = [
         subprocess.check_output(
             ["git", "describe", "--always", "--dirty"], cwd=side.source, text=True
@@ -414,9 +507,11 @@ def header(arguments: argparse.Namespace) -> list[str]:
         f" {arguments.steps} steps, {NUM_SAMPLES} samples. Barnase and barstar with"
         f" {MSA_ROWS:,} made-up rows of"
         f" alignment, of which the network draws 1,024, padded to 16,384 by both, and"
-        f" {len(TEMPLATE_STARTS)} templates. Each process computes one network, on all"
-        " cores, and they take turns. Times are wall times unless it says processor."
-        " The numbers shown first are medians, and the median of the pairs' ratios.",
+        f" {len(TEMPLATE_STARTS)} templates. Each network has a process of its own, on"
+        " all cores, which keeps it compiled, and they take turns; a column with a"
+        " number of places is the same job and seed as our plan pads it. Times are wall"
+        " times unless it says processor. The numbers shown first are medians, and the"
+        " median of the pairs' ratios.",
     ]
 
 

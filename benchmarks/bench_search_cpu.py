@@ -12,10 +12,11 @@ by length, and the smaller counts from those in the same way, so all have the le
 of the whole. Ours is one process for all of them, start-up included, over the
 digitised database; AlphaFold 3's is jackhmmer once for each, one after the other, with
 its flags and as many cores. jackhmmer is timed for so many queries as `--measured`
-says, again by even steps; for more of them, in proportion to their residues. The cache
-is cold when the system was told to forget the database's pages before: for jackhmmer
-that is before the first query only, since the next ones find what it has read.
-MMseqs2, whose hits are others, searches in its own format, made before.
+says, again by even steps, half of them before ours and half after; for more of them,
+in proportion to their residues. The cache is cold when the system was told to forget
+the database's pages before: for jackhmmer that is before the first query only, since
+the next ones find what it has read. MMseqs2, whose hits are others, searches in its
+own format, made before.
 
 `rna` is nhmmer's search and `templates` hmmsearch's, whose profiles are made of what
 each query finds in the same database. `profile` says where our CPU seconds of a batch
@@ -34,7 +35,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -79,11 +80,11 @@ GOALS = {1: 1.0, 4: 0.5, 16: 1 / 4, 128: 1 / 6}
 class Theirs(NamedTuple):
     """What jackhmmer took and found."""
 
-    warm: tuple[Cost, ...]
+    warm: Mapping[str, Cost]
     """Of each measured query."""
     extra: Cost
     """Of the first one, if nothing is cached: what it took more."""
-    texts: tuple[str, ...]
+    texts: Mapping[str, str]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -153,6 +154,11 @@ def run_proteins(arguments: argparse.Namespace, scratch: Path) -> Iterator[str]:
     measured = choose_queries(batches[0], [min(arguments.measured, len(batches[0]))])[0]
     yield from describe_inputs(shard, pool, batches, arguments.times)
     yield (
+        f"jackhmmer was timed for {len(measured)} queries, half of them before ours and"
+        " half after; its times of more queries are in proportion to their residues."
+    )
+    yield ""
+    yield (
         "| queries | threads | cache | ours: wall s | CPU s | jackhmmer: wall s | CPU s"
         " | of its wall time | goal | equal |"
     )
@@ -160,30 +166,41 @@ def run_proteins(arguments: argparse.Namespace, scratch: Path) -> Iterator[str]:
     raw = []
     for threads in arguments.threads:
         for repeat in range(arguments.repeats):
-            theirs = time_jackhmmer(measured, database, scratch, threads)
-            costs = " ".join(f"{cost.wall:.2f}/{cost.cpu:.2f}" for cost in theirs.warm)
+            # One half of theirs before ours and one after: a machine's speed drifts.
+            before = time_jackhmmer(measured[::2], database, scratch, threads)
+            ours = []
+            for cache in ("cold", "warm"):
+                for batch in reversed(batches):
+                    if cache == "cold":
+                        forget(shard.path)
+                    found = measure_ours(batch, shard, scratch, threads)
+                    ours.append((cache, batch, *found))
+            after = time_jackhmmer(measured[1::2], database, scratch, threads)
+            theirs = Theirs(
+                {**before.warm, **after.warm},
+                before.extra,
+                {**before.texts, **after.texts},
+            )
+            for cache, batch, cost, texts in ours:
+                pairs = zip(batch, texts, strict=True)
+                both = [theirs.texts[q] == t for q, t in pairs if q in theirs.texts]
+                jackhmmer = scale(theirs, batch, cache)
+                goal = GOALS.get(len(batch))
+                yield (
+                    f"| {len(batch)} | {threads} | {cache} | {cost.wall:.1f} |"
+                    f" {cost.cpu:.1f} | {jackhmmer.wall:.1f} | {jackhmmer.cpu:.1f}"
+                    f" | {cost.wall / jackhmmer.wall:.3f} |"
+                    f" {f'{goal:.3f}' if goal else '–'} |"
+                    f" {sum(both)} of {len(both)} compared |"
+                )
+            costs = " ".join(
+                f"{theirs.warm[q].wall:.2f}/{theirs.warm[q].cpu:.2f}" for q in measured
+            )
             more = f"{theirs.extra.wall:+.2f}/{theirs.extra.cpu:+.2f}"
             raw.append(
                 f"jackhmmer, {threads} threads, round {repeat + 1}: {costs};"
                 f" the first with nothing cached: {more}"
             )
-            found = dict(zip(measured, theirs.texts, strict=True))
-            for cache in ("cold", "warm"):
-                for batch in reversed(batches):
-                    if cache == "cold":
-                        forget(shard.path)
-                    ours, texts = measure_ours(batch, shard, scratch, threads)
-                    pairs = zip(batch, texts, strict=True)
-                    both = [found[q] == text for q, text in pairs if q in found]
-                    jackhmmer = scale(theirs, measured, batch, cache)
-                    goal = GOALS.get(len(batch))
-                    yield (
-                        f"| {len(batch)} | {threads} | {cache} | {ours.wall:.1f} |"
-                        f" {ours.cpu:.1f} | {jackhmmer.wall:.1f} | {jackhmmer.cpu:.1f}"
-                        f" | {ours.wall / jackhmmer.wall:.3f} |"
-                        f" {f'{goal:.3f}' if goal else '–'} |"
-                        f" {sum(both)} of {len(both)} compared |"
-                    )
     yield ""
     yield "Seconds of each query, wall/CPU, shortest first:"
     yield ""
@@ -219,27 +236,26 @@ def time_jackhmmer(
     """Each query by itself; the first also with nothing cached."""
     forget(database)
     cold, _ = measure_jackhmmer(queries[:1], database, scratch, threads)
-    costs, texts = [], []
+    costs, texts = {}, {}
     for query in queries:
-        cost, (text,) = measure_jackhmmer([query], database, scratch, threads)
-        costs.append(cost)
-        texts.append(text)
-    extra = Cost(cold.wall - costs[0].wall, cold.cpu - costs[0].cpu, 0)
-    return Theirs(tuple(costs), extra, tuple(texts))
+        costs[query], (texts[query],) = measure_jackhmmer(
+            [query], database, scratch, threads
+        )
+    first = costs[queries[0]]
+    extra = Cost(cold.wall - first.wall, cold.cpu - first.cpu, 0)
+    return Theirs(costs, extra, texts)
 
 
-def scale(
-    theirs: Theirs, measured: Sequence[str], batch: Sequence[str], cache: str
-) -> Cost:
+def scale(theirs: Theirs, batch: Sequence[str], cache: str) -> Cost:
     """jackhmmer's cost of a batch: of its own queries where all were measured."""
-    of_query = dict(zip(measured, theirs.warm, strict=True))
-    used = list(batch) if set(batch) <= set(measured) else list(measured)
+    costs = theirs.warm
+    used = list(batch) if set(batch) <= set(costs) else list(costs)
     factor = sum(map(len, batch)) / sum(map(len, used))
     is_cold = cache == "cold"
     return Cost(
-        wall=factor * sum(of_query[q].wall for q in used) + is_cold * theirs.extra.wall,
-        cpu=factor * sum(of_query[q].cpu for q in used) + is_cold * theirs.extra.cpu,
-        memory=max(cost.memory for cost in theirs.warm),
+        wall=factor * sum(costs[q].wall for q in used) + is_cold * theirs.extra.wall,
+        cpu=factor * sum(costs[q].cpu for q in used) + is_cold * theirs.extra.cpu,
+        memory=max(cost.memory for cost in costs.values()),
     )
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from af3_core.model.batch import spare_windows
 from af3_core.model.checkpoint import load_checkpoint
 from af3_core.model.config import Runtime
 from af3_core.model.model import compile_predict
@@ -30,7 +31,7 @@ from tests.parity.adapter import batch_from_features
 STEPS, NUM_LONGEST = 2, 12
 _PASSES, _STEPS = 2, 20
 """Of the prediction whose shares are shown."""
-KINDS = "product", "copy", "elementwise", "other"
+KINDS = "product", "kernel", "copy", "elementwise", "other"
 
 _PARTS = (
     ("confidence", r"/confidence/"),
@@ -67,6 +68,8 @@ _INSTRUCTION = re.compile(
 _COMPUTATION = re.compile(r"(?:ENTRY )?%?([\w.-]+) \(.*\{$")
 _CALLED = re.compile(r"(?:calls|to_apply)=%?([\w.-]+)")
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
+_KERNEL = "kernel"
+"""In place of the opcode of a call of one of ours."""
 _CONTROL = {"while", "conditional", "call"}
 _MOVES = {
     *("bitcast", "broadcast", "concatenate", "constant", "convert", "copy"),
@@ -111,6 +114,8 @@ class Program:
         } - {"fusion"}
         if opcodes & {"dot", "convolution"}:
             return "product"
+        if _KERNEL in opcodes:
+            return "kernel"
         if opcodes & {"custom-call", "sort", "rng-bit-generator", "scatter"}:
             return "other"
         return "copy" if opcodes <= _MOVES else "elementwise"
@@ -150,8 +155,9 @@ def read_program(text: str) -> Program:
         elif found := _INSTRUCTION.match(line):
             op_name, called = _OP_NAME.search(line), _CALLED.search(line)
             here.append(found["name"])
+            is_ours = 'custom_call_target="foldmill_' in line
             instructions[found["name"]] = Instruction(
-                *(found["opcode"], found["type"]),
+                *(_KERNEL if is_ours else found["opcode"], found["type"]),
                 *(x[1] if x else "" for x in (op_name, called)),
             )
     return Program(instructions, computations)
@@ -239,7 +245,7 @@ def profile(task: Mapping[str, Any]) -> Profile:
     sampler = replace(checkpoint.config.sampler, num_steps=STEPS)
     config = replace(checkpoint.config, num_recycles=0, sampler=sampler)
     with np.load(task["features"]) as arrays:
-        batch = batch_from_features(dict(arrays))
+        batch = spare_windows(batch_from_features(dict(arrays)))
     drawn, key = np.int32(len(batch.tokens.mask)), jax.random.PRNGKey(1)
     given = checkpoint.params, batch, key, drawn
     network: Any = compile_predict(config, Runtime(dtype=task["dtype"]))
@@ -348,5 +354,6 @@ def page(machine: str) -> list[str]:
         " thread ran an instruction of XLA's, all threads together; a product that"
         " several threads share counts once. Of a fusion, the kind is product if it has"
         " one, copy if it only moves or converts numbers; its part is that of most of"
-        f" its operations. The last column: {_PASSES} passes and {_STEPS} steps.",
+        " its operations. Kernels are ours, `kernels/*_cpu.py`, products and all else"
+        f" in one. The last column: {_PASSES} passes and {_STEPS} steps.",
     ]

@@ -3,8 +3,9 @@
     python -P one_network.py TASK.json RESULT.npz
 
 is started by benchmarks.bench_model, with the Python and the source of the network it
-measures: AlphaFold 3's own, or Foldmill's of this or of another clone. Nothing of
-Foldmill is imported unless Foldmill is what is measured.
+measures: AlphaFold 3's own, or Foldmill's of this or of another clone. Lines that it is
+sent name features to predict from. Nothing of Foldmill is imported unless Foldmill is
+what is measured.
 """
 
 import importlib
@@ -30,8 +31,12 @@ class Network(NamedTuple):
 
     load: Callable[[], Any]
     prepare: Callable[[Features], Any]
-    predict: Callable[[Any, Any, int], dict[str, np.ndarray]]
-    """Of what was loaded, what was prepared, and a seed; all results on the host."""
+    compile: Callable[[Any, Any], "Predict"]
+    """For what was loaded, and all that is prepared with the same shapes."""
+
+
+type Predict = Callable[[Any, Any, int], dict[str, np.ndarray]]
+"""Of what was loaded, what was prepared, and a seed; all results on the host."""
 
 
 class Missing(type):
@@ -95,14 +100,19 @@ def alphafold3(task: dict[str, Any]) -> Network:
         valid = utils.remove_invalidly_typed_feats(features)
         return jax.tree.map(jnp.asarray, valid)
 
-    def predict(weights: Any, batch: Any, seed: int) -> dict[str, np.ndarray]:
-        result = run(weights, jax.random.PRNGKey(seed), batch)
-        result = jax.tree.map(np.asarray, result)
-        positions = result["diffusion_samples"]["atom_positions"]
-        return {"positions": positions, "pae": result["full_pae"]}
+    def compile_for(weights: Any, batch: Any) -> Predict:
+        program = run.lower(weights, jax.random.PRNGKey(0), batch).compile()
+
+        def predict(weights: Any, batch: Any, seed: int) -> dict[str, np.ndarray]:
+            result = program(weights, jax.random.PRNGKey(seed), batch)
+            result = jax.tree.map(np.asarray, result)
+            positions = result["diffusion_samples"]["atom_positions"]
+            return {"positions": positions, "pae": result["full_pae"]}
+
+        return predict
 
     folder = Path(task["checkpoint"]).parent
-    return Network(lambda: params.get_model_haiku_params(folder), prepare, predict)
+    return Network(lambda: params.get_model_haiku_params(folder), prepare, compile_for)
 
 
 def foldmill(task: dict[str, Any]) -> Network:
@@ -114,6 +124,7 @@ def foldmill(task: dict[str, Any]) -> Network:
 
     import jax
 
+    from af3_core.model import batch as batches
     from af3_core.model.checkpoint import load_checkpoint, read_config
     from af3_core.model.config import Runtime
     from af3_core.model.conventions import follow
@@ -131,21 +142,32 @@ def foldmill(task: dict[str, Any]) -> Network:
         else task["num_recycles"],
         sampler=replace(config.sampler, num_steps=steps, num_samples=samples),
     )
-    run = compile_predict(config, Runtime(dtype=dtype))
+    run: Any = compile_predict(config, Runtime(dtype=dtype))
+    # Clones of an earlier time do not have it.
+    spare_windows = getattr(batches, "spare_windows", lambda batch: batch)
 
     def prepare(features: Features) -> Any:
-        return follow(batch_from_features(features), config.conventions)
+        batch = batch_from_features(features)
+        return spare_windows(follow(batch, config.conventions))
 
-    def predict(weights: Any, batch: Any, seed: int) -> dict[str, np.ndarray]:
-        drawn = np.int32(len(batch.tokens.mask))
-        prediction = run(weights, batch, jax.random.PRNGKey(seed), drawn)
-        prediction = jax.device_get(prediction)
-        return {
-            "positions": prediction.positions,
-            "pae": prediction.confidence.full_pae,
-        }
+    def compile_for(weights: Any, batch: Any) -> Predict:
+        drawn = np.int32(task["drawn_tokens"])
+        program = run.lower(weights, batch, jax.random.PRNGKey(0), drawn).compile()
 
-    return Network(lambda: load_checkpoint(path, dtype=dtype).params, prepare, predict)
+        def predict(weights: Any, batch: Any, seed: int) -> dict[str, np.ndarray]:
+            prediction = program(weights, batch, jax.random.PRNGKey(seed), drawn)
+            prediction = jax.device_get(prediction)
+            return {
+                "positions": prediction.positions,
+                "pae": prediction.confidence.full_pae,
+            }
+
+        return predict
+
+    def load() -> Any:
+        return load_checkpoint(path, dtype=dtype).params
+
+    return Network(load, prepare, compile_for)
 
 
 class Clock:
@@ -161,24 +183,37 @@ class Clock:
 
 
 def measure(network: Network, task: dict[str, Any]) -> dict[str, Any]:
-    """Loads, predicts every item, the first of which is compiled for, and then the
-    first again."""
+    """Loads, and predicts for every line that it is sent, a file of features.
+
+    Compiling, once for all items of a shape, is timed apart.
+    """
     import jax
 
     clock = Clock()
     weights = jax.block_until_ready(network.load())
     load = clock.read()
     calls, results = [], {}
-    for path in [*task["features"], task["features"][0]]:
-        with np.load(path) as arrays:
+    programs: dict[object, Predict] = {}
+    compiling = np.zeros(2)
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        with np.load(line.rstrip("\n")) as arrays:
             batch = network.prepare(dict(arrays))
+        shapes = tuple(np.shape(x) for x in jax.tree.leaves(batch))
+        if shapes not in programs:
+            clock = Clock()
+            programs[shapes] = network.compile(weights, batch)
+            compiling += clock.read()
         clock = Clock()
-        results = network.predict(weights, batch, task["seed"])
+        results = programs[shapes](weights, batch, task["seed"])
         calls.append(clock.read())
+        print(calls[-1], flush=True)
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     (peak,) = (x for x in status.splitlines() if x.startswith("VmHWM"))
     costs = {
         "load": load,
+        "compile": compiling.tolist(),
         "calls": calls,
         "peak": 1024 * int(peak.split()[1]),
         "jax": jax.__version__,
