@@ -79,6 +79,7 @@ class Model(_Block):
 
     checkpoint: Path
     num_recycles: Annotated[int, Field(ge=0)] | None = None
+    recycle_tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
     num_diffusion_steps: Positive | None = None
     num_samples: Positive | None = None
     noise_buckets: Literal["3.0.5", "3.0.4"] | tuple[Positive, ...] = "3.0.5"

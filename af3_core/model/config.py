@@ -214,6 +214,9 @@ class ModelConfig:
 
     num_recycles: int = 10
     """Passes through the trunk after the first."""
+    recycle_tolerance: float | None = None
+    """Recycling stops when a pass changes the pair representation by less than this
+    share of it (root mean squares over real pairs). None: never, as published."""
     single_channels: int = 384
     pair_channels: int = 128
     atom_channels: int = 128

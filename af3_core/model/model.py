@@ -54,6 +54,8 @@ class Prediction:
     confidence: Confidence
     distogram: Distogram
     embeddings: Embeddings | None
+    num_recycles: Int[Array, ""]
+    """Passes through the trunk after the first that were computed."""
 
 
 @jax.tree_util.register_dataclass
@@ -169,8 +171,12 @@ def embed(
     trunk_key: Array,
     config: ModelConfig,
     runtime: Runtime,
-) -> Embeddings:
-    """All passes through the trunk. Algorithm 1, lines 1-13."""
+) -> tuple[Embeddings, Int[Array, ""]]:
+    """All passes through the trunk, and how many recycles they were.
+
+    Algorithm 1, lines 1-13; with `config.recycle_tolerance` passes are left out at the
+    end, which no published network does.
+    """
     how = {"config": config, "runtime": runtime}
     single_inputs = apply(embed_inputs, params, batch, **how)
 
@@ -182,7 +188,41 @@ def embed(
         ).embeddings, key
 
     start = zero_embeddings(single_inputs, config), trunk_key
-    return jax.lax.fori_loop(0, config.num_recycles + 1, recycle, start)[0]
+    num_passes, tolerance = config.num_recycles + 1, config.recycle_tolerance
+    if tolerance is None:
+        carry = jax.lax.fori_loop(0, num_passes, recycle, start)
+        return carry[0], jnp.int32(config.num_recycles)
+
+    mask = jnp.asarray(batch.tokens.mask)
+
+    def goes_on(state: tuple[Any, Array, Array]) -> Array:
+        _, number, change = state
+        return (number < num_passes) & (change >= tolerance)
+
+    def recycle_and_compare(
+        state: tuple[Any, Array, Array],
+    ) -> tuple[Any, Array, Array]:
+        carry, number, _ = state
+        following = recycle(number, carry)
+        change = relative_change(carry[0].pair, following[0].pair, mask)
+        return following, number + 1, change
+
+    first = start, jnp.int32(0), jnp.float32(jnp.inf)
+    carry, number, _ = jax.lax.while_loop(goes_on, recycle_and_compare, first)
+    return carry[0], number - 1
+
+
+def relative_change(
+    before: Float[Array, "n n c"], now: Float[Array, "n n c"], mask: Bool[Array, "n"]
+) -> Float[Array, ""]:
+    """Root mean square of what changed, as a share of that of `now`; of real pairs."""
+    is_real = (mask[:, None] & mask[None, :])[..., None]
+
+    def total(values: Array) -> Array:
+        return jnp.sum(jnp.square(values), where=is_real)
+
+    after = now.astype(jnp.float32)
+    return jnp.sqrt(total(after - before.astype(jnp.float32)) / total(after))
 
 
 def predict(
@@ -263,7 +303,9 @@ def _predict(
     how = {"config": config, "runtime": runtime}
     num_templates = batch.templates.residue_type.shape[0]
     trunk_key, sampler_key = split_keys(seed_key, config, num_templates)
-    embeddings = embed(params, batch, trunk_key, config, runtime)  # lines 1-13
+    embeddings, num_recycles = embed(
+        params, batch, trunk_key, config, runtime
+    )  # lines 1-13
 
     conditioning = apply(condition, params, batch, embeddings, **how)
 
@@ -301,6 +343,7 @@ def _predict(
         confidence=confidence,
         distogram=distogram,
         embeddings=embeddings if runtime.return_embeddings else None,
+        num_recycles=num_recycles,
     )
 
 

@@ -138,6 +138,8 @@ def test_every_prediction_says_what_made_it(finished: tuple[Path, int, str]) -> 
         *("jaxlib", "precision", "bucket", "seed", "features", "canary", "rung"),
         *("search_profile", "search"),
     }
+    assert facts["num_recycles"] == facts["max_recycles"] == 0
+    assert facts["recycle_tolerance"] is None
 
 
 def test_a_second_run_computes_nothing(

@@ -178,6 +178,10 @@ SETTINGS: dict[str, tuple[dict[str, object], set[str]]] = {
     ),
     "predict.dtype": ({"predict": {"dtype": "bfloat16"}}, stages("predict", *JOBS)),
     "model.num_recycles": ({"model": {"num_recycles": 7}}, stages("predict", *JOBS)),
+    "model.recycle_tolerance": (
+        {"model": {"recycle_tolerance": 0.1}},
+        stages("predict", *JOBS),
+    ),
     "model.num_samples": ({"model": {"num_samples": 7}}, stages("predict", *JOBS)),
     "features": (
         {"features": {"resolve_msa_overlaps": False}},

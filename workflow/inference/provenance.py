@@ -73,6 +73,7 @@ def provenance(
     rung: str,
     at_once: int,
     trust: Trust | None,
+    num_recycles: int,
 ) -> str:
     """The provenance column of a prediction, as JSON with sorted keys.
 
@@ -90,6 +91,7 @@ def provenance(
         rung: how much memory was saved; see `workflow.engine.ladder`.
         at_once: how many items the program computed.
         trust: what the device showed before it was used.
+        num_recycles: how many were computed, `model.recycle_tolerance` considered.
     """
     device = jax.devices()[0]
     facts = {
@@ -100,7 +102,9 @@ def provenance(
         "weights_name": checkpoint.release.name,
         "weights_version": checkpoint.release.version,
         "weights_licence": checkpoint.release.licence,
-        "num_recycles": config.num_recycles,
+        "num_recycles": num_recycles,
+        "max_recycles": config.num_recycles,
+        "recycle_tolerance": config.recycle_tolerance,
         "num_diffusion_steps": config.sampler.num_steps,
         "num_samples": config.sampler.num_samples,
         "noise_buckets": settings.model.noise_buckets,

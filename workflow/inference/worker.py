@@ -251,6 +251,7 @@ class Worker:
             rung=self.rung,
             at_once=self.at_once,
             trust=self.trust,
+            num_recycles=int(computed.prediction.num_recycles),
         )
         rows = [
             PredictionRow(
@@ -397,6 +398,9 @@ def configure(config: ModelConfig, overrides: Model) -> ModelConfig:
         sampler = dataclasses.replace(sampler, num_samples=overrides.num_samples)
     if overrides.num_recycles is not None:
         config = dataclasses.replace(config, num_recycles=overrides.num_recycles)
+    if overrides.recycle_tolerance is not None:
+        tolerance = overrides.recycle_tolerance
+        config = dataclasses.replace(config, recycle_tolerance=tolerance)
     return dataclasses.replace(config, sampler=sampler)
 
 

@@ -13,6 +13,8 @@ from af3_core.model.model import (
     Prediction,
     compile_predict,
     compile_predict_group,
+    embed,
+    relative_change,
     split_keys,
 )
 from af3_core.model.parameters import init_parameters, parameter_shapes
@@ -180,6 +182,40 @@ def test_the_samplers_key_depends_on_recycles_but_the_trunks_does_not() -> None:
     assert (sampler != other[1]).any()
 
 
+def recycled(batch, **changed) -> tuple[jax.Array, int]:
+    """The pair representation after recycling, and how often that was."""
+    config = replace(TINY, **changed)
+    run = jax.jit(functools.partial(embed, config=config, runtime=FLOAT32))
+    embeddings, num_recycles = run(random_params(), batch, KEY)
+    return embeddings.pair, int(num_recycles)
+
+
+def change_by_recycling(batch) -> float:
+    (first, _), (second, _) = (recycled(batch, num_recycles=n) for n in (0, 1))
+    return float(relative_change(first, second, jnp.asarray(batch.tokens.mask)))
+
+
+def test_recycling_stops_when_a_pass_changes_less_than_is_tolerated() -> None:
+    batch = small_batch()
+    change = change_by_recycling(batch)
+    assert 0 < change < 1
+    stopped, number = recycled(batch, num_recycles=4, recycle_tolerance=1.01 * change)
+    assert number == 1
+    twice, _ = recycled(batch, num_recycles=1)
+    np.testing.assert_allclose(stopped, twice, rtol=1e-5, atol=1e-6)
+    full, number = recycled(batch, num_recycles=4, recycle_tolerance=1e-12)
+    assert number == 4
+    often, _ = recycled(batch, num_recycles=4)
+    np.testing.assert_allclose(full, often, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_not_real_does_not_count_as_change() -> None:
+    before, mask = jnp.ones((3, 3, 2)), jnp.array([True, True, False])
+    now = before.at[2].set(9).at[:, 2].set(9).at[0, 1].set(3)
+    # One of four pairs changed by 2; it was 1, 1, 1 and is 3.
+    assert relative_change(before, now, mask) == pytest.approx((4 / 12) ** 0.5)
+
+
 def with_templates(batch, seed) -> Batch:
     """The same job with templates of atoms anywhere, the first of them given twice."""
     shape = batch.templates.atom_positions.shape
@@ -203,6 +239,22 @@ def test_items_computed_together_are_as_alone() -> None:
         alone = compiled(BASE)(random_params(), *item)
         for ours, other in zip(*map(jax.tree.leaves, (found, alone)), strict=True):
             np.testing.assert_allclose(ours, other, atol=2e-3)
+
+
+def test_each_of_several_items_stops_recycling_by_itself() -> None:
+    items = [with_templates(small_batch(), 1), small_batch()]
+    changes = [change_by_recycling(item) for item in items]
+    tolerance = sum(changes) / 2
+    config = replace(TINY, num_recycles=2, recycle_tolerance=tolerance)
+    runtime = replace(FLOAT32, return_embeddings=True)
+    together = compile_predict_group(config, runtime)(
+        random_params(), items, [KEY, KEY]
+    )
+    for found, item, change in zip(together, items, changes, strict=True):
+        pair, number = recycled(item, num_recycles=2, recycle_tolerance=tolerance)
+        assert (number == 1) == (change < tolerance)
+        assert found.num_recycles == number
+        np.testing.assert_allclose(found.embeddings.pair, pair, atol=1e-4)
 
 
 def test_items_of_different_shapes_make_no_group() -> None:
