@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 
 _PATIENCE = 5.0
-"""Seconds that the controller may take. A job that is told to end has few."""
+"""Seconds that the controller may take."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,23 @@ class SlurmJob:
         return self.reason == "TimeLimit"
 
 
-def this_slurm_job() -> SlurmJob | None:
+def is_in_slurm() -> bool:
+    """Whether this process is part of a Slurm job."""
+    return bool(os.environ.get("SLURM_JOB_ID"))
+
+
+def this_slurm_job(patience: float = _PATIENCE) -> SlurmJob | None:
     """The Slurm job of this process; None outside of one, or without an answer."""
-    job_id = os.environ.get("SLURM_JOB_ID")
-    if not job_id:
+    if not is_in_slurm():
         return None
+    job_id = os.environ["SLURM_JOB_ID"]
     try:
         said = subprocess.run(
             ["scontrol", "--oneliner", "show", "job", job_id],
             capture_output=True,
             text=True,
             check=True,
-            timeout=_PATIENCE,
+            timeout=patience,
             env={**os.environ, "SLURM_TIME_FORMAT": "%s"},
         ).stdout
     except (OSError, subprocess.SubprocessError):

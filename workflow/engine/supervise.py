@@ -41,7 +41,7 @@ from workflow.engine.journal import (
     read_lines,
 )
 from workflow.engine.ladder import RETRIES
-from workflow.engine.scheduler import this_slurm_job
+from workflow.engine.scheduler import is_in_slurm, this_slurm_job
 
 UNIFIED_MEMORY = {
     "TF_FORCE_UNIFIED_MEMORY": "1",
@@ -55,6 +55,8 @@ _MAX_IDLE_STARTS = 3
 """Processes in a row that got nothing done and blamed no item."""
 _GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL for a step that has to end."""
+_LAST_SECONDS = 3.0
+"""For which Slurm is asked why a step has to end: there may be five in all."""
 _OUT_OF_TIME = signal.SIGUSR2
 """What LSF sends at a job's run limit, ten minutes before it kills the job."""
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, _OUT_OF_TIME)
@@ -140,8 +142,9 @@ def supervise(
     _prctl(_SET_SUBREAPER, 1)
     # What all items do at once is worth another run of the campaign, not rows.
     may_abandon = journal.attempt > RETRIES and share_of_item is not None
-    stop = Stop.install(is_last_attempt=may_abandon)
-    time_of_job = None if share_of_item is None else find_time_of_job(minutes)
+    known = find_time_of_job(minutes)
+    stop = Stop.install(known, is_last_attempt=may_abandon)
+    time_of_job = None if share_of_item is None else known
     environment: Mapping[str, str] = {}
     num_idle = 0
     while True:
@@ -292,16 +295,18 @@ class Stop:
 
     deadline: float | None = None
     signals: list[int] = field(default_factory=list)
+    job: JobTime | None = None
+    """As far as is known without asking anybody."""
 
     @classmethod
-    def install(cls, *, is_last_attempt: bool) -> "Stop":
+    def install(cls, known: JobTime | None, *, is_last_attempt: bool) -> "Stop":
         """Catches what Slurm and users end jobs with.
 
         The last submission of a batch ends itself a little before its limit, so that
         what it could not finish becomes rows. Those before leave that to the next.
         """
         job = find_time_of_job() if is_last_attempt else None
-        stop = cls(None if job is None else job.deadline)
+        stop = cls(None if job is None else job.deadline, job=known)
 
         def note(number: int, frame: FrameType | None) -> None:
             stop.signals.append(number)
@@ -321,18 +326,30 @@ class Stop:
     def reason(self) -> Failure | None:
         """Why to end now; None: go on."""
         if self.signals:
-            return _why_stopped(self.signals[0])
+            return self.explain(self.signals[0])
         if self.deadline is not None and time.time() > self.deadline:
             return failure("time_limit", "the last submission's time ran out")
         return None
 
+    def explain(self, number: int) -> Failure:
+        """What a signal stands for, by what Slurm says of the job.
 
-def _why_stopped(number: int) -> Failure:
-    """What a signal stands for, by what Slurm says of the job."""
-    name, job = signal.Signals(number).name, this_slurm_job()
-    if number == _OUT_OF_TIME or (job is not None and job.is_out_of_time):
-        return failure("time_limit", f"{name} as the job's time ran out")
-    return failure("preemption", f"{name}: cancelled or pre-empted")
+        A controller that is busy may not answer in the seconds that are left; then it
+        is the time that has passed which tells.
+        """
+        name = signal.Signals(number).name
+        said = this_slurm_job(_LAST_SECONDS)
+        if said is not None:
+            is_over = said.is_out_of_time
+        else:
+            is_over = (
+                is_in_slurm()
+                and self.job is not None
+                and time.time() > self.job.deadline
+            )
+        if number == _OUT_OF_TIME or is_over:
+            return failure("time_limit", f"{name} as the job's time ran out")
+        return failure("preemption", f"{name}: cancelled or pre-empted")
 
 
 def run_once(
@@ -369,7 +386,7 @@ def run_once(
     if stopped is None and -status in _STOPS and overdue is None:
         # The signal was sent to the whole job, and reached the step first.
         time.sleep(0.1)
-        stopped = stop.reason or _why_stopped(-status)
+        stopped = stop.reason or stop.explain(-status)
     patience.listen(name)
     return Ended(
         status,

@@ -25,6 +25,7 @@ from workflow.engine.journal import (
     read_lines,
 )
 from workflow.engine.ladder import MAX_LOSSES, RETRIES
+from workflow.engine.supervise import JobTime, Stop
 from workflow.tables import read_rows
 
 HERE = Campaign()
@@ -198,6 +199,20 @@ def test_a_signal_at_the_end_of_a_job_s_time_is_told_from_others(
     process.terminate()
     assert process.wait(20) == 128 + signal.SIGTERM
     assert _stopped("slow").cause == "time_limit"
+
+
+def test_where_slurm_does_not_answer_the_time_that_has_passed_tells(
+    slurm: Callable[[str], None],
+) -> None:
+    now = time.time()
+    late = Stop(job=JobTime(now - 100, now + 5))
+    early = Stop(job=JobTime(now - 100, now + 500))
+    slurm("")
+    assert late.explain(signal.SIGTERM).cause == "time_limit"
+    assert early.explain(signal.SIGTERM).cause == "preemption"
+    assert Stop().explain(signal.SIGTERM).cause == "preemption"
+    slurm(RUNNING)
+    assert late.explain(signal.SIGTERM).cause == "preemption"
 
 
 def test_an_item_that_takes_its_node_away_is_blamed_in_the_requeued_job(
