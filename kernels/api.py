@@ -195,6 +195,7 @@ def triangle_multiplication(
     float32. `rows_at_once` bounds memory: the update is made for so many rows
     (outgoing edges) or columns (incoming ones) at a time, in place of the pair, beside
     which half of the projected edges are alive and a chunk of all else (default: all).
+    Not on a processor by its own kernel, which holds the whole product in float32.
 
     Raises ValueError when shapes do not fit, or when `backend` is named and cannot
     run; the message is the reason.

@@ -101,7 +101,9 @@ def _call(operands: Operands, *, scale: float, spec: AttentionSpec) -> Array:
         parts, row = (0, 1, 2, 3), 4 * heads * c
         sources = [(0, part * heads * c * size) for part in parts]
     else:
-        separate = (operands.q, operands.k, operands.v, operands.gate)
+        gate = operands.gate
+        gate = gate if gate is None else gate.astype(operands.q.dtype)
+        separate = (operands.q, operands.k, operands.v, gate)
         row = heads * c
         sources = []
         for x in separate:
@@ -123,7 +125,7 @@ def _call(operands: Operands, *, scale: float, spec: AttentionSpec) -> Array:
         bias_size = math.prod(spec.bias)
     if operands.key_mask is not None:
         mask_at = len(arrays)
-        arrays.append(operands.key_mask)
+        arrays.append(operands.key_mask.astype(bool))
         *steps, _ = _steps(operands.key_mask.shape)
         mask_offsets = _offsets(spec.batch, steps)
 

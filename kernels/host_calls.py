@@ -7,7 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from typing import Any
 
@@ -204,20 +204,43 @@ def num_workers() -> int:
 
 @cache
 def _workers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(num_workers(), "kernels")
+    pool = ThreadPoolExecutor(num_workers(), "kernels")
+    # All begin now: where the system refuses one, nothing is under way yet.
+    everyone = threading.Barrier(num_workers())
+    for one in [pool.submit(everyone.wait) for _ in range(num_workers())]:
+        one.result()
+    return pool
 
 
 def run_units(task: Task, num_units: int, unit: int) -> None:
-    """Has the cores compute units [0, num_units), `unit` at a time, each its share."""
+    """Has the cores compute units [0, num_units), `unit` at a time, each its share.
+
+    All by threads of our own: how XLA's treat denormal numbers must not decide about
+    a bit. When one fails, the others have ended before this raises, for what they
+    write into is then no longer theirs.
+    """
     count = min(num_workers(), -(-num_units // unit))
     starts = itertools.count(0, unit)
+    failed = threading.Event()
 
     def work(worker: int) -> None:
-        # next() of a count is one step of Python: no two workers get the same.
-        while (first := next(starts)) < num_units:
-            task(first, min(first + unit, num_units), worker)
+        has_ended = False
+        try:
+            # next() of a count is one step of Python: no two workers get the same.
+            while not failed.is_set() and (first := next(starts)) < num_units:
+                task(first, min(first + unit, num_units), worker)
+            has_ended = True
+        finally:
+            if not has_ended:
+                failed.set()
 
-    others = [_workers().submit(work, worker) for worker in range(1, count)]
-    work(0)
-    for other in others:
-        other.result()
+    running: list[Future[None]] = []
+    try:
+        for worker in range(count):
+            running.append(_workers().submit(work, worker))
+    finally:
+        if len(running) < count:
+            failed.set()
+        wait(running)
+    for one in running:
+        one.result()

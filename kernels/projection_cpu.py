@@ -121,7 +121,10 @@ def _call(
         name,
         jax.ShapeDtypeStruct(spec.output, x.dtype),
         vmap_method="sequential",
-        input_output_aliases={len(arrays) - 1: 0} if kind.has_residual else None,
+        # Not if it is x too, of which other parts may be read later.
+        input_output_aliases={len(arrays) - 1: 0}
+        if kind.has_residual and residual is not x
+        else None,
     )
     return call(*arrays)
 

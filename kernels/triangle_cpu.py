@@ -135,7 +135,7 @@ def _call(
                     *(first, last),
                 )
 
-            run_units(multiplying, width, 2)
+            run_units(multiplying, width * -(-num_used // width), 8)
 
         def finishing(first: int, last: int, worker: int) -> None:
             finish(
@@ -154,7 +154,8 @@ def _call(
         input_output_aliases={0: 0},
     )
     return call(
-        *(pair, mask, side(left), side(right), w.input_scale, w.input_offset),
+        *(pair, mask.astype(bool), side(left), side(right)),
+        *(w.input_scale, w.input_offset),
         *(w.output_scale, w.output_offset),
         *(pack_panels(w.output, width), pack_panels(w.output_gate, width)),
     )[0]
@@ -303,7 +304,8 @@ def _fill(kind: _Kind, *, is_left: bool) -> Callable[..., None]:
 
 @cache
 def _multiply(processor: Processor, dtype: Dtype) -> Callable[..., None]:
-    """Channels [first, last) of a panel: the product, as [i, channel, j]."""
+    """Units [first, last), panels of j of each channel of a panel of them in turns:
+    the product, as [i, channel, j]."""
     code = Code(
         "multiply",
         "*left *right *product hidden start n used first last",
@@ -315,41 +317,38 @@ def _multiply(processor: Processor, dtype: Dtype) -> Callable[..., None]:
     channel_step = code.div(code.mul(padded, padded), per_word)
     row_step = code.div(padded, per_word)
     steps = code.div(code.add(a["used"], per_word - 1), per_word)
+    panels = code.div(code.add(a["used"], width - 1), width)
 
-    def channel(number: Any) -> None:
+    def unit(u: Any) -> None:
+        number, p = code.div(u, panels), code.rem(u, panels)
         left_side = code.at(a["left"], code.mul(channel_step, number), 4)
         right_side = code.at(a["right"], code.mul(channel_step, number), 4)
+        right = code.at(right_side, code.mul(code.mul(p, row_step), width), 4)
 
-        def panel(p: Any) -> None:
-            right = code.at(right_side, code.mul(code.mul(p, row_step), width), 4)
+        def rows(i0: Any) -> None:
+            last = code.add(a["used"], -1)
+            left = [
+                code.at(
+                    left_side,
+                    code.mul(code.least(code.add(i0, i), last), row_step),
+                    4,
+                )
+                for i in range(processor.rows)
+            ]
+            tile = code.product(left, right, steps, 2, dtype)
+            for i in range(processor.rows):
+                # Of the last tile, rows beyond the end are the last one again.
+                row = code.least(code.add(i0, i), last)
+                at = code.mul(row, a["hidden"])
+                at = code.add(at, a["start"], number)
+                at = code.add(code.mul(at, padded), code.mul(p, width))
+                for v in range(2):
+                    to = code.at(a["product"], code.add(at, v * lanes), 4)
+                    code.store(tile[i][v], to)
 
-            def rows(i0: Any) -> None:
-                last = code.add(a["used"], -1)
-                left = [
-                    code.at(
-                        left_side,
-                        code.mul(code.least(code.add(i0, i), last), row_step),
-                        4,
-                    )
-                    for i in range(processor.rows)
-                ]
-                tile = code.product(left, right, steps, 2, dtype)
-                for i in range(processor.rows):
-                    # Of the last tile, rows beyond the end are the last one again.
-                    row = code.least(code.add(i0, i), last)
-                    at = code.mul(row, a["hidden"])
-                    at = code.add(at, a["start"], number)
-                    at = code.add(code.mul(at, padded), code.mul(p, width))
-                    for v in range(2):
-                        to = code.at(a["product"], code.add(at, v * lanes), 4)
-                        code.store(tile[i][v], to)
+        code.loop(0, a["used"], processor.rows, rows)
 
-            code.loop(0, a["used"], processor.rows, rows)
-
-        panels = code.div(code.add(a["used"], width - 1), width)
-        code.loop(0, panels, 1, panel)
-
-    code.loop(a["first"], a["last"], 1, channel)
+    code.loop(a["first"], a["last"], 1, unit)
     return code.compiled()
 
 

@@ -1,6 +1,7 @@
 """The operations as machine code for this processor, against their definitions."""
 
 import math
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -80,6 +81,26 @@ def test_the_transition_agrees_with_its_definition(
     found = gated_transition(*arrays, **how, backend="cpu")
     assert found.shape == (rows, outputs)
     assert_agrees(found, gated_transition(*arrays, **how, backend="naive"), dtype)
+
+
+def test_when_a_share_of_a_kernel_fails_the_others_have_ended() -> None:
+    """What they would go on writing into is no longer theirs."""
+    begun, ended = [], []
+
+    def task(first: int, last: int, worker: int) -> None:
+        del last, worker
+        if first == 1:
+            raise ValueError("the second unit")
+        begun.append(first)
+        time.sleep(0.02)
+        ended.append(first)
+
+    with pytest.raises(ValueError, match="the second unit"):
+        host_calls.run_units(task, 100, 1)
+    assert begun == ended
+    assert len(ended) < 50
+    time.sleep(0.1)
+    assert begun == ended
 
 
 def test_programs_that_run_at_once_do_not_disturb_each_other(

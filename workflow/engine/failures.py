@@ -117,6 +117,8 @@ _HOST_MEMORY = (
     # What XLA says where the device is the CPU; on a GPU it is "while trying to".
     *("Out of memory allocating", "YNNPACK operation failed"),
     *("bad_alloc", "Cannot allocate memory", "Unable to allocate", "realloc of"),
+    # In a kernel of ours, of which XLA passes on what was said.
+    *("MemoryError", "can't start new thread"),
 )
 _GPU_MEMORY = (
     # XLA's allocators, then the libraries' own.
@@ -131,6 +133,8 @@ _BACKEND = (
     *("CUDA_ERROR_NO_BINARY_FOR_GPU", "CUDA_ERROR_INVALID_IMAGE", "no kernel image"),
     *("Failed to load in-memory CUBIN", "out of resource: shared memory"),
     *("triton.compiler", "triton.runtime", "CUDNN_STATUS_NOT_SUPPORTED"),
+    # Our kernels for processors, by what XLA calls them.
+    "INTERNAL: foldmill_",
 )
 _DEVICE = (
     *("CUDA_ERROR", "hipError", "CUBLAS_STATUS", "cublas error", "CUDNN_STATUS"),

@@ -54,6 +54,8 @@ SAID = [
     (ValueError("template 1abc has no release date"), "template"),
     # Kernels that cannot be assembled, loaded or given what they ask for.
     (RuntimeError("INTERNAL: ptxas exited with non-zero error code 65280"), "backend"),
+    (RuntimeError("INTERNAL: foldmill_attention_0f: RuntimeError: LLVM"), "backend"),
+    (RuntimeError("INTERNAL: foldmill_attention_0f: MemoryError: "), "host_memory"),
     (RuntimeError("CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image"), "backend"),
     (RuntimeError("out of resource: shared memory, Required: 240000"), "backend"),
     # What no input can excuse.
