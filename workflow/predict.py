@@ -19,7 +19,7 @@ from af3_core.contracts import PREDICTIONS, PROVENANCE
 from af3_core.job import InputError
 from af3_core.model.canary import measure
 from kernels import demoted, record_choices
-from workflow.campaign import Campaign
+from workflow.campaign import Campaign, split_item
 from workflow.contents import weights_digest
 from workflow.digests import Files
 from workflow.engine.attempts import EXIT_DEVICE, Attempts, Group, begin_attempts
@@ -58,7 +58,7 @@ from workflow.keys import Keys, read_keys
 from workflow.pooling import provenance_of
 from workflow.results.trunk_files import is_trunk_file_current
 from workflow.settings import Settings, TrunkFile, digest_of
-from workflow.step import parse_step, run_step
+from workflow.step import have_nucleic_acids, parse_step, run_step
 from workflow.store.entries import Store
 from workflow.survey import commit_batch
 from workflow.tables import write_table
@@ -107,6 +107,8 @@ def predict_batch(campaign: Campaign, batch: str) -> None:
     if attempts.next_group(todo) is not None:
         _require_planned_weights(keys)
         worker = start_worker(campaign, settings, planned.bucket, planned.msa_rows)
+        jobs = {split_item(name)[0] for name in wanted}
+        worker = replace(worker, few_atoms=not have_nucleic_acids(campaign, jobs))
         trust = trust_device(worker, settings, keys.network)
         worker = replace(worker, trust=trust)
         timings = begin_timings(

@@ -108,6 +108,13 @@ def read_chain_rows(campaign: Campaign) -> list[ChainRow]:
     return read_rows(campaign.plan / "chains.parquet", CHAINS)
 
 
+def have_nucleic_acids(campaign: Campaign, job_ids: Iterable[str]) -> bool:
+    """Whether any of these jobs has a chain of RNA or DNA."""
+    where = _is_among("job_id", job_ids) & _is_among("kind", ("rna", "dna"))
+    path = campaign.plan / "chains.parquet"
+    return read_columns(path, CHAINS, ["job_id"], where).num_rows > 0
+
+
 def read_jobs_with_templates(
     campaign: Campaign, template_ids: set[str]
 ) -> list[JobRow]:

@@ -294,10 +294,12 @@ _MODEL_CONFIG = pydantic.TypeAdapter(ModelConfig)
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
     """Plain nested dicts of numbers and words, fit for JSON.
 
-    Conventions are listed where they are not AlphaFold 3's, so that a digest of the
-    result stays what it is when a convention is added.
+    Conventions and a tolerance are listed where they are not AlphaFold 3's, so that a
+    digest of the result stays what it is when one is added.
     """
     values = dataclasses.asdict(config)
+    if config.recycle_tolerance is None:
+        del values["recycle_tolerance"]
     published = dataclasses.asdict(Conventions())
     own = values.pop("conventions")
     different = {name: own[name] for name in own if own[name] != published[name]}

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from af3_core.contracts import PROVENANCE, SCORES, ProvenanceRow
+from af3_core.contracts import PREDICTIONS, PROVENANCE, SCORES, ProvenanceRow
 from tests.workflow.synthetic_campaign import THREE_JOBS, filled, write_campaign
 from workflow.campaign import Campaign
-from workflow.pooling import mixtures, mixtures_of
+from workflow.engine.items import Item
+from workflow.pooling import mixtures, mixtures_of, provenance_of
 from workflow.query import ask, main
 from workflow.tables import write_table
 
@@ -65,6 +66,28 @@ def test_a_job_with_nothing_to_search_differs_from_none() -> None:
 def test_whatever_shifts_confidences_is_told(column, value, word) -> None:
     (sentence,) = mixtures_of([row("a"), row("b", **{column: value})])
     assert word in sentence
+
+
+def test_items_that_stopped_recycling_at_different_passes_may_be_pooled(
+    tmp_path: Path,
+) -> None:
+    facts = {
+        **dict.fromkeys((c.name for c in PROVENANCE.columns), "x"),
+        **{"backends": {}, "bucket": 256, "search": {"engines": {}, "databases": {}}},
+        **{"max_recycles": 10, "recycle_tolerance": 0.1, "noise_buckets": "3.0.5"},
+        **{"num_diffusion_steps": 200, "num_samples": 5},
+    }
+    items = []
+    for number, name in enumerate(("a.1", "b.1")):
+        provenance = json.dumps({**facts, "num_recycles": 3 + number})
+        given = {"job_id": name[0], "seed": 1, "provenance": provenance}
+        path = tmp_path / f"{name}.parquet"
+        write_table(path, PREDICTIONS, filled(PREDICTIONS, [given]), made_from="x")
+        items.append(Item(name, name[0], path, PREDICTIONS, "x"))
+    rows = PROVENANCE.rows(provenance_of(items))
+    assert len(rows) == 2
+    assert mixtures_of(rows) == []
+    assert json.loads(rows[0].network)["recycle_tolerance"] == 0.1
 
 
 def campaign(folder: Path, **facts: object) -> Path:

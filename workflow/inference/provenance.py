@@ -27,9 +27,12 @@ def code_version() -> str:
 
     An environment of conda has all packages but ours.
     """
-    project = _ROOT / "pyproject.toml"
-    if project.is_file():
-        return tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
+    file = _ROOT / "pyproject.toml"
+    if file.is_file():
+        project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+        # Beside installed packages it may be anybody's.
+        if project.get("name") == "foldmill":
+            return project["version"]
     return importlib.metadata.version("foldmill")
 
 

@@ -105,6 +105,10 @@ class Worker:
     """Items that are computed in one program."""
     trust: Trust | None = None
     """Why the device is trusted; None before it is."""
+    few_atoms: bool = True
+    """No item has nucleic acids, whose tokens have three times a protein's atoms, so
+    windows without atoms are spared; where that can be done for some items only, it
+    would make two programs."""
     seen: Seen = field(default_factory=Seen)
 
     @property
@@ -145,7 +149,9 @@ class Worker:
         msa_rows = self._padded_rows(features)
         batch = pad(features, positions, bucket, msa_rows=msa_rows)
         # Stored features are the same for all networks: this one reads them its way.
-        batch = spare_windows(follow(batch, self.config.conventions))
+        batch = follow(batch, self.config.conventions)
+        if self.few_atoms:
+            batch = spare_windows(batch)
         return Loaded(features, batch, bucket)
 
     def _padded_rows(self, features: Features) -> int:
@@ -161,8 +167,16 @@ class Worker:
     ) -> list[Computed]:
         shapes = [_shapes_of(one.batch) for one in loaded]
         if any(shape != shapes[0] for shape in shapes):
-            # An alignment may be deeper than was planned.
-            return [self._compute(*pair) for pair in zip(items, loaded, strict=True)]
+            # An alignment may be deeper than was planned, and atoms more than most
+            # items have. Those of one shape stay together.
+            found: dict[int, Computed] = {}
+            for shape in dict.fromkeys(shapes):
+                members = [i for i, other in enumerate(shapes) if other == shape]
+                some = self._compute_all(
+                    [items[i] for i in members], [loaded[i] for i in members]
+                )
+                found.update(zip(members, some, strict=True))
+            return [found[i] for i in range(len(items))]
         program = (self.rung, self.at_once, shapes[0])
         is_new = program not in self.seen.programs
         began = time.monotonic()
