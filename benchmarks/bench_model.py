@@ -435,6 +435,7 @@ def compare_networks(
                 "num_steps": arguments.steps,
                 "num_samples": NUM_SAMPLES,
                 "drawn_tokens": num_tokens,
+                "few_atoms": True,
                 "seed": SEED,
             }
             pairs = call_in_turn(given, task, arguments.pairs)
@@ -474,6 +475,8 @@ def compare_demos(
         "num_steps": None,
         "num_samples": None,
         "drawn_tokens": DEMO_TOKENS,
+        # Among them are nucleic acids, and all go through one program.
+        "few_atoms": False,
         "seed": SEED,
     }
     pairs = take_turns(sides, task, items, arguments.pairs)

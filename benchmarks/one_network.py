@@ -147,8 +147,8 @@ def foldmill(task: dict[str, Any]) -> Network:
     spare_windows = getattr(batches, "spare_windows", lambda batch: batch)
 
     def prepare(features: Features) -> Any:
-        batch = batch_from_features(features)
-        return spare_windows(follow(batch, config.conventions))
+        batch = follow(batch_from_features(features), config.conventions)
+        return spare_windows(batch) if task["few_atoms"] else batch
 
     def compile_for(weights: Any, batch: Any) -> Predict:
         drawn = np.int32(task["drawn_tokens"])

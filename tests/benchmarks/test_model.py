@@ -128,6 +128,7 @@ def _task(checkpoint: Path) -> dict[str, object]:
         "num_steps": 1,
         "num_samples": 1,
         "drawn_tokens": 80,
+        "few_atoms": True,
         "seed": 1,
     }
 
