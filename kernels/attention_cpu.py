@@ -6,7 +6,7 @@ plain one.
 
 import math
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +30,7 @@ from kernels.vector_code import (
     Code,
     Dtype,
     Processor,
+    kernel,
     processor_of,
     why_no_code,
     words_of,
@@ -139,8 +140,9 @@ def _call(operands: Operands, *, scale: float, spec: AttentionSpec) -> Array:
     num_units = num_batches * heads
     share = max(1, min(32, num_units // (4 * num_workers())))
 
-    def handler(given: list[int], results: list[int]) -> None:
-        kernel = _kernel(kind)
+    def handler(
+        compute: Callable[..., None], given: list[int], results: list[int]
+    ) -> None:
         q, k, v, gate = (given[i] + offset for i, offset in sources)
         bias = given[bias_at] if bias_at is not None else 0
         if index_at is not None:
@@ -148,7 +150,7 @@ def _call(operands: Operands, *, scale: float, spec: AttentionSpec) -> Array:
             bias += int(number) * bias_size * (4 if kind.bias_dtype == "float32" else 2)
 
         def task(first: int, last: int, worker: int) -> None:
-            kernel(
+            compute(
                 *(q, k, v, gate, bias, bias_offsets.ctypes.data),
                 given[mask_at] if mask_at is not None else 0,
                 *(mask_offsets.ctypes.data, factors.ctypes.data, results[0]),
@@ -158,7 +160,7 @@ def _call(operands: Operands, *, scale: float, spec: AttentionSpec) -> Array:
 
         run_units(task, num_units, share)
 
-    register(name, handler)
+    register(name, partial(_kernel, kind), handler)
     result = jax.ShapeDtypeStruct(operands.q.shape, operands.q.dtype)
     call = jax.ffi.ffi_call(name, result, vmap_method="sequential")
     return call(*arrays)
@@ -178,18 +180,15 @@ def _offsets(batch: tuple[int, ...], steps: list[int]) -> np.ndarray:
     return np.ascontiguousarray(offsets.reshape(-1), np.int64)
 
 
-@cache
-def _kernel(kind: _Kind) -> Callable[..., None]:
+@kernel(
+    "attention",
+    "*q *k *v *gate *bias *bias_offsets *mask *mask_offsets *factor *out *scratch"
+    " queries keys heads row head_step query_step first last",
+)
+def _kernel(code: Code, kind: _Kind) -> None:
     """Units [first, last): a head of an entry of the batch each."""
-    processor = kind.processor
+    processor, a = kind.processor, code.arguments
     dtype, c = kind.dtype, kind.num_channels
-    code = Code(
-        "attention",
-        "*q *k *v *gate *bias *bias_offsets *mask *mask_offsets *factor *out *scratch"
-        " queries keys heads row head_step query_step first last",
-        processor,
-    )
-    a = code.arguments
     lanes, width = processor.lanes, processor.panel
     size, per_word = 4 if dtype == "float32" else 2, words_of(dtype)
     bias_size = 2 if kind.bias_dtype == "bfloat16" else 4
@@ -420,7 +419,6 @@ def _kernel(kind: _Kind) -> Callable[..., None]:
         code.loop(0, a["queries"], QUERIES, block)
 
     code.loop(a["first"], a["last"], 1, unit)
-    return code.compiled()
 
 
 def _entry(code: Code, offsets: Any, entry: Any) -> Any:

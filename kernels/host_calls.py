@@ -17,8 +17,8 @@ from jaxtyping import Array
 
 Task = Callable[[int, int, int], None]
 """Computes units [first, last) of a call with the scratch memory of worker n."""
-Handler = Callable[[list[int], list[int]], None]
-"""Gets the addresses of operands and results."""
+type Handler[M] = Callable[[M, list[int], list[int]], None]
+"""Gets what was made for it, and the addresses of operands and results."""
 
 
 class _Buffer(ctypes.Structure):
@@ -134,11 +134,18 @@ def with_derivative_of(
     return function
 
 
-def register(name: str, handler: Handler) -> None:
-    """Makes `handler` what programs that call `name` run; once for each name."""
+def register[M](name: str, make: Callable[[], M], handler: Handler[M]) -> None:
+    """Makes `handler` what programs that call `name` run; once for each name.
+
+    Args:
+        make: what the handler needs, as machine code. It is made by a thread of its
+            own, while XLA compiles the program.
+    """
     with _LOCK:
         if name in _REGISTERED:
             return
+
+        made = _makers().submit(make)
 
         @_ENTRY
         def entry(frame: Any) -> int | None:
@@ -153,7 +160,9 @@ def register(name: str, handler: Handler) -> None:
                 return None
             failure = _Failure()
             with failure, _RUNNING:
-                handler(_addresses(call.operands), _addresses(call.results))
+                handler(
+                    made.result(), _addresses(call.operands), _addresses(call.results)
+                )
             if failure.message is not None:
                 message = f"{name}: {failure.message}".encode()
                 size = ctypes.sizeof(_ErrorArguments)
@@ -200,6 +209,12 @@ def array_at(address: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:
 def num_workers() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+@cache
+def _makers() -> ThreadPoolExecutor:
+    # One: nothing is made twice, and XLA has the other cores.
+    return ThreadPoolExecutor(1, "machine code")
 
 
 @cache

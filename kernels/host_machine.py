@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import llvmlite
 import llvmlite.binding as llvm
 from llvmlite import ir
 
@@ -14,28 +15,45 @@ def parse(module: ir.Module) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
     llvm.initialize_native_asmprinter()
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
-    # LLVM shuns the widest vectors on processors that slow down for them; our kernels
-    # are little else, and gain.
-    features = f"{llvm.get_host_cpu_features().flatten()},-prefer-256-bit"
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features.removeprefix(","), opt=3
-    )
-    return parsed, machine
+    return parsed, _host()
 
 
 def load(
-    module: llvm.ModuleRef,
-    machine: llvm.TargetMachine,
-    name: str,
-    arguments: Sequence[Any],
+    machine_code: bytes, name: str, arguments: Sequence[Any]
 ) -> Callable[..., None]:
-    """A function of a module, in machine code; calls of it release Python's lock.
+    """A function of what `emit_object` made; calls of it release Python's lock.
 
     `arguments` are their types in C.
     """
-    engine = llvm.create_mcjit_compiler(module, machine)
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _host())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(machine_code))
     engine.finalize_object()
     address = engine.get_function_address(name)
     function: Any = ctypes.CFUNCTYPE(None, *arguments)(address)
     function.engine = engine  # keeps the code in memory as long as the function
     return function
+
+
+def describe_host() -> str:
+    """All that machine code depends on but what it is made of."""
+    return " ".join(
+        (
+            *(llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info))),
+            *(llvm.get_host_cpu_name(), _features()),
+        )
+    )
+
+
+def _features() -> str:
+    # LLVM shuns the widest vectors on processors that slow down for them; our kernels
+    # are little else, and gain.
+    features = f"{llvm.get_host_cpu_features().flatten()},-prefer-256-bit"
+    return features.removeprefix(",")
+
+
+def _host() -> llvm.TargetMachine:
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=_features(), opt=3
+    )

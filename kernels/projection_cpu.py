@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +25,7 @@ from kernels.vector_code import (
     Code,
     Dtype,
     Processor,
+    kernel,
     pack_panels,
     processor_of,
     why_no_code,
@@ -102,21 +103,22 @@ def _call(
     scratch = np.empty((num_workers(), ROWS * (spec.num_channels + 2) + 64), np.float32)
     num_edges = math.prod(batch) * r * s
 
-    def handler(operands: list[int], results: list[int]) -> None:
-        kernel = _kernel(kind)
+    def handler(
+        compute: Callable[..., None], operands: list[int], results: list[int]
+    ) -> None:
         x, panels, *others = operands
         scale, offset = (others.pop(0) for _ in range(2)) if kind.has_norm else (0, 0)
         residual = others.pop(0) if kind.has_residual else 0
 
         def task(first: int, last: int, worker: int) -> None:
-            kernel(
+            compute(
                 *(x, panels, scale, offset, residual, results[0]),
                 *(scratch[worker].ctypes.data, r, s, first, last),
             )
 
         run_units(task, num_edges, 8 * ROWS)
 
-    register(name, handler)
+    register(name, partial(_kernel, kind), handler)
     call = jax.ffi.ffi_call(
         name,
         jax.ShapeDtypeStruct(spec.output, x.dtype),
@@ -134,17 +136,13 @@ def _width(kind: _Kind) -> int:
     return processor.panel if kind.num_outputs > processor.lanes else processor.lanes
 
 
-@cache
-def _kernel(kind: _Kind) -> Callable[..., None]:
+@kernel(
+    "projection", "*x *panels *scale *offset *residual *out *scratch r s first last"
+)
+def _kernel(code: Code, kind: _Kind) -> None:
     """Edges [first, last) of x."""
-    processor = kind.processor
+    processor, a = kind.processor, code.arguments
     dtype, c, outputs = kind.dtype, kind.num_channels, kind.num_outputs
-    code = Code(
-        "projection",
-        "*x *panels *scale *offset *residual *out *scratch r s first last",
-        processor,
-    )
-    a = code.arguments
     lanes, width = processor.lanes, _width(kind)
     per_word, size = words_of(dtype), 4 if dtype == "float32" else 2
     normed, vectors, words = a["scratch"], width // lanes, c // per_word
@@ -217,4 +215,3 @@ def _kernel(kind: _Kind) -> Callable[..., None]:
         code.loop(0, -(-outputs // width), 1, panel)
 
     code.loop(a["first"], a["last"], ROWS, block)
-    return code.compiled()

@@ -366,4 +366,4 @@ def _compiled(stripes: int, linked: bool, bounds: bool) -> Callable[..., None]:
     options = llvm.create_pipeline_tuning_options()
     passes.run(module, llvm.create_pass_builder(machine, options))
     types = [_C_TYPES[kind] for kind in _ARGUMENTS.values()]
-    return load(module, machine, "segments", types)
+    return load(machine.emit_object(module), "segments", types)

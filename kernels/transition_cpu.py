@@ -1,7 +1,7 @@
 """The SwiGLU transition on a CPU: a few rows at a time, which stay in its caches."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -25,6 +25,7 @@ from kernels.vector_code import (
     Code,
     Dtype,
     Processor,
+    kernel,
     pack_panels,
     processor_of,
     why_no_code,
@@ -90,17 +91,17 @@ def _call(
     words = words_of(dtype)
     scratch = np.empty((num_workers(), ROWS * (c + f) // words + 1024), np.float32)
 
-    def handler(operands: list[int], results: list[int]) -> None:
-        # Compiled at the first call: most shapes are traced more often than run.
-        kernel = _kernel(kind)
+    def handler(
+        compute: Callable[..., None], operands: list[int], results: list[int]
+    ) -> None:
         given = operands if kind.has_norm else [*operands, 0, 0]
 
         def task(first: int, last: int, worker: int) -> None:
-            kernel(*given, results[0], scratch[worker].ctypes.data, first, last)
+            compute(*given, results[0], scratch[worker].ctypes.data, first, last)
 
         run_units(task, num_rows, ROWS * 8)
 
-    register(name, handler)
+    register(name, partial(_kernel, kind), handler)
     call = jax.ffi.ffi_call(
         name,
         jax.ShapeDtypeStruct((*x.shape[:-1], spec.num_outputs), x.dtype),
@@ -110,17 +111,14 @@ def _call(
     return call(x, panels, pack_panels(contract, width), *(norm or ()))
 
 
-@cache
-def _kernel(kind: _Kind) -> Callable[..., None]:
-    """Rows [first, last) of x."""
+@kernel("transition", "*x *expand *contract *scale *offset *out *scratch first last")
+def _kernel(code: Code, kind: _Kind) -> None:
+    """Rows [first, last) of x.
+
+    The result may be x itself, which "noalias" would forbid: each element is read
+    before it is written, by the same tile.
+    """
     processor, dtype, c, f, outputs, has_norm = kind
-    # The result may be x itself, which "noalias" would forbid: each element is read
-    # before it is written, by the same tile.
-    code = Code(
-        "transition",
-        "*x *expand *contract *scale *offset *out *scratch first last",
-        processor,
-    )
     a = code.arguments
     lanes, width, tile_rows = processor.lanes, processor.panel, processor.rows
     per_word, size = words_of(dtype), 4 if dtype == "float32" else 2
@@ -194,4 +192,3 @@ def _kernel(kind: _Kind) -> Callable[..., None]:
         code.loop(0, -(-outputs // width), 1, contract)
 
     code.loop(a["first"], a["last"], ROWS, block)
-    return code.compiled()

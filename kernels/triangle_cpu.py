@@ -5,7 +5,7 @@ beyond the last one that has an edge are padding: they are left out of all three
 """
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +30,7 @@ from kernels.vector_code import (
     Code,
     Dtype,
     Processor,
+    kernel,
     pack_panels,
     processor_of,
     why_no_code,
@@ -99,8 +100,10 @@ def _call(
     scratch = np.empty((num_workers(), ROWS * (c + h + 2 * width) + 64), np.float32)
     panel_size = 2 * width * c // words_of(kind.dtype)
 
-    def handler(operands: list[int], results: list[int]) -> None:
-        fill_left, fill_right, multiply, finish = _kernels(kind)
+    def handler(
+        kernels: tuple[_Compute, ...], operands: list[int], results: list[int]
+    ) -> None:
+        fill_left, fill_right, multiply, finish = kernels
         pair, mask, left, right, scale, offset, *others = operands
         out, left_side, right_side, product = results
         edges = array_at(mask, (n, n), np.bool_)
@@ -145,7 +148,7 @@ def _call(
 
         run_units(finishing, num_used, 4)
 
-    register(name, handler)
+    register(name, partial(_kernels, kind), handler)
     spaces = [jax.ShapeDtypeStruct((size,), jnp.float32) for size in sizes]
     call = jax.ffi.ffi_call(
         name,
@@ -161,12 +164,14 @@ def _call(
     )[0]
 
 
-@cache
-def _kernels(kind: _Kind) -> tuple[Callable[..., None], ...]:
+type _Compute = Callable[..., None]
+
+
+def _kernels(kind: _Kind) -> tuple[_Compute, _Compute, _Compute, _Compute]:
     return (
-        _fill(kind, is_left=True),
-        _fill(kind, is_left=False),
-        _multiply(kind.processor, kind.dtype),
+        _fill_left(kind),
+        _fill_right(kind),
+        _multiply(_Product(kind.processor, kind.dtype)),
         _finish(kind),
     )
 
@@ -176,20 +181,25 @@ def _padded(code: Code, n: Any) -> Any:
     return code.mul(code.div(code.add(n, width - 1), width), width)
 
 
-def _fill(kind: _Kind, *, is_left: bool) -> Callable[..., None]:
-    """One panel of hidden channels of one side of the product.
+_FILL = "*pair *mask *panels *scale *offset *side *scratch n used first last"
 
-    The left one is [channel, i, k], its units are tokens i. The right one is
-    [channel, panel of j, k, j], its units are as many tokens j as there are lanes.
-    """
-    processor = kind.processor
+
+@kernel("fill_left", _FILL)
+def _fill_left(code: Code, kind: _Kind) -> None:
+    """[channel, i, k]; units are tokens i."""
+    _fill(code, kind, is_left=True)
+
+
+@kernel("fill_right", _FILL)
+def _fill_right(code: Code, kind: _Kind) -> None:
+    """[channel, panel of j, k, j]; units are as many tokens j as there are lanes."""
+    _fill(code, kind, is_left=False)
+
+
+def _fill(code: Code, kind: _Kind, *, is_left: bool) -> None:
+    """One panel of hidden channels of one side of the product."""
+    processor, a = kind.processor, code.arguments
     dtype, c = kind.dtype, kind.num_channels
-    code = Code(
-        "fill",
-        "*pair *mask *panels *scale *offset *side *scratch n used first last",
-        processor,
-    )
-    a = code.arguments
     lanes, width = processor.lanes, processor.panel
     per_word, size = words_of(dtype), 4 if dtype == "float32" else 2
     words, normed = c // per_word, a["scratch"]
@@ -299,19 +309,20 @@ def _fill(kind: _Kind, *, is_left: bool) -> Callable[..., None]:
         code.loop(0, a["used"], num_k, lambda k0: block(u, k0))
 
     code.loop(a["first"], a["last"], 1, unit)
-    return code.compiled()
 
 
-@cache
-def _multiply(processor: Processor, dtype: Dtype) -> Callable[..., None]:
+class _Product(NamedTuple):
+    """What the product is compiled for; all else are numbers that it is called with."""
+
+    processor: Processor
+    dtype: Dtype
+
+
+@kernel("multiply", "*left *right *product hidden start n used first last")
+def _multiply(code: Code, kind: _Product) -> None:
     """Units [first, last), panels of j of each channel of a panel of them in turns:
     the product, as [i, channel, j]."""
-    code = Code(
-        "multiply",
-        "*left *right *product hidden start n used first last",
-        processor,
-    )
-    a = code.arguments
+    (processor, dtype), a = kind, code.arguments
     lanes, width, per_word = processor.lanes, processor.panel, words_of(dtype)
     padded = _padded(code, a["n"])
     channel_step = code.div(code.mul(padded, padded), per_word)
@@ -349,20 +360,17 @@ def _multiply(processor: Processor, dtype: Dtype) -> Callable[..., None]:
         code.loop(0, a["used"], processor.rows, rows)
 
     code.loop(a["first"], a["last"], 1, unit)
-    return code.compiled()
 
 
-def _finish(kind: _Kind) -> Callable[..., None]:
+@kernel(
+    "finish",
+    "*pair *product *scale *offset *output_scale *output_offset *output *gate *out"
+    " *scratch n used first last",
+)
+def _finish(code: Code, kind: _Kind) -> None:
     """Tokens i of [first, last): their outgoing edges, updated."""
-    processor = kind.processor
+    processor, a = kind.processor, code.arguments
     dtype, c, h = kind.dtype, kind.num_channels, kind.num_hidden
-    code = Code(
-        "finish",
-        "*pair *product *scale *offset *output_scale *output_offset *output *gate *out"
-        " *scratch n used first last",
-        processor,
-    )
-    a = code.arguments
     lanes, width = processor.lanes, processor.panel
     per_word, size = words_of(dtype), 4 if dtype == "float32" else 2
     normed = a["scratch"]
@@ -457,4 +465,3 @@ def _finish(kind: _Kind) -> Callable[..., None]:
         code.loop(0, a["used"], ROWS, lambda j0: block(i, j0))
 
     code.loop(a["first"], a["last"], 1, token)
-    return code.compiled()

@@ -12,7 +12,8 @@ axis that is summed over, which one instruction multiplies and adds up in float3
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from functools import cache
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import llvmlite.binding as llvm
@@ -21,6 +22,7 @@ from llvmlite import ir
 
 from kernels.devices import Device, Vectors
 from kernels.host_machine import load, parse
+from kernels.kept_code import kept
 
 type Dtype = Literal["float32", "bfloat16"]
 
@@ -121,6 +123,14 @@ Value = Any
 """A value in LLVM's code."""
 
 
+def _types(arguments: str) -> list[Any]:
+    """Their types in C."""
+    return [
+        ctypes.c_void_p if word.startswith("*") else ctypes.c_int64
+        for word in arguments.split()
+    ]
+
+
 class Code:
     """One function in the making: arguments are addresses and whole numbers (i64)."""
 
@@ -128,15 +138,13 @@ class Code:
         """`arguments`: a word for each, of addresses with a star in front."""
         self.processor, self.lanes = processor, processor.lanes
         self.module = ir.Module(name)
-        names = arguments.split()
-        kinds = [_PTR if word.startswith("*") else _I64 for word in names]
+        self.types = _types(arguments)
+        kinds = [_PTR if kind is ctypes.c_void_p else _I64 for kind in self.types]
         self.function = ir.Function(
             self.module, ir.FunctionType(ir.VoidType(), kinds), name
         )
-        self.kinds = kinds
-        self.arguments = dict(
-            zip((word.lstrip("*") for word in names), self.function.args, strict=True)
-        )
+        names = (word.lstrip("*") for word in arguments.split())
+        self.arguments = dict(zip(names, self.function.args, strict=True))
         self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.vector = ir.VectorType(_F32, self.lanes)
         self.index = _I64
@@ -528,15 +536,57 @@ class Code:
             function = ir.Function(self.module, kind, name)
         return self.b.call(function, args, fastmath=fastmath)
 
-    def compiled(self) -> Callable[..., None]:
-        """Machine code."""
+    def machine_code(self) -> bytes:
+        """Of the function, which ends here."""
         self.b.ret_void()
         module, machine = parse(self.module)
         options = llvm.create_pipeline_tuning_options(speed_level=2)
-        passes = llvm.create_pass_builder(machine, options)
-        passes.getModulePassManager().run(module, passes)
-        arguments = [
-            ctypes.c_void_p if isinstance(kind, ir.PointerType) else ctypes.c_int64
-            for kind in self.kinds
-        ]
-        return load(module, machine, self.function.name, arguments)
+        # What is written here is what is to run: loops are unrolled, products tiled
+        # and values in registers. Further passes took as long as all else and gained
+        # nothing that could be measured.
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_instruction_combine_pass()
+        passes.run(module, llvm.create_pass_builder(machine, options))
+        return machine.emit_object(module)
+
+    def compiled(self) -> Callable[..., None]:
+        return load(self.machine_code(), self.function.name, self.types)
+
+
+@runtime_checkable
+class _Kind(Protocol):
+    """What machine code is made for: all that the code that writes it looks at.
+
+    Its text must say what it is, and be the same in every process.
+    """
+
+    @property
+    def processor(self) -> Processor: ...
+
+
+def kernel[K: _Kind](
+    name: str, arguments: str
+) -> Callable[[Callable[[Code, K], None]], Callable[[K], Callable[..., None]]]:
+    """Turns a function that writes code into one that returns it compiled.
+
+    That is done once in a process, and once at all where JAX keeps programs on disk:
+    machine code of ours lies beside them then.
+
+    Args:
+        arguments: as `Code` takes them.
+    """
+
+    def declare(write: Callable[[Code, K], None]) -> Callable[[K], Any]:
+        @cache
+        def compiled(kind: K) -> Callable[..., None]:
+            def make() -> bytes:
+                code = Code(name, arguments, kind.processor)
+                write(code, kind)
+                return code.machine_code()
+
+            what = f"{write.__module__}.{write.__qualname__} {kind!r}"
+            return load(kept(name, what, make), name, _types(arguments))
+
+        return compiled
+
+    return declare

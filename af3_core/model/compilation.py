@@ -41,7 +41,10 @@ def cache_folder(folder: Path) -> Path:
 
 
 def keep_compiled(folder: Path) -> Path:
-    """Makes JAX keep programs in `cache_folder(folder)` and look for them there."""
+    """Makes JAX keep programs in `cache_folder(folder)` and look for them there.
+
+    Our kernels for a CPU are kept with them.
+    """
     path = cache_folder(folder)
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _SHORTEST_SECONDS)

@@ -4,7 +4,8 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ from kernels import (
 from kernels.devices import host_vectors
 from kernels.operands import gather_operands
 from kernels.spec import spec_of
-from kernels.vector_code import PROCESSORS, Code, Processor
+from kernels.vector_code import PROCESSORS, Code, Processor, kernel
 from tests.kernels.examples import TOLERANCE, bernoulli, normal
 
 HOST = host_vectors()
@@ -265,11 +266,11 @@ def test_the_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_error_inside_a_call_reaches_the_caller() -> None:
-    def fail(operands: list[int], results: list[int]) -> None:
+    def fail(made: None, operands: list[int], results: list[int]) -> None:
         raise MemoryError("no room for the product")
 
     name = host_calls.target_name("failing", ())
-    host_calls.register(name, fail)
+    host_calls.register(name, lambda: None, fail)
     result = jax.ShapeDtypeStruct((2,), jnp.float32)
     call = jax.jit(lambda: jax.ffi.ffi_call(name, result)())
     with pytest.raises(jax.errors.JaxRuntimeError, match="no room for the product"):
@@ -335,3 +336,82 @@ def test_a_square_of_words_is_turned(processor: Processor) -> None:
     y = np.zeros_like(x)
     code.compiled()(x.ctypes.data, y.ctypes.data)
     np.testing.assert_array_equal(y, x.T)
+
+
+class Doubling(NamedTuple):
+    """What `double` is compiled for."""
+
+    processor: Processor
+    factor: float = 2.0
+
+
+NUM_WRITTEN: list[Doubling] = []
+
+
+@kernel("double", "*x *y")
+def double(code: Code, kind: Doubling) -> None:
+    NUM_WRITTEN.append(kind)
+    x = code.load(code.arguments["x"])
+    code.store(code.fmul(x, code.splat(kind.factor)), code.arguments["y"])
+
+
+def doubled(kind: Doubling) -> tuple[np.ndarray, int]:
+    """As a new process computes it, and how often its code was written for that."""
+    NUM_WRITTEN.clear()
+    double.cache_clear()  # pyright: ignore
+    x = np.arange(kind.processor.lanes, dtype=np.float32)
+    y = np.zeros_like(x)
+    double(kind)(x.ctypes.data, y.ctypes.data)
+    return y / np.maximum(x, 1), len(NUM_WRITTEN)
+
+
+@pytest.fixture
+def kept_in(tmp_path: Path) -> Iterator[Path]:
+    """Where JAX keeps programs, and we machine code."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    yield tmp_path / "kernels"
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_machine_code_is_kept_for_later_processes(
+    processor: Processor, kept_in: Path
+) -> None:
+    kind = Doubling(processor)
+    ratio, written = doubled(kind)
+    again, rewritten = doubled(kind)
+    assert (written, rewritten) == (1, 0)
+    np.testing.assert_array_equal(ratio, again)
+    assert ratio[1:].tolist() == [2.0] * (processor.lanes - 1)
+    assert len(list(kept_in.iterdir())) == 1
+
+
+def test_machine_code_of_another_kind_is_not_taken(
+    processor: Processor, kept_in: Path
+) -> None:
+    doubled(Doubling(processor))
+    ratio, written = doubled(Doubling(processor, factor=3.0))
+    assert (ratio[1], written) == (3.0, 1)
+
+
+@pytest.mark.parametrize("change", ["flipped", "cut", "empty"])
+def test_damaged_machine_code_is_made_again_not_run(
+    processor: Processor, kept_in: Path, change: str
+) -> None:
+    doubled(Doubling(processor))
+    (path,) = kept_in.iterdir()
+    whole = path.read_bytes()
+    flipped = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
+    path.write_bytes({"flipped": flipped, "cut": whole[:-5], "empty": b""}[change])
+    ratio, written = doubled(Doubling(processor))
+    assert (ratio[1], written) == (2.0, 1)
+    assert path.read_bytes() == whole
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_nothing_else(
+    processor: Processor, kept_in: Path
+) -> None:
+    kept_in.write_text("a file where the folder would be")
+    with pytest.warns(UserWarning, match="not kept for later"):
+        ratio, _ = doubled(Doubling(processor))
+    assert ratio[1] == 2.0

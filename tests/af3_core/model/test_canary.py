@@ -1,6 +1,7 @@
 """Known computations: exact here, and off when anything about them is."""
 
-import time
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -47,8 +48,18 @@ def test_a_pass_of_the_compiler_that_goes_wrong_is_seen(monkeypatch) -> None:
     assert deviation > TOLERANCES["float32"]["attention"]
 
 
+MEASURED = """
+import time
+from af3_core.model.canary import measure
+from af3_core.model.config import Runtime
+began = time.process_time()
+measure(Runtime(dtype="float32"))
+print(time.process_time() - began)
+"""
+
+
 @pytest.mark.timed
 def test_measuring_costs_a_few_seconds_of_cpu_at_most(slowness: float) -> None:
-    began = time.process_time()
-    measure(replace(FLOAT32, pair_chunk=511))  # not compiled by any other test
-    assert time.process_time() - began < 4.0 * slowness  # 1.3 s on an idle machine
+    """In a process of its own, which has to compile all of it."""
+    told = subprocess.check_output([sys.executable, "-c", MEASURED], text=True)
+    assert float(told) < 6.0 * slowness  # 2.6 s on an idle machine
