@@ -160,9 +160,9 @@ def register[M](name: str, make: Callable[[], M], handler: Handler[M]) -> None:
                 return None
             failure = _Failure()
             with failure, _RUNNING:
-                handler(
-                    made.result(), _addresses(call.operands), _addresses(call.results)
-                )
+                # What failed once need not fail again: memory may be free by now.
+                needed = make() if made.exception() else made.result()
+                handler(needed, _addresses(call.operands), _addresses(call.results))
             if failure.message is not None:
                 message = f"{name}: {failure.message}".encode()
                 size = ctypes.sizeof(_ErrorArguments)

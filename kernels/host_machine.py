@@ -11,11 +11,10 @@ from llvmlite import ir
 
 def parse(module: ir.Module) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
     """The module as LLVM reads it, checked, and the machine that it is compiled for."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+    machine = _host()
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
-    return parsed, _host()
+    return parsed, machine
 
 
 def load(
@@ -25,9 +24,8 @@ def load(
 
     `arguments` are their types in C.
     """
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _host())
+    machine = _host()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(machine_code))
     engine.finalize_object()
     address = engine.get_function_address(name)
@@ -41,7 +39,7 @@ def describe_host() -> str:
     return " ".join(
         (
             *(llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info))),
-            *(llvm.get_host_cpu_name(), _features()),
+            *(llvm.get_default_triple(), llvm.get_host_cpu_name(), _features()),
         )
     )
 
@@ -54,6 +52,8 @@ def _features() -> str:
 
 
 def _host() -> llvm.TargetMachine:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=_features(), opt=3
     )

@@ -1,11 +1,9 @@
 """Machine code of kernels on disk, where JAX keeps compiled programs."""
 
 import hashlib
-import os
-import tempfile
+import uuid
 import warnings
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import jax
@@ -22,9 +20,10 @@ def kept(name: str, what: str, make: Callable[[], bytes]) -> bytes:
         what: all that tells it from other code of this release on this processor.
     """
     folder = jax.config.jax_compilation_cache_dir
-    if folder is None or "://" in folder:
+    is_used = bool(folder) and jax.config.jax_enable_compilation_cache
+    if not is_used or "://" in folder or not _SOURCES:
         return make()
-    facts = "\n".join((what, describe_host(), _sources()))
+    facts = "\n".join((what, describe_host(), _SOURCES))
     digest = hashlib.sha256(facts.encode()).hexdigest()
     path = Path(folder) / "kernels" / f"{name}-{digest[:32]}"
     if (found := _read(path)) is not None:
@@ -37,12 +36,15 @@ def kept(name: str, what: str, make: Callable[[], bytes]) -> bytes:
     return made
 
 
-@cache
-def _sources() -> str:
+def _digest_sources() -> str | None:
     """Of everything here: what a kernel is made of lies in several files."""
     files = sorted(Path(__file__).parent.glob("*.py"))
-    texts = (f"{file.name}\n".encode() + file.read_bytes() for file in files)
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+    texts = [f"{file.name}\n".encode() + file.read_bytes() for file in files]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest() if texts else None
+
+
+_SOURCES = _digest_sources()
+"""As they are imported: a kernel may be made much later, when files have changed."""
 
 
 def _read(path: Path) -> bytes | None:
@@ -57,8 +59,11 @@ def _read(path: Path) -> bytes | None:
 
 def _write(path: Path, machine_code: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(hashlib.sha256(machine_code).digest() + machine_code)
-    # At once: another process may make the same, or be killed while it does.
-    os.replace(name, path)
+    # Whole at once: another process may make the same, or be killed while it does.
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        with partial.open("xb") as file:
+            file.write(hashlib.sha256(machine_code).digest() + machine_code)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

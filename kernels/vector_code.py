@@ -20,7 +20,7 @@ import llvmlite.binding as llvm
 from jaxtyping import Array, Float
 from llvmlite import ir
 
-from kernels.devices import Device, Vectors
+from kernels.devices import Device, Vectors, host_vectors
 from kernels.host_machine import load, parse
 from kernels.kept_code import kept
 
@@ -564,6 +564,18 @@ class _Kind(Protocol):
     def processor(self) -> Processor: ...
 
 
+def _require_here(processor: Processor) -> None:
+    """LLVM ends the process when it is to write what the processor cannot.
+
+    Raises:
+        ValueError: this machine's processor cannot run what is made for `processor`.
+    """
+    ranks, host = list(PROCESSORS), host_vectors()
+    wanted = ranks[list(PROCESSORS.values()).index(processor)]
+    if host is None or ranks.index(host) < ranks.index(wanted):
+        raise ValueError(f"kernels for {wanted} do not run here: it has {host}")
+
+
 def kernel[K: _Kind](
     name: str, arguments: str
 ) -> Callable[[Callable[[Code, K], None]], Callable[[K], Callable[..., None]]]:
@@ -579,6 +591,8 @@ def kernel[K: _Kind](
     def declare(write: Callable[[Code, K], None]) -> Callable[[K], Any]:
         @cache
         def compiled(kind: K) -> Callable[..., None]:
+            _require_here(kind.processor)
+
             def make() -> bytes:
                 code = Code(name, arguments, kind.processor)
                 write(code, kind)

@@ -1,6 +1,8 @@
 """The operations as machine code for this processor, against their definitions."""
 
 import math
+import os
+import stat
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +30,7 @@ from kernels import (
     triangle_multiplication,
 )
 from kernels.devices import host_vectors
+from kernels.host_calls import array_at
 from kernels.operands import gather_operands
 from kernels.spec import spec_of
 from kernels.vector_code import PROCESSORS, Code, Processor, kernel
@@ -383,7 +386,7 @@ def test_machine_code_is_kept_for_later_processes(
     assert (written, rewritten) == (1, 0)
     np.testing.assert_array_equal(ratio, again)
     assert ratio[1:].tolist() == [2.0] * (processor.lanes - 1)
-    assert len(list(kept_in.iterdir())) == 1
+    assert len(list(kept_in.glob("double-*"))) == 1
 
 
 def test_machine_code_of_another_kind_is_not_taken(
@@ -399,13 +402,78 @@ def test_damaged_machine_code_is_made_again_not_run(
     processor: Processor, kept_in: Path, change: str
 ) -> None:
     doubled(Doubling(processor))
-    (path,) = kept_in.iterdir()
+    (path,) = kept_in.glob("double-*")
     whole = path.read_bytes()
     flipped = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
     path.write_bytes({"flipped": flipped, "cut": whole[:-5], "empty": b""}[change])
     ratio, written = doubled(Doubling(processor))
     assert (ratio[1], written) == (2.0, 1)
     assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "unused",
+    [{"jax_compilation_cache_dir": ""}, {"jax_enable_compilation_cache": False}],
+    ids=["no folder", "switched off"],
+)
+def test_machine_code_is_not_kept_where_jax_keeps_nothing(
+    processor: Processor,
+    kept_in: Path,
+    unused: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = {name: getattr(jax.config, name) for name in unused}
+    for name, value in unused.items():
+        jax.config.update(name, value)
+    doubled(Doubling(processor))
+    for name, value in before.items():
+        jax.config.update(name, value)
+    assert not kept_in.exists()
+
+
+def test_those_who_share_a_folder_can_read_machine_code(
+    processor: Processor, kept_in: Path
+) -> None:
+    before = os.umask(0o027)
+    doubled(Doubling(processor))
+    os.umask(before)
+    (path,) = kept_in.glob("double-*")
+    assert stat.filemode(path.stat().st_mode) == "-rw-r-----"
+
+
+def test_a_processor_that_cannot_run_a_kernel_is_told_so(
+    processor: Processor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LLVM would end the process."""
+    monkeypatch.setattr("kernels.vector_code.host_vectors", lambda: None)
+    with pytest.raises(ValueError, match="do not run here"):
+        doubled(Doubling(processor))
+
+
+def test_what_failed_to_be_made_is_tried_again_at_the_call(
+    processor: Processor,
+) -> None:
+    tries = iter([MemoryError("for now"), None, None])
+
+    def make() -> str:
+        if (error := next(tries)) is not None:
+            raise error
+        return "made"
+
+    seen = []
+
+    def note(made: str, operands: list[int], results: list[int]) -> None:
+        seen.append(made)
+        array_at(results[0], (2,), np.float32)[:] = 1.0
+
+    name = host_calls.target_name("tried again", processor)
+    host_calls.register(name, make, note)
+    result = jax.ShapeDtypeStruct((2,), jnp.float32)
+    call = jax.jit(lambda: jax.ffi.ffi_call(name, result)())
+    assert call().tolist() == [1.0, 1.0]
+    assert seen == ["made"]
 
 
 def test_a_folder_that_cannot_be_written_is_told_and_nothing_else(
