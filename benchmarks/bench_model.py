@@ -29,7 +29,6 @@ model_cpu_profile.md.
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -50,12 +49,12 @@ from af3_core.inputs.files import read_jobs
 from af3_core.job import Job, Polymer, Template
 from af3_core.model.batch import pad
 from benchmarks import model_profile
+from benchmarks.page import RESULTS, command_line, machine, publish
 from tests.parity.adapter import features_from_batch
 from tests.parity.recipe import write_reference_checkpoint
 from workflow.planning.buckets import bucket_for, candidate_sizes
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 DATABASES = ROOT / "config" / "demo" / "databases"
 ALPHAFOLD3, FOLDMILL, BEFORE = "AlphaFold 3", "Foldmill", "Foldmill before"
 NUM_RECYCLES, NUM_STEPS, NUM_SAMPLES, SEED = 1, 20, 5, 1
@@ -395,18 +394,6 @@ def agreement(theirs: Run, ours: Run, features: Mapping[str, np.ndarray]) -> str
     )
 
 
-def machine() -> str:
-    """The processor's name and what of it may be used."""
-    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    name = re.search(r"model name\s*: (.*)", text)
-    flags = {"avx512f": "AVX512", "avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX"}
-    seen = [shown for flag, shown in flags.items() if re.search(rf"\b{flag}\b", text)]
-    cores = len(os.sched_getaffinity(0))
-    load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
-    shown = f"{name[1] if name else 'unknown'} ({', '.join(seen)})"
-    return f"{shown}, {cores} cores, load {load}"
-
-
 def compare_networks(
     arguments: argparse.Namespace, temporary: Path, sides: Sequence[Side]
 ) -> Iterator[str]:
@@ -520,11 +507,7 @@ def header(arguments: argparse.Namespace) -> list[str]:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.bench_model",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("bench_model", __doc__)
     add = parser.add_argument
     add("--alphafold3", type=Path, help="a clone of AlphaFold 3")
     add("--alphafold3-python", type=Path, default=Path(sys.executable))
@@ -565,7 +548,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.before:
             before = replace(here, name=BEFORE, source=arguments.before.resolve())
             page.append(compare_demos(arguments, Path(temporary), [before, here]))
-        write_page(arguments.out or RESULTS / "model_cpu.md", page)
+        publish(arguments.out or RESULTS / "model_cpu.md", chain.from_iterable(page))
     return 0
 
 
@@ -576,20 +559,12 @@ def write_profiles(arguments: argparse.Namespace) -> int:
             n: write_features(make_job(n), n, Path(temporary, f"{n}.npz"))
             for n in arguments.tokens
         }
-        sections = [
+        lines = chain(
             model_profile.page(machine()),
             model_profile.profiles(arguments.checkpoint, features, arguments.dtypes),
-        ]
-        write_page(arguments.out or RESULTS / "model_cpu_profile.md", sections)
+        )
+        publish(arguments.out or RESULTS / "model_cpu_profile.md", lines)
     return 0
-
-
-def write_page(path: Path, sections: Iterable[Iterable[str]]) -> None:
-    """Writes and prints a page of results, each section as soon as it is there."""
-    with path.open("w", encoding="utf-8") as file:
-        for line in chain.from_iterable(sections):
-            print(line, file=file, flush=True)
-            print(line, flush=True)
 
 
 if __name__ == "__main__":

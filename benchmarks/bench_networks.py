@@ -11,13 +11,11 @@ time that is compared, which neighbours on the machine disturb least. Results go
 benchmarks/results/networks.md.
 """
 
-import argparse
 import functools
 import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -33,10 +31,12 @@ from af3_core.model.conventions import follow
 from af3_core.model.model import Params, predict
 from af3_core.model.openfold3 import OPENFOLD3
 from af3_core.model.parameters import Shapes, parameter_shapes
+from benchmarks.page import RESULTS, command_line, publish
 
 type Dtype = Literal["bfloat16", "float32"]
 
-RESULTS = Path(__file__).parent / "results" / "networks.md"
+
+PAGE = RESULTS / "networks.md"
 NETWORKS: Mapping[str, ModelConfig] = {
     "AlphaFold 3": ModelConfig(),
     "OpenFold3": OPENFOLD3,
@@ -170,11 +170,7 @@ def table(found: Mapping[Dtype, Mapping[str, Sequence[Cost]]]) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Measures, prints and writes the page."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.bench_networks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("bench_networks", __doc__)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--blocks", type=int, default=48)
@@ -198,8 +194,7 @@ def main(argv: list[str] | None = None) -> int:
         "",
         *table(found),
     ]
-    RESULTS.write_text("\n".join(page) + "\n", encoding="utf-8")
-    print("\n".join(page))
+    publish(PAGE, page)
     return 0
 
 

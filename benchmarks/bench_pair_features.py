@@ -8,9 +8,6 @@ Two made-up proteins with as many rows as AlphaFold 3 keeps of every database: 1
 Markdown goes to benchmarks/results/pair_features.md.
 """
 
-import argparse
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,6 +22,7 @@ from af3_core.contracts import FEATURES
 from af3_core.job import Job, Polymer
 from af3_core.recent import Recent
 from af3_core.search.hits import Region, Row
+from benchmarks.page import RESULTS, command_line, machine, publish
 from workflow.databases.manifest import read_manifest
 from workflow.featurise import ROOM, make_features
 from workflow.searching.evidence import add_evidence
@@ -35,7 +33,7 @@ from workflow.store.entries import Store
 from workflow.tables import write_table
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).parent / "results" / "pair_features.md"
+PAGE = RESULTS / "pair_features.md"
 LETTERS = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
 DEPTHS = {"uniref90": 10_000, "small_bfd": 3_000, "mgnify": 5_000, "uniprot": 50_000}
 SPECIES = 2_000
@@ -100,7 +98,6 @@ def make(job: Job, settings: Settings, recent: Recent) -> Made:
 def format_results(length: int, rows: Sequence[tuple[str, Made]], size: int) -> str:
     """The page of results."""
     whole = rows[0][1]
-    load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     lines = [
         f"| {what} | {made.seconds:.1f} | {whole.seconds / made.seconds:.1f} "
         f"| {'yes' if made.table.equals(whole.table) else 'NO'} |"
@@ -109,9 +106,9 @@ def format_results(length: int, rows: Sequence[tuple[str, Made]], size: int) -> 
     depths = " + ".join(f"{depth:,}" for depth in DEPTHS.values())
     return f"""# Features of a pair
 
-`python -m benchmarks.bench_pair_features` on {platform.machine()}, {os.cpu_count()}
-cores, load {load}: seconds of the processor. Two proteins of {length} residues, each
-with {depths} aligned rows.
+`python -m benchmarks.bench_pair_features` on {machine()}:
+seconds of the processor. Two proteins of {length} residues, each with {depths} aligned
+rows.
 
 | what is known of the chains | s per pair | times faster | arrays equal |
 | --- | --: | --: | --: |
@@ -123,11 +120,7 @@ The file of features takes {size / 1e6:.1f} MB however it is made.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and writes the page."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.bench_pair_features",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("bench_pair_features", __doc__)
     parser.add_argument("--length", type=int, default=300)
     arguments = parser.parse_args(argv)
     rng = np.random.default_rng(0)
@@ -159,8 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = Path(temporary) / "features.parquet"
         write_table(path, FEATURES, rows[0][1].table)
         page = format_results(arguments.length, rows, path.stat().st_size)
-    print(page)
-    RESULTS.write_text(page, encoding="utf-8")
+    publish(PAGE, page.splitlines())
     return 0
 
 

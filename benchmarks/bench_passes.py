@@ -10,9 +10,6 @@ Cost is time on the device, without compilation.
 Markdown goes to benchmarks/results/passes.md.
 """
 
-import argparse
-import os
-import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,10 +23,11 @@ from benchmarks.bench_screens import (
     make_campaign,
     run,
 )
+from benchmarks.page import RESULTS, command_line, machine, publish
 from workflow.campaign import Campaign
 from workflow.tables import read_rows
 
-RESULTS = Path(__file__).parent / "results" / "passes.md"
+PAGE = RESULTS / "passes.md"
 LAC = "MKPVTLYDVAEYAGVSYQTVSRVVNQASHVSAKTREKVEAAMAELNYIPNR"
 OPERATOR = "AATTGTGAGCG"
 FULL: Mapping[str, int] = {
@@ -137,11 +135,9 @@ def format_results(full: Campaign, cheap: Campaign, second: Campaign) -> str:
     match = f"as in the full pass to within {apart:.1g}"
     if apart == 0:
         match = "exactly as in the full pass"
-    load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     return f"""# Two passes over the demo's proteins and its DNA
 
-`python -m benchmarks.bench_passes` on {platform.machine()}, {os.cpu_count()} cores,
-load {load}. {number} pairs.
+`python -m benchmarks.bench_passes` on {machine()}. {number} pairs.
 
 - the full pass: {_words(FULL)}; {cost_full:.2f} s a pair
 - the cheap pass: {_words(CHEAP)}; {cost_cheap:.2f} s a pair
@@ -168,11 +164,7 @@ def _words(network: Mapping[str, int]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs three campaigns and writes the page."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.bench_passes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("bench_passes", __doc__)
     parser.add_argument("--decoys", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="keep the campaigns here")
     arguments = parser.parse_args(argv)
@@ -182,8 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         second = second_pass(folder / "second", folder / "cheap", FULL)
         full = first_pass(folder / "full", FULL, arguments.decoys)
         page = format_results(full, cheap, second)
-    print(page)
-    RESULTS.write_text(page, encoding="utf-8")
+    publish(PAGE, page.splitlines())
     return 0
 
 

@@ -10,7 +10,6 @@ what became of the structures of a finished campaign, such as the demo's, beside
 Markdown goes to benchmarks/results/relaxation.md.
 """
 
-import argparse
 import os
 import platform
 from collections.abc import Sequence
@@ -24,9 +23,10 @@ from af3_core.chemistry.dictionary import Components
 from af3_core.relax.relax import Relaxed, relax
 from af3_core.structures.faults import Faults
 from af3_core.structures.structure import Chemistry, Structure
+from benchmarks.page import RESULTS, command_line, publish
 from tests.structures import entry, protein, shaken
 
-RESULTS = Path(__file__).parent / "results" / "relaxation.md"
+PAGE = RESULTS / "relaxation.md"
 ENTRIES = {
     "1ubi": "ubiquitin, 76 residues",
     "1ejg": "crambin, three disulfides",
@@ -120,13 +120,13 @@ def campaign_table(results: Path) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line of the benchmark."""
-    parser = argparse.ArgumentParser(prog="benchmarks.bench_relax", description=__doc__)
+    parser = command_line("bench_relax", __doc__)
     parser.add_argument("--shake", type=float, nargs="+", default=[0.1, 0.25, 0.3])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--entries", nargs="+", default=list(ENTRIES))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--campaign", type=Path)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=PAGE)
     options = parser.parse_args(argv)
     chemistry = Chemistry(Components.load())
     cases = [
@@ -146,8 +146,7 @@ def main(argv: list[str] | None = None) -> None:
     ]
     if options.campaign is not None:
         lines += ["", "A campaign's structures:", "", *campaign_table(options.campaign)]
-    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    publish(options.out, lines)
 
 
 if __name__ == "__main__":

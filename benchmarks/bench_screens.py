@@ -11,10 +11,8 @@ the sum over its batches, as Snakemake has it in `logs/STAGE/*.tsv`.
 Markdown goes to benchmarks/results/screens_pairs.md, and so on.
 """
 
-import argparse
 import csv
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -27,12 +25,12 @@ from pathlib import Path
 import yaml
 
 from af3_core.contracts import OUTCOMES, SCREEN, TIMINGS, TimingRow
+from benchmarks.page import RESULTS, command_line, machine, publish
 from workflow.campaign import Campaign
 from workflow.stages import STAGES
 from workflow.tables import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).parent / "results"
 DEMO = ROOT / "config/demo"
 ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
 CRAMBIN = "TTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN"
@@ -209,12 +207,11 @@ def format_results(title: str, campaign: Campaign, wall: float) -> str:
     spent = [(row.end - row.start, row.compiled) for row in computed(campaign)]
     compiling = sum(seconds for seconds, compiled in spent if compiled)
     device = sum(seconds for seconds, _ in spent)
-    load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     total = sum(stage.seconds for stage in stages)
     lines = [
         f"# {title}",
         "",
-        f"On {platform.machine()}, {os.cpu_count()} cores, load {load} at the end. "
+        f"On {machine()} at the end. "
         "Wall times are those of a shared machine; shares are what counts.",
         "",
         "| stage | batches | items | wall, s | share | s per pair | most memory, MB |",
@@ -237,11 +234,7 @@ def format_results(title: str, campaign: Campaign, wall: float) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a screen and writes its page."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.bench_screens",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("bench_screens", __doc__)
     parser.add_argument("what", choices=("pairs", "ligands", "pooled"))
     parser.add_argument("--size", type=int, help="proteins (25) or ligands (200)")
     parser.add_argument("--folder", type=Path, help="keep the campaign here")
@@ -271,10 +264,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         campaign = make_campaign(folder, {"screen": text}, files, predict=predict)
         wall = run(campaign)
         page = format_results(title, Campaign(folder), wall)
-    print(page)
-    if arguments.size is None:
-        name = f"screens_{arguments.what}.md"
-        (RESULTS / name).write_text(page, encoding="utf-8")
+    is_page = arguments.size is None
+    out = RESULTS / f"screens_{arguments.what}.md" if is_page else Path(os.devnull)
+    publish(out, page.splitlines())
     return 0
 
 

@@ -22,7 +22,6 @@ Markdown goes to benchmarks/results/search_throughput.md and search_memory.md.
 import argparse
 import json
 import os
-import platform
 import random
 import subprocess
 import sys
@@ -31,6 +30,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +40,13 @@ from af3_core.search.alignment import protein_alignment
 from af3_core.search.hits import select_rows
 from af3_core.search.hmmer import ALPHABETS, filter_stream, search_stream
 from af3_core.search.settings import SearchSettings, settings_for
+from benchmarks.page import RESULTS, command_line, machine, publish
 from tests.hmmer_programs import read_fasta, read_stockholm
 from workflow.databases.files import count_file, database_of, read_targets
 from workflow.databases.manifest import Shard
 from workflow.databases.shards import digitise_database
 from workflow.tables import replacing
 
-RESULTS = Path(__file__).parent / "results"
 # The package's command is a script that unpacks the program at every start.
 JACKHMMER = Path(str(files("hmmer"))) / "data" / "bin" / "jackhmmer"
 SETTINGS = settings_for("uniref90", "unpaired", "jackhmmer")
@@ -64,11 +64,7 @@ class Cost:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one of the benchmarks."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.bench_search",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("bench_search", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     throughput = commands.add_parser("throughput")
     throughput.add_argument("queries", type=Path)
@@ -112,14 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def report(lines: Iterable[str], name: str, out: Path) -> None:
     """Prints lines as they come, and keeps them."""
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    cpu = platform.processor() or platform.machine()
-    kept = [f"## {name}: {cpu}, {os.cpu_count()} cores, load {load} at the start\n"]
-    for line in lines:
-        print(line, flush=True)
-        kept.append(line)
-    out.parent.mkdir(exist_ok=True)
-    out.write_text("\n".join(kept) + "\n")
+    publish(out, chain([f"## {name}: {machine()} at the start\n"], lines))
 
 
 def run_throughput(arguments: argparse.Namespace, scratch: Path) -> Iterable[str]:

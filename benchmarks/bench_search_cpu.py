@@ -54,7 +54,6 @@ from af3_core.search.profile import build_profile
 from af3_core.search.settings import TEMPLATE_SEARCH, SearchSettings, settings_for
 from af3_core.search.targets import AMINO
 from benchmarks.bench_search import (
-    RESULTS,
     SETTINGS,
     Cost,
     dump,
@@ -66,6 +65,7 @@ from benchmarks.bench_search import (
     read_shard,
     report,
 )
+from benchmarks.page import RESULTS, command_line
 from kernels.segments_cpu import group_profiles
 from tests.hmmer_programs import read_fasta, read_stockholm
 from workflow.databases.files import count_file, database_of, read_targets
@@ -89,11 +89,7 @@ class Theirs(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one of the benchmarks."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.bench_search_cpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("bench_search_cpu", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in COMMANDS:
         one = commands.add_parser(name)

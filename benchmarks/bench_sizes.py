@@ -37,6 +37,7 @@ from af3_core.features.featurise import featurise
 from af3_core.features.values import Features
 from af3_core.job import Job, Ligand, Polymer, write_job
 from af3_core.scores.confidence import quantise_contact_probs, quantise_pae
+from benchmarks.page import RESULTS, publish
 from tests.af3_core.features.feature_examples import case, read_job
 from tests.reference_data import reference_folder
 from tests.workflow.synthetic_campaign import filled
@@ -49,7 +50,7 @@ from workflow.tables import write_table
 HERE = Campaign()
 """The campaign in the current folder."""
 
-RESULTS = Path(__file__).parent / "results" / "sizes.md"
+PAGE = RESULTS / "sizes.md"
 JOB_ID, SEED, NUM_SAMPLES = "0" * 16, 1, 5
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 ROUGHNESS = 0.15
@@ -297,8 +298,7 @@ def main() -> None:
         "everything that AF3's JSON has at its resolution."
     )
     text = "\n".join(["# Bytes and files per job", "", notes, "", *table(found)])
-    RESULTS.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    publish(PAGE, text.splitlines())
 
 
 if __name__ == "__main__":

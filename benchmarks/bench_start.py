@@ -34,13 +34,13 @@ from statistics import median
 import numpy as np
 import yaml
 
-from benchmarks.bench_model import machine
+from benchmarks.page import RESULTS, command_line, machine, publish
 from workflow.campaign import Campaign
 from workflow.engine.journal import read_lines
 from workflow.init import write_demo
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "start.md"
+PAGE = RESULTS / "start.md"
 QUERIES = ROOT / "config/demo/databases/queries.fasta"
 ROWS = 16_384
 LETTERS = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWY-", np.uint8)
@@ -339,15 +339,11 @@ def time_starts(arguments: argparse.Namespace, folder: Path) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and writes the page."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.bench_start",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("bench_start", __doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--alphafold3", type=Path, help="AlphaFold 3 as installed")
     parser.add_argument("--alphafold3-python", type=Path, default=Path(sys.executable))
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=PAGE)
     arguments = parser.parse_args(argv)
     page = [
         "# Features and start",
@@ -359,9 +355,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         page += time_features(arguments, Path(temporary))
         page += time_starts(arguments, Path(temporary))
-    text = "\n".join(page).rstrip() + "\n"
-    print(text)
-    arguments.out.write_text(text, encoding="utf-8")
+    publish(arguments.out, page)
     return 0
 
 

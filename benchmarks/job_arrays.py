@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.page import RESULTS, publish
 from tests.slurm.node import one_node_cluster
 
-RESULTS = Path(__file__).parent / "results" / "job_arrays.md"
+PAGE = RESULTS / "job_arrays.md"
 _SNAKEFILE = """\
 rule all:
     input:
@@ -108,8 +109,7 @@ def main() -> None:
             "",
         ]
     )
-    print(page)
-    RESULTS.write_text(page, encoding="utf-8")
+    publish(PAGE, page.splitlines())
 
 
 def run(case: Case) -> Sequence[str]:

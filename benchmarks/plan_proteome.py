@@ -10,9 +10,7 @@ of the planned buckets with that of AlphaFold 3's default ones.
 Markdown goes to benchmarks/results/plan_proteome.md.
 """
 
-import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -24,12 +22,13 @@ from pathlib import Path
 import yaml
 
 from af3_core.features.buckets import AF3_BUCKETS
+from benchmarks.page import RESULTS, command_line, machine, publish
 from benchmarks.proteome import draw_lengths, draw_proteome, write_json_files
 from workflow.planning.buckets import CostModel, bucket_for, padding_waste
 from workflow.planning.forecast import Forecast, read_forecast
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).parent / "results" / "plan_proteome.md"
+PAGE = RESULTS / "plan_proteome.md"
 DATABASES = ROOT / "tests/data/databases/databases.tsv"
 
 # Times Snakemake's reading of the Snakefile, without starting Snakemake.
@@ -187,13 +186,12 @@ def format_results(num_jobs: int, found: Measurement) -> str:
         ("likewise, packed", f"{3 * 256 / cost.num_jobs:.2f}", ""),
         ("inputs refused", _listed(cost.refused), ""),
     ]
-    load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     return "\n".join(
         [
             f"# A proteome of {num_jobs:,} jobs",
             "",
             f"`python -m benchmarks.plan_proteome --jobs {num_jobs}` on "
-            f"{platform.machine()}, {os.cpu_count()} cores, load {load}. "
+            f"{machine()}. "
             f"Times of {cost.costs.device} ({cost.costs.source}).",
             "",
             "| what | measured | at most |",
@@ -216,11 +214,7 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and writes the page."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.plan_proteome",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("plan_proteome", __doc__)
     parser.add_argument("--jobs", type=int, default=20_000)
     parser.add_argument("--folder", type=Path, help="keep the campaign here")
     arguments = parser.parse_args(argv)
@@ -228,8 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = arguments.folder or Path(temporary)
         make_proteome(folder, arguments.jobs)
         text = format_results(arguments.jobs, measure(folder))
-    print(text)
-    RESULTS.write_text(text, encoding="utf-8")
+    publish(PAGE, text.splitlines())
     return 0
 
 

@@ -8,9 +8,7 @@ are planned, and Snakemake looks at them, as in `benchmarks.plan_proteome`.
 Markdown goes to benchmarks/results/plan_screen.md.
 """
 
-import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,10 +18,11 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.page import RESULTS, command_line, machine, publish
 from benchmarks.plan_proteome import DATABASES, ROOT, Measurement, measure
 from benchmarks.proteome import draw_proteome
 
-RESULTS = Path(__file__).parent / "results" / "plan_screen.md"
+PAGE = RESULTS / "plan_screen.md"
 _LONGEST = 1200
 """Residues; longer proteins are left out, so that every pair can run."""
 _COUNT = """
@@ -109,13 +108,12 @@ def format_results(
             "2.5",
         ),
     ]
-    load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     return "\n".join(
         [
             f"# All against all of {proteins:,} proteins",
             "",
-            f"`python -m benchmarks.plan_screen` on {platform.machine()}, "
-            f"{os.cpu_count()} cores, load {load}. Limits of time are those of 20,000 "
+            f"`python -m benchmarks.plan_screen` on {machine()}. "
+            "Limits of time are those of 20,000 "
             "jobs, times as many.",
             "",
             "| what | measured | at most |",
@@ -136,11 +134,7 @@ def format_results(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and writes the page."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.plan_screen",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("plan_screen", __doc__)
     parser.add_argument("--proteins", type=int, default=5000)
     parser.add_argument("--jobs", type=int, default=200_000)
     parser.add_argument("--folder", type=Path, help="keep the campaign here")
@@ -150,9 +144,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         make_screen(folder, arguments.proteins, arguments.jobs)
         counted = count_all(folder)
         text = format_results(arguments.proteins, counted, measure(folder))
-    print(text)
-    if (arguments.proteins, arguments.jobs) == (5000, 200_000):
-        RESULTS.write_text(text, encoding="utf-8")
+    is_page = (arguments.proteins, arguments.jobs) == (5000, 200_000)
+    publish(PAGE if is_page else Path(os.devnull), text.splitlines())
     return 0
 
 

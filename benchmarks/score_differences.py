@@ -31,6 +31,7 @@ from af3_core.scores.rows import InterfaceScore, read_sample, score_interfaces
 from af3_core.structures.covalent import covalent_geometry
 from af3_core.structures.structure import Chemistry, Structure, moved, select
 from af3_core.structures.superposition import rmsd, superpose, tm_score
+from benchmarks.page import RESULTS, publish
 from tests.complexes import COMPLEXES, predicted_complex, write_folder
 from tests.oracles.dockq_scores import CASES, LIGANDS, displaced, pdb_text
 from tests.oracles.interface_programs import (
@@ -42,7 +43,7 @@ from tests.oracles.interface_programs import (
 from tests.reference_data import reference_folder
 from tests.structures import DATA, entry, real_complex
 
-RESULTS = Path(__file__).parent / "results" / "score_differences.md"
+PAGE = RESULTS / "score_differences.md"
 ENTRIES = ", ".join(name.upper() for name in COMPLEXES)
 Pairs = dict[tuple[str, str], InterfaceScore]
 
@@ -366,8 +367,7 @@ def main() -> None:
     """Compares everything and writes the table."""
     found = [each for source in SOURCES for each in source()]
     text = "\n".join(["# Scores and the programs they come from", "", *table(found)])
-    RESULTS.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    publish(PAGE, text.splitlines())
 
 
 if __name__ == "__main__":
