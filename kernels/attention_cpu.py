@@ -20,6 +20,7 @@ from kernels.host_calls import (
     register,
     run_units,
     target_name,
+    unit_for,
     with_derivative_of,
 )
 from kernels.operands import Operands
@@ -38,6 +39,8 @@ from kernels.vector_code import (
 
 QUERIES = 16
 """At once: logits of so many queries and 1,000 keys are 64 kB."""
+FLOPS_AT_ONCE = 5_000_000
+"""Before a core looks for more, which costs a tenth of what these do."""
 MOST_CHANNELS = 64
 """Of a head: so many vectors of results stay in registers."""
 
@@ -138,7 +141,8 @@ def _call(operands: Operands, *, scale: float, spec: AttentionSpec) -> Array:
     )
     factors = np.array([scale * LOG2_E], np.float32)
     num_units = num_batches * heads
-    share = max(1, min(32, num_units // (4 * num_workers())))
+    flops = 4 * spec.num_queries * spec.num_keys * c
+    unit = unit_for(num_units, 1, max(1, FLOPS_AT_ONCE // max(1, flops)))
 
     def handler(
         compute: Callable[..., None], given: list[int], results: list[int]
@@ -158,7 +162,7 @@ def _call(operands: Operands, *, scale: float, spec: AttentionSpec) -> Array:
                 *(heads, row, head_step, query_step, first, last),
             )
 
-        run_units(task, num_units, share)
+        run_units(task, num_units, unit)
 
     register(name, partial(_kernel, kind), handler)
     result = jax.ShapeDtypeStruct(operands.q.shape, operands.q.dtype)

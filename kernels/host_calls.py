@@ -7,8 +7,9 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from queue import SimpleQueue
 from typing import Any
 
 import jax
@@ -158,13 +159,15 @@ def register[M](name: str, make: Callable[[], M], handler: Handler[M]) -> None:
                 wanted.version.major = version.major
                 wanted.version.minor = version.minor
                 return None
-            failure = _Failure()
-            with failure, _RUNNING:
+            # Raised here it would be lost: there is no Python above to take it. XLA
+            # raises it where the result is awaited.
+            caught = _Caught()
+            with caught, _RUNNING:
                 # What failed once need not fail again: memory may be free by now.
                 needed = make() if made.exception() else made.result()
                 handler(needed, _addresses(call.operands), _addresses(call.results))
-            if failure.message is not None:
-                message = f"{name}: {failure.message}".encode()
+            if (error := caught.error) is not None:
+                message = f"{name}: {type(error).__name__}: {error}".encode()
                 size = ctypes.sizeof(_ErrorArguments)
                 arguments = _ErrorArguments(size, None, message, _INTERNAL_ERROR)
                 return call.api.contents.create_error(ctypes.byref(arguments))
@@ -174,22 +177,18 @@ def register[M](name: str, make: Callable[[], M], handler: Handler[M]) -> None:
         _REGISTERED[name] = entry
 
 
-class _Failure:
-    """What goes wrong inside, for XLA, which raises it where the result is awaited.
+class _Caught:
+    """What goes wrong inside, for whoever waits for the outcome elsewhere."""
 
-    Raised here it would be lost: there is no Python above to take it.
-    """
-
-    message: str | None = None
+    error: BaseException | None = None
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: object, trace: object
+        self, kind: object, error: BaseException | None, trace: object
     ) -> bool:
-        if kind is not None:
-            self.message = f"{kind.__name__}: {error}"
+        self.error = error
         return True
 
 
@@ -218,44 +217,51 @@ def _makers() -> ThreadPoolExecutor:
 
 
 @cache
-def _workers() -> ThreadPoolExecutor:
-    pool = ThreadPoolExecutor(num_workers(), "kernels")
-    # All begin now: where the system refuses one, nothing is under way yet.
-    everyone = threading.Barrier(num_workers())
-    for one in [pool.submit(everyone.wait) for _ in range(num_workers())]:
-        one.result()
-    return pool
+def _others() -> SimpleQueue[Callable[[], None]]:
+    """What is put in is done by threads of our own, one for each further core."""
+    tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def serve() -> None:
+        while True:
+            tasks.get()()
+
+    for _ in range(num_workers() - 1):
+        threading.Thread(target=serve, name="kernels", daemon=True).start()
+    return tasks
 
 
 def run_units(task: Task, num_units: int, unit: int) -> None:
     """Has the cores compute units [0, num_units), `unit` at a time, each its share.
 
-    All by threads of our own: how XLA's treat denormal numbers must not decide about
-    a bit. When one fails, the others have ended before this raises, for what they
-    write into is then no longer theirs.
+    When one fails, the others have ended before this raises, for what they write into
+    is then no longer theirs.
     """
     count = min(num_workers(), -(-num_units // unit))
     starts = itertools.count(0, unit)
+    errors: SimpleQueue[BaseException | None] = SimpleQueue()
     failed = threading.Event()
 
     def work(worker: int) -> None:
-        has_ended = False
-        try:
+        caught = _Caught()
+        with caught:
             # next() of a count is one step of Python: no two workers get the same.
             while not failed.is_set() and (first := next(starts)) < num_units:
                 task(first, min(first + unit, num_units), worker)
-            has_ended = True
-        finally:
-            if not has_ended:
-                failed.set()
-
-    running: list[Future[None]] = []
-    try:
-        for worker in range(count):
-            running.append(_workers().submit(work, worker))
-    finally:
-        if len(running) < count:
+        if caught.error is not None:
             failed.set()
-        wait(running)
-    for one in running:
-        one.result()
+        errors.put(caught.error)
+
+    for worker in range(1, count):
+        _others().put(partial(work, worker))
+    # What is little is not worth waking another thread for.
+    work(0)
+    for error in [errors.get() for _ in range(count)]:
+        if error is not None:
+            raise error
+
+
+def unit_for(num_units: int, least: int, most: int) -> int:
+    """How many units to compute at a time: a multiple of `least` up to `most`, and no
+    more than leave some to every core."""
+    fair = -(-num_units // (num_workers() * least)) * least
+    return max(least, min(most, fair))

@@ -15,6 +15,7 @@ from kernels.host_calls import (
     register,
     run_units,
     target_name,
+    unit_for,
     with_derivative_of,
 )
 from kernels.norms import Norm
@@ -116,7 +117,7 @@ def _call(
                 *(scratch[worker].ctypes.data, r, s, first, last),
             )
 
-        run_units(task, num_edges, 8 * ROWS)
+        run_units(task, num_edges, unit_for(num_edges, ROWS, 8 * ROWS))
 
     register(name, partial(_kernel, kind), handler)
     call = jax.ffi.ffi_call(

@@ -15,6 +15,7 @@ from kernels.host_calls import (
     register,
     run_units,
     target_name,
+    unit_for,
     with_derivative_of,
 )
 from kernels.norms import Norm
@@ -99,7 +100,7 @@ def _call(
         def task(first: int, last: int, worker: int) -> None:
             compute(*given, results[0], scratch[worker].ctypes.data, first, last)
 
-        run_units(task, num_rows, ROWS * 8)
+        run_units(task, num_rows, unit_for(num_rows, ROWS, 8 * ROWS))
 
     register(name, partial(_kernel, kind), handler)
     call = jax.ffi.ffi_call(

@@ -34,6 +34,8 @@ _POWERS = (
     *(1.0, 0.6931471805599453, 0.24022650695910072, 0.05550410866482158),
     *(0.009618129107628477, 0.0013333558146428443, 0.00015403530393381608),
 )
+_STATE = 0x1F80
+"""Of a processor's vector units as a process finds it: IEEE 754, no exceptions."""
 LOWEST = -1e30
 """Below every logit that is attended; unlike −inf, its differences are numbers."""
 
@@ -148,6 +150,13 @@ class Code:
         self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.vector = ir.VectorType(_F32, self.lanes)
         self.index = _I64
+        # XLA's threads may treat denormal numbers as zeros, ours do not; no bit may
+        # depend on whose thread it is.
+        self._state = self.b.alloca(_I32)
+        self._call("llvm.x86.sse.stmxcsr", ir.VoidType(), self._state)
+        ours = self.b.alloca(_I32)
+        self.b.store(ir.Constant(_I32, _STATE), ours)
+        self._call("llvm.x86.sse.ldmxcsr", ir.VoidType(), ours)
 
     # Whole numbers and addresses
 
@@ -538,6 +547,7 @@ class Code:
 
     def machine_code(self) -> bytes:
         """Of the function, which ends here."""
+        self._call("llvm.x86.sse.ldmxcsr", ir.VoidType(), self._state)
         self.b.ret_void()
         module, machine = parse(self.module)
         options = llvm.create_pipeline_tuning_options(speed_level=2)

@@ -483,3 +483,21 @@ def test_a_folder_that_cannot_be_written_is_told_and_nothing_else(
     with pytest.warns(UserWarning, match="not kept for later"):
         ratio, _ = doubled(Doubling(processor))
     assert ratio[1] == 2.0
+
+
+def test_denormal_numbers_count_whatever_thread_computes(processor: Processor) -> None:
+    """XLA's threads take them for zeros; which one calls must not be seen."""
+    tiny = jnp.full((2, 64), 1e-39, jnp.float32)
+    weights = jnp.full((64, 64), 0.25, jnp.float32)
+    found = project(tiny[:, None], weights, order="rows", backend="cpu")
+    np.testing.assert_allclose(np.asarray(found, np.float64), 16e-39, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("num_units", "unit"), [(1, 64), (64, 64), (65, 64), (240, 128), (5000, 512)]
+)
+def test_what_is_little_is_shared_too(
+    num_units: int, unit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_calls, "num_workers", lambda: 2)
+    assert host_calls.unit_for(num_units, 64, 512) == unit
