@@ -40,7 +40,7 @@ from kernels.vector_code import (
 QUERIES = 16
 """At once: logits of so many queries and 1,000 keys are 64 kB."""
 FLOPS_AT_ONCE = 5_000_000
-"""Before a core looks for more, which costs a tenth of what these do."""
+"""Of a task: fetching another costs a tenth of the time that these take."""
 MOST_CHANNELS = 64
 """Of a head: so many vectors of results stay in registers."""
 
@@ -141,7 +141,8 @@ def _call(operands: Operands, *, scale: float, spec: AttentionSpec) -> Array:
     )
     factors = np.array([scale * LOG2_E], np.float32)
     num_units = num_batches * heads
-    flops = 4 * spec.num_queries * spec.num_keys * c
+    computed_queries = -(-spec.num_queries // QUERIES) * QUERIES
+    flops = 4 * computed_queries * spec.num_keys * c
     unit = unit_for(num_units, 1, max(1, FLOPS_AT_ONCE // max(1, flops)))
 
     def handler(

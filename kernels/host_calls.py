@@ -6,11 +6,12 @@ import itertools
 import math
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -161,8 +162,7 @@ def register[M](name: str, make: Callable[[], M], handler: Handler[M]) -> None:
                 return None
             # Raised here it would be lost: there is no Python above to take it. XLA
             # raises it where the result is awaited.
-            caught = _Caught()
-            with caught, _RUNNING:
+            with (caught := _Caught()), _RUNNING:
                 # What failed once need not fail again: memory may be free by now.
                 needed = make() if made.exception() else made.result()
                 handler(needed, _addresses(call.operands), _addresses(call.results))
@@ -216,52 +216,76 @@ def _makers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "machine code")
 
 
+class _Team(NamedTuple):
+    """Threads of our own, for the cores beside the caller's."""
+
+    tasks: SimpleQueue[Callable[[], None]]
+    size: int
+
+
 @cache
-def _others() -> SimpleQueue[Callable[[], None]]:
-    """What is put in is done by threads of our own, one for each further core."""
+def _team() -> _Team:
     tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     def serve() -> None:
         while True:
             tasks.get()()
 
-    for _ in range(num_workers() - 1):
-        threading.Thread(target=serve, name="kernels", daemon=True).start()
-    return tasks
+    for size in range(num_workers() - 1):
+        try:
+            threading.Thread(target=serve, name="kernels", daemon=True).start()
+        except RuntimeError as error:
+            warnings.warn(f"{1 + size} cores compute, not all: {error}", stacklevel=2)
+            return _Team(tasks, size)
+    return _Team(tasks, num_workers() - 1)
 
 
 def run_units(task: Task, num_units: int, unit: int) -> None:
     """Has the cores compute units [0, num_units), `unit` at a time, each its share.
 
-    When one fails, the others have ended before this raises, for what they write into
-    is then no longer theirs.
+    When one fails, or the caller is interrupted, the others have ended before this
+    raises, for what they write into is then no longer theirs.
     """
-    count = min(num_workers(), -(-num_units // unit))
+    count = -(-num_units // unit)
+    if count > 1:
+        count = min(count, 1 + _team().size)
     starts = itertools.count(0, unit)
-    errors: SimpleQueue[BaseException | None] = SimpleQueue()
-    failed = threading.Event()
+    over = threading.Event()
+    begun: list[int] = []
+    ended: list[BaseException | None] = []
+    told: SimpleQueue[None] = SimpleQueue()
 
-    def work(worker: int) -> None:
-        caught = _Caught()
-        with caught:
-            # next() of a count is one step of Python: no two workers get the same.
-            while not failed.is_set() and (first := next(starts)) < num_units:
-                task(first, min(first + unit, num_units), worker)
+    def take(worker: int) -> None:
+        # next() of a count is one step of Python: no two workers get the same.
+        while not over.is_set() and (first := next(starts)) < num_units:
+            task(first, min(first + unit, num_units), worker)
+
+    def help_out(worker: int) -> None:
+        begun.append(worker)
+        with (caught := _Caught()):
+            take(worker)
         if caught.error is not None:
-            failed.set()
-        errors.put(caught.error)
+            over.set()
+        ended.append(caught.error)
+        told.put(None)
 
-    for worker in range(1, count):
-        _others().put(partial(work, worker))
-    # What is little is not worth waking another thread for.
-    work(0)
-    for error in [errors.get() for _ in range(count)]:
+    with (caught := _Caught()):
+        for worker in range(1, count):
+            _team().tasks.put(partial(help_out, worker))
+        take(0)
+    over.set()
+    # Who has not begun by now will find nothing to do.
+    while len(ended) < len(begun):
+        with (interrupted := _Caught()):
+            told.get()
+        caught.error = caught.error or interrupted.error
+    for error in (caught.error, *ended):
         if error is not None:
             raise error
 
 
 def unit_for(num_units: int, least: int, most: int) -> int:
-    """How many units to compute at a time: a multiple of `least` up to `most`, and no
-    more than leave some to every core."""
+    """How many units to compute at a time: a multiple of `least`, up to `most`, and no
+    more than a core's fair share, rounded up."""
     fair = -(-num_units // (num_workers() * least)) * least
     return max(least, min(most, fair))

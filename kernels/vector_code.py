@@ -35,7 +35,7 @@ _POWERS = (
     *(0.009618129107628477, 0.0013333558146428443, 0.00015403530393381608),
 )
 _STATE = 0x1F80
-"""Of a processor's vector units as a process finds it: IEEE 754, no exceptions."""
+"""Of a processor's vector units as a process finds it: IEEE 754, exceptions masked."""
 LOWEST = -1e30
 """Below every logit that is attended; unlike −inf, its differences are numbers."""
 
@@ -150,8 +150,8 @@ class Code:
         self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.vector = ir.VectorType(_F32, self.lanes)
         self.index = _I64
-        # XLA's threads may treat denormal numbers as zeros, ours do not; no bit may
-        # depend on whose thread it is.
+        # XLA's threads may treat denormal numbers as zeros, and those that begin in
+        # them do too; no bit may depend on whose thread it is.
         self._state = self.b.alloca(_I32)
         self._call("llvm.x86.sse.stmxcsr", ir.VoidType(), self._state)
         ours = self.b.alloca(_I32)

@@ -3,9 +3,11 @@
 import math
 import os
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -265,6 +267,11 @@ def test_the_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> 
     arrays = attention_arrays("float32", 100, 100, 4, 32)
     several = attention(**arrays, backend="cpu")
     monkeypatch.setattr(host_calls, "num_workers", lambda: 1)
+    # A call of another name, which is made anew.
+    named = partial(host_calls.target_name, "attention of one core")
+    monkeypatch.setattr(
+        "kernels.attention_cpu.target_name", lambda operation, facts: named(facts)
+    )
     np.testing.assert_array_equal(attention(**arrays, backend="cpu"), several)
 
 
@@ -487,10 +494,67 @@ def test_a_folder_that_cannot_be_written_is_told_and_nothing_else(
 
 def test_denormal_numbers_count_whatever_thread_computes(processor: Processor) -> None:
     """XLA's threads take them for zeros; which one calls must not be seen."""
-    tiny = jnp.full((2, 64), 1e-39, jnp.float32)
-    weights = jnp.full((64, 64), 0.25, jnp.float32)
-    found = project(tiny[:, None], weights, order="rows", backend="cpu")
-    np.testing.assert_allclose(np.asarray(found, np.float64), 16e-39, rtol=1e-5)
+    tiny = jnp.full((300, 1, 64), 1e-39, jnp.float32)
+    for weight in (0.25, 2.0**-8):
+        weights = jnp.full((64, 64), weight, jnp.float32)
+        found = project(tiny, weights, order="rows", backend="cpu")
+        expected = 64e-39 * weight
+        np.testing.assert_allclose(np.asarray(found, np.float64), expected, rtol=1e-3)
+
+
+def test_a_kernel_leaves_the_processor_as_it_found_it(processor: Processor) -> None:
+    """What XLA computes after it is what it computes without it."""
+    x = jnp.full((2, 1, 64), 1e-39, jnp.float32)
+    weights = jnp.ones((64, 64), jnp.float32)
+
+    @jax.jit
+    def scaled(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        before = x * 0.5
+        found = project(x, weights, order="rows", backend="cpu")
+        return before, found, (x + 0.0 * found) * 0.5
+
+    before, _, after = scaled(x)
+    np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
+
+
+def test_who_interrupts_a_kernel_waits_for_the_others() -> None:
+    """As Ctrl-C does where XLA computes in the main thread."""
+    begun, ended, first = [], [], threading.Event()
+
+    def task(start: int, stop: int, worker: int) -> None:
+        del stop
+        if worker == 0:
+            first.wait(5)
+            raise KeyboardInterrupt
+        begun.append(start)
+        first.set()
+        time.sleep(0.05)
+        ended.append(start)
+
+    if host_calls.num_workers() < 2:
+        pytest.skip("needs two cores")
+    with pytest.raises(KeyboardInterrupt):
+        host_calls.run_units(task, 100, 1)
+    assert begun == ended != []
+    time.sleep(0.1)
+    assert begun == ended
+
+
+def test_a_thread_that_is_refused_is_done_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(host_calls, "num_workers", lambda: 3)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    host_calls._team.cache_clear()
+    done: list[int] = []
+    with pytest.warns(UserWarning, match="1 cores compute, not all"):
+        host_calls.run_units(lambda first, last, worker: done.append(first), 5, 1)
+    monkeypatch.undo()
+    host_calls._team.cache_clear()
+    assert done == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
