@@ -2,7 +2,8 @@
 
     python -m benchmarks.bench_model --alphafold3 FOLDER --checkpoint af3.bin.zst
         [--alphafold3-python PYTHON] [--pairs 3] [--dtypes float32 bfloat16]
-        [--tokens 256 ...] [--before CLONE]
+        [--tokens 256 ...]
+    python -m benchmarks.bench_model --before CLONE
     python -m benchmarks.bench_model --profile --checkpoint af3.bin.zst
 
 FOLDER is a clone of github.com/google-deepmind/alphafold3 at v3.0.4. Its network needs
@@ -20,10 +21,10 @@ take the same time as trained ones.
 
 Every process holds one network, compiled, and they take turns, nothing beside them:
 keep the machine quiet. Both get the same features and the same seed, and what they
-predict is compared. With `--before`, the demo's predictions are timed too, here and by
-another clone of Foldmill. Results go to benchmarks/results/model_cpu.md; with
-`--profile`, where Foldmill's time goes (benchmarks/model_profile.py) to
-model_cpu_profile.md.
+predict is compared. Results go to benchmarks/results/model_cpu.md. With `--before`,
+what the demo's predictions take here and by another clone of Foldmill goes to
+demo_cpu.md; with `--profile`, where Foldmill's time goes (benchmarks/model_profile.py)
+to model_cpu_profile.md.
 """
 
 import argparse
@@ -32,7 +33,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -61,7 +62,7 @@ NUM_RECYCLES, NUM_STEPS, NUM_SAMPLES, SEED = 1, 20, 5, 1
 MSA_ROWS = 2048
 """More than the 1,024 that the network draws of an alignment."""
 TEMPLATE_STARTS = 0, 5, 10, 15
-PROFILED_TOKENS = 128, 256, 512
+COMPARED_TOKENS, PROFILED_TOKENS = (256,), (128, 256, 512)
 DEMO_TOKENS = 80
 """What the demo's plan pads all its jobs to."""
 _LETTERS = np.array(list("ACDEFGHIKLMNPQRSTVWY-"))
@@ -403,7 +404,7 @@ def compare_networks(
     # AlphaFold 3 is told of a folder that holds nothing else.
     checkpoint = folder / arguments.checkpoint.name
     checkpoint.symlink_to(arguments.checkpoint.resolve())
-    for num_tokens in arguments.tokens:
+    for num_tokens in arguments.tokens or COMPARED_TOKENS:
         job = make_job(num_tokens)
         path = write_features(job, num_tokens, temporary / f"{num_tokens}.npz")
         with np.load(path) as arrays:
@@ -449,7 +450,7 @@ def compare_networks(
 def compare_demos(
     arguments: argparse.Namespace, temporary: Path, sides: Sequence[Side]
 ) -> Iterator[str]:
-    """The section on the demo: all its jobs, in one process of each clone."""
+    """The page on the demo: all its jobs, in one process of each clone."""
     jobs = demo_jobs()
     items = [
         write_features(job, DEMO_TOKENS, temporary / f"demo{i}.npz")
@@ -474,8 +475,12 @@ def compare_demos(
         for side in sides
     ]
     yield from (
+        f"# The demo's {len(jobs)} predictions on a CPU, {commits[0]} and {commits[1]}",
         "",
-        f"## The demo's {len(jobs)} predictions, {commits[0]} and {commits[1]}",
+        f"`python -m benchmarks.bench_model --before CLONE` on {machine()}. All jobs go"
+        f" through one program of {DEMO_TOKENS} tokens, in a process of its own each"
+        " time. Times are wall times unless it says processor; medians, and the median"
+        " of the pairs' ratios.",
         "",
         *summary(pairs, _DEMO_QUANTITIES),
         "",
@@ -511,7 +516,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--alphafold3", type=Path, help="a clone of AlphaFold 3")
     add("--alphafold3-python", type=Path, default=Path(sys.executable))
-    add("--checkpoint", type=Path, required=True)
+    add("--checkpoint", type=Path, help="weights of full size; made if absent")
     add("--before", type=Path, help="another clone of Foldmill, for the demo")
     add("--pairs", type=int, default=3)
     add("--steps", type=int, default=NUM_STEPS)
@@ -519,52 +524,50 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     choices = ("float32", "bfloat16")
     add("--dtypes", nargs="+", choices=choices, default=choices)
     add("--profile", action="store_true")
-    add("--out", type=Path)
+    add("--out", type=Path, default=RESULTS, help="a folder for the pages")
     arguments = parser.parse_args(argv)
-    if not (arguments.profile or arguments.alphafold3 or arguments.before):
+    needs_weights = arguments.profile or arguments.alphafold3
+    if not needs_weights and not arguments.before:
         parser.error("--alphafold3, --before or --profile is needed")
+    if needs_weights and not arguments.checkpoint:
+        parser.error("--checkpoint is needed")
     return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures and writes the page."""
+    """Measures and writes the pages that are asked for."""
     arguments = parse_arguments(argv)
-    if not arguments.checkpoint.exists():
-        print(f"making {arguments.checkpoint}", file=sys.stderr)
-        write_reference_checkpoint(arguments.checkpoint)
-    standard = PROFILED_TOKENS if arguments.profile else [256]
-    arguments.tokens = arguments.tokens or standard
-    if arguments.profile:
-        return write_profiles(arguments)
+    checkpoint: Path | None = arguments.checkpoint
+    if checkpoint and not checkpoint.exists():
+        print(f"making {checkpoint}", file=sys.stderr)
+        write_reference_checkpoint(checkpoint)
     here = Side(FOLDMILL, "foldmill", Path(sys.executable), ROOT)
-    page: list[Iterable[str]] = [header(arguments)]
     with tempfile.TemporaryDirectory() as temporary:
+        folder, out = Path(temporary), arguments.out
+        if arguments.profile:
+            publish(out / "model_cpu_profile.md", profile_here(arguments, folder))
         if arguments.alphafold3:
             # The interpreter of an environment is a link that must not be followed.
             python = arguments.alphafold3_python.absolute()
             source = arguments.alphafold3.resolve() / "src"
             theirs = Side(ALPHAFOLD3, "alphafold3", python, source)
-            page.append(compare_networks(arguments, Path(temporary), [theirs, here]))
+            found = compare_networks(arguments, folder, [theirs, here])
+            publish(out / "model_cpu.md", chain(header(arguments), found))
         if arguments.before:
             before = replace(here, name=BEFORE, source=arguments.before.resolve())
-            page.append(compare_demos(arguments, Path(temporary), [before, here]))
-        publish(arguments.out or RESULTS / "model_cpu.md", chain.from_iterable(page))
+            found = compare_demos(arguments, folder, [before, here])
+            publish(out / "demo_cpu.md", found)
     return 0
 
 
-def write_profiles(arguments: argparse.Namespace) -> int:
-    """Writes the page on where the time goes."""
-    with tempfile.TemporaryDirectory() as temporary:
-        features = {
-            n: write_features(make_job(n), n, Path(temporary, f"{n}.npz"))
-            for n in arguments.tokens
-        }
-        lines = chain(
-            model_profile.page(machine()),
-            model_profile.profiles(arguments.checkpoint, features, arguments.dtypes),
-        )
-        publish(arguments.out or RESULTS / "model_cpu_profile.md", lines)
-    return 0
+def profile_here(arguments: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """The page on where the time goes."""
+    features = {
+        n: write_features(make_job(n), n, folder / f"{n}.npz")
+        for n in arguments.tokens or PROFILED_TOKENS
+    }
+    yield from model_profile.page(machine())
+    yield from model_profile.profiles(arguments.checkpoint, features, arguments.dtypes)
 
 
 if __name__ == "__main__":
